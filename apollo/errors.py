@@ -1,0 +1,25 @@
+"""What can go wrong because of what the user gave or asked for.
+
+Every error a user can cause is an `ApolloError` whose message is one sentence that says what is wrong, where, and what to do.
+The command line prints that sentence and exits with a code other than 0; anything else is a bug and shows its traceback.
+"""
+
+
+class ApolloError(Exception):
+    """Something the user gave or asked for cannot work; the message says what, where, and what to do."""
+
+
+class AudioFileError(ApolloError):
+    """An audio file cannot be read or written."""
+
+
+class ModelFileError(ApolloError):
+    """A model file cannot be read, is not an Apollo model, or is not safe to read."""
+
+
+class ConfigError(ApolloError):
+    """A configuration file or an override names or holds something that cannot be used."""
+
+
+class DataError(ApolloError):
+    """Training or evaluation data are missing, unreadable, or do not fit together."""
