@@ -1,0 +1,91 @@
+"""The multi-frequency discriminator: one convolutional judge for each STFT window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
+
+REFERENCE_RATE = 44100
+
+
+class Judgement(NamedTuple):
+    """What one branch says of a batch.
+
+    Attributes:
+        logits: `(batch, 1, bins', frames')`; 1 stands for real, 0 for made.
+        features: The outputs of the first six convolutions, `(batch, channels, bins', frames')` each.
+    """
+
+    logits: Tensor
+    features: list[Tensor]
+
+
+class MultiFrequencyDiscriminator(nn.Module):
+    """Judges waveforms by their spectra at several resolutions (paper, section 2.3).
+
+    Args:
+        nch: Channels of the waveform.
+        window: STFT windows in samples, one branch each; the hop is half a window.
+        sample_rate: Of the waveform, in Hz; below 44.1 kHz only the proportional share of the bins is judged.
+    """
+
+    def __init__(
+        self,
+        nch: int = 2,
+        window: Sequence[int] = (32, 64, 128, 256, 512, 1024, 2048),
+        sample_rate: int = REFERENCE_RATE,
+    ) -> None:
+        super().__init__()
+        self.discriminators = nn.ModuleList(SpectrumDiscriminator(nch, size, sample_rate) for size in window)
+
+    def forward(self, waveform: Tensor) -> list[Judgement]:
+        """Judge `(batch, channels, samples)`; one judgement a branch."""
+        eps = torch.finfo(torch.float32).eps
+        power = torch.sqrt(waveform.float().square().sum((1, 2), keepdim=True) + eps)
+        normalised = waveform / power
+        return [branch(normalised) for branch in self.discriminators]
+
+
+class SpectrumDiscriminator(nn.Module):
+    """Seven 3×3 convolutions over the complex spectrum at one resolution."""
+
+    window: Tensor
+
+    def __init__(self, nch: int, n_fft: int, sample_rate: int = REFERENCE_RATE) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.bins = int((n_fft // 2 + 1) * min(1.0, sample_rate / REFERENCE_RATE))
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        widths = [2 * nch, 8, 16, 32, 64, 128, 256]
+        layers = [
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(widths[i], widths[i + 1], 3, stride=2 if i in (1, 3, 5) else 1, padding=1)),
+                nn.LeakyReLU(0.2),
+            )
+            for i in range(6)
+        ]
+        self.discriminator = nn.ModuleList([*layers, nn.Conv2d(widths[-1], 1, 3, padding=1)])
+
+    def forward(self, waveform: Tensor) -> Judgement:
+        """Judge `(batch, channels, samples)`."""
+        batch, channels, samples = waveform.shape
+        with torch.autocast(waveform.device.type, enabled=False):
+            spectrum = torch.stft(
+                waveform.float().view(batch * channels, samples),
+                self.n_fft,
+                self.n_fft // 2,
+                window=self.window,
+                return_complex=True,
+            )
+        # (batch * channels, bins, frames, 2) → (batch, [Re, Im of the first channel, then of the next, …], bins, frames)
+        x = torch.view_as_real(spectrum[:, : self.bins]).permute(0, 3, 1, 2)
+        x = x.reshape(batch, 2 * channels, *x.shape[2:])
+        features = []
+        for layer in self.discriminator[:-1]:
+            x = layer(x)
+            features.append(x)
+        return Judgement(self.discriminator[-1](x), features)

@@ -1,0 +1,249 @@
+"""Apollo's generator: spectrum → 80 bands → blocks → spectrum.
+
+Li & Luo, "Apollo: Band-sequence Modeling for High-Quality Audio Restoration", arXiv 2409.08514, section 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from apollo.nn.blocks import Block, rms_norm
+
+BANDS = 80
+POWER_EPS = torch.finfo(torch.float32).eps
+
+Output = Literal["direct", "residual"]
+
+
+class Apollo(nn.Module):
+    """Restores music that lossy compression has damaged.
+
+    Every channel of every item is restored on its own, so stereo and mono, alone or in a batch, give the same samples.
+
+    Args:
+        sr: Sample rate in Hz.
+        win: STFT window in milliseconds.
+        feature_dim: Feature channels N, a multiple of 16.
+        layer: Number of blocks.
+        output: `"direct"` estimates the spectrum itself, as published. `"residual"` estimates a correction that is added
+            to the input's spectrum; it starts at zero, so an untrained network is the identity.
+        expansion: Width of the blocks' hidden layers in multiples of N.
+        kernel_size: Frames under each temporal kernel, odd.
+        dilations: Dilation of each temporal convolution in a block, one number a convolution.
+
+    Raises:
+        ValueError: If a size is one that the network cannot have.
+    """
+
+    def __init__(
+        self,
+        sr: int = 44100,
+        win: float = 20,
+        feature_dim: int = 256,
+        layer: int = 6,
+        output: Output = "direct",
+        expansion: int = 4,
+        kernel_size: int = 7,
+        dilations: Sequence[int] = (1, 1, 1),
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "sr": sr,
+            "win": win,
+            "feature_dim": feature_dim,
+            "layer": layer,
+            "output": output,
+            "expansion": expansion,
+            "kernel_size": kernel_size,
+            "dilations": list(dilations),
+        }
+        self.n_fft = int(sr * win / 1000)
+        self.hop_length = self.n_fft // 2
+        self.band_widths = band_widths(self.n_fft)
+        if feature_dim < 16 or feature_dim % 16:
+            raise ValueError(f"feature_dim must be a positive multiple of 16, not {feature_dim}")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, not {kernel_size}")
+        if output not in ("direct", "residual"):
+            raise ValueError(f"output must be 'direct' or 'residual', not {output!r}")
+        self.output: Output = output
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        self.band_split = BandSplit(self.band_widths, feature_dim)
+        self.blocks = nn.ModuleList(Block(feature_dim, expansion, kernel_size, dilations) for _ in range(layer))
+        self.band_merge = BandMerge(self.band_widths, feature_dim, residual=output == "residual")
+
+    window: Tensor
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz that the network was made for."""
+        return int(self.config["sr"])
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on either side that a frame of the output depends on; no sample further away matters.
+
+        The convolutions reach `layer · Σ dilation · (kernel_size − 1) / 2` frames, and overlapping windows one frame
+        into the spectrum and one out of it.
+        """
+        reach = sum(self.config["dilations"]) * (self.config["kernel_size"] // 2)
+        return int(self.config["layer"]) * reach + 2
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Restore a batch of waveforms.
+
+        Args:
+            waveform: `(batch, channels, samples)` at `sample_rate`, at least one sample.
+
+        Returns:
+            `(batch, channels, samples)`, float32.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        if waveform.dim() != 3 or waveform.shape[-1] < 1:
+            raise ValueError(f"waveform must be (batch, channels, samples >= 1), not {tuple(waveform.shape)}")
+        spectrum = self.stft(waveform.flatten(0, 1).float())
+        estimate = self.restore_spectrum(spectrum)
+        return self.istft(estimate, waveform.shape[-1]).view_as(waveform)
+
+    def restore_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Estimate the undamaged spectrum; `(items, frames, bins, 2)` float32 → same."""
+        features, power = self.band_split(spectrum)
+        for block in self.blocks:
+            features = block(features)
+        estimate: Tensor = self.band_merge(features, power)
+        return spectrum + estimate if self.output == "residual" else estimate
+
+    def stft(self, waveform: Tensor) -> Tensor:
+        """Short-time Fourier transform with the ends reflected; `(items, samples)` → `(items, frames, bins, 2)`.
+
+        The end is extended to a whole number of hops, so that every sample lies well inside some window: published code
+        divides its last samples by the window's vanishing tail instead, which blows errors up to clicks. Where the
+        length is a multiple of the hop, nothing differs.
+        """
+        samples = waveform.shape[-1]
+        hop = self.hop_length
+        shortest = 2 * hop + self.n_fft % 2  # what reflection at both ends needs
+        if samples < shortest:
+            waveform = F.pad(waveform, (0, shortest - samples))
+        extension = -waveform.shape[-1] % hop
+        left = self.n_fft // 2
+        padded = F.pad(waveform, (left, extension + left), mode="reflect")
+        with torch.autocast(waveform.device.type, enabled=False):
+            spectrum = torch.stft(padded, self.n_fft, hop, window=self.window, center=False, return_complex=True)
+        return torch.view_as_real(spectrum.transpose(1, 2))
+
+    def istft(self, spectrum: Tensor, samples: int) -> Tensor:
+        """Inverse of `stft`, always in float32; `(items, frames, bins, 2)` → `(items, samples)`."""
+        with torch.autocast(spectrum.device.type, enabled=False):
+            frames = torch.view_as_complex(spectrum.float().contiguous()).transpose(1, 2)
+            return torch.istft(frames, self.n_fft, self.hop_length, window=self.window, center=True, length=samples)
+
+
+def band_widths(n_fft: int) -> list[int]:
+    """Bins in each of the 80 bands from 0 Hz up: 79 of `n_fft // 160`, the last takes the rest.
+
+    Raises:
+        ValueError: If the transform has too few bins for 80 bands.
+    """
+    bins, width = n_fft // 2 + 1, n_fft // 160
+    if width < 1:
+        raise ValueError(f"a window of {n_fft} samples is too short for {BANDS} bands: use a longer win")
+    return [width] * (BANDS - 1) + [bins - width * (BANDS - 1)]
+
+
+class BandSplit(nn.Module):
+    """Spectrum to band features: direction and log power of each band, normalised and projected to N channels.
+
+    The equal bands are one batched product, the wider last band another. Weights are `(bands, in, out)`.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.equal = GroupedLinear(len(widths) - 1, 2 * widths[0] + 1, channels)
+        self.last = GroupedLinear(1, 2 * widths[-1] + 1, channels)
+        self.edge = widths[0] * (len(widths) - 1)
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """Split into bands.
+
+        Args:
+            spectrum: `(items, frames, bins, 2)`, float32.
+
+        Returns:
+            Features `(items, frames, bands, channels)` and the bands' power `(items, frames, bands, 1)`.
+        """
+        parts = []
+        powers = []
+        for layer, part in ((self.equal, spectrum[..., : self.edge, :]), (self.last, spectrum[..., self.edge :, :])):
+            bands = part.unflatten(2, (layer.groups, -1))
+            power = torch.sqrt(bands.square().sum((-1, -2)) + POWER_EPS).unsqueeze(-1)
+            # Channels of a band are [Re of all bins, Im of all bins, log power].
+            direction = (bands / power.unsqueeze(-1)).transpose(-1, -2).flatten(-2)
+            parts.append(layer(torch.cat((direction, power.log()), dim=-1)))
+            powers.append(power)
+        return torch.cat(parts, dim=2), torch.cat(powers, dim=2)
+
+
+class BandMerge(nn.Module):
+    """Band features to spectrum: normalise, project to four numbers a bin, gate, and lay the bands side by side.
+
+    With `residual`, what comes out is a correction in units of the spectrum around it: of the band's own power, plus a
+    predicted share of the frame's power where a codec left the band empty. It starts at zero.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, residual: bool) -> None:
+        super().__init__()
+        self.equal = GroupedLinear(len(widths) - 1, channels, 4 * widths[0])
+        self.last = GroupedLinear(1, channels, 4 * widths[-1])
+        self.fill = nn.Linear(channels, 1) if residual else None
+        if self.fill is not None:
+            nn.init.zeros_(self.fill.weight)
+            nn.init.constant_(self.fill.bias, -4.0)
+            for layer in (self.equal, self.last):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor, power: Tensor) -> Tensor:
+        """Merge `(items, frames, bands, channels)` into `(items, frames, bins, 2)`, float32.
+
+        Args:
+            features: `(items, frames, bands, channels)`.
+            power: `(items, frames, bands, 1)`, the power of the input's bands.
+        """
+        parts = [self.equal(features[:, :, :-1]), self.last(features[:, :, -1:])]
+        parts = [F.glu(part.float(), dim=-1).unflatten(-1, (2, -1)) for part in parts]
+        if self.fill is not None:
+            frame = power.square().mean(2, keepdim=True).sqrt()
+            scale = (power + frame * self.fill(features).float().exp()).unsqueeze(-1)
+            parts = [parts[0] * scale[:, :, :-1], parts[1] * scale[:, :, -1:]]
+        return torch.cat([part.transpose(-1, -2).flatten(2, 3) for part in parts], dim=2)
+
+
+class GroupedLinear(nn.Module):
+    """Root-mean-square normalisation and a linear layer, with weights of its own for every group.
+
+    `(items, frames, groups, inputs)` → `(items, frames, groups, outputs)`.
+    """
+
+    def __init__(self, groups: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.groups = groups
+        bound = 1 / math.sqrt(inputs)
+        self.norm = nn.Parameter(torch.ones(groups, inputs))
+        self.weight = nn.Parameter(torch.empty(groups, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(groups, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every group with its own weights."""
+        items, frames = x.shape[:2]
+        grouped = rms_norm(x, self.norm).flatten(0, 1).transpose(0, 1)
+        product = torch.bmm(grouped, self.weight).transpose(0, 1) + self.bias
+        return product.unflatten(0, (items, frames))
