@@ -1,0 +1,165 @@
+"""From a model file to a network ready to restore."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apollo.checkpoints.published import check_names, from_published
+from apollo.checkpoints.reading import read_file
+from apollo.errors import ModelFileError
+from apollo.nn import Apollo
+from apollo.nn.generator import BANDS
+
+PUBLISHED_SAMPLE_RATE = 44100
+OPTIONS = frozenset(signature(Apollo).parameters)
+
+# A parameter that every model has, by which its prefix in a larger state is found: published name and ours.
+ANCHORS = ("BN.0.0.weight", "band_split.equal.weight")
+
+
+def load_model(path_or_name: str | Path, device: str | torch.device = "cpu") -> Apollo:
+    """Load a model from any of the shapes in which Apollo's weights are found.
+
+    These are a `.safetensors` file, the paper's `.bin`, a Lightning or MSST `.ckpt`, and a bare state dict. Sizes come
+    from the file's configuration where it has one, else from the weights. Nothing in the file is ever run.
+
+    Args:
+        path_or_name: A model file, or `"default"` for the model that comes with the package.
+        device: Where the weights go.
+
+    Returns:
+        The network in evaluation mode with float32 weights, `(batch, channels, samples)` → same.
+
+    Raises:
+        ModelFileError: If the file is missing, damaged, no Apollo model, or would run code when read.
+    """
+    if str(path_or_name) == "default":
+        resource = resources.files("apollo.checkpoints") / "default.safetensors"
+        if not resource.is_file():
+            raise ModelFileError("this installation has no default model: give a model file instead")
+        with resources.as_file(resource) as path:
+            model = read_model(path)
+    else:
+        model = read_model(Path(path_or_name))
+    return model.to(device)
+
+
+def read_model(path: Path) -> Apollo:
+    """Build the network that a file describes, in evaluation mode on the CPU."""
+    content, metadata = read_file(path)
+    try:
+        config = stated_config(content, metadata)
+        state = generator_state(content)
+        if ANCHORS[0] in state:
+            state = from_published(state)
+            config = {"dilations": [1, 1, 1], **config}
+        return build(state, config)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} cannot be used as a model: {error}") from None
+
+
+def stated_config(content: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Give the constructor options that the file states, in a `config` beside the weights or in its metadata."""
+    stated = content.get("config")
+    if "config" in metadata:
+        try:
+            stated = json.loads(metadata["config"])
+        except ValueError:
+            raise ModelFileError("its 'config' metadata is not JSON") from None
+    if not isinstance(stated, dict):
+        return {}
+    return {name: value for name, value in stated.items() if name in OPTIONS}
+
+
+def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Find the generator's weights in what a file holds, in float32 and without prefix.
+
+    Training states hold them beside a discriminator, as `audio_model.*`, `generator.*`, and perhaps as a moving average
+    of the latter, which is then the one wanted.
+    """
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ModelFileError("it holds no named weights")
+    prefixes = {name.removesuffix(anchor) for anchor in ANCHORS for name in state if name.endswith(anchor)}
+    prefixes = {prefix for prefix in prefixes if not prefix or prefix.endswith(".")}
+    if not prefixes:
+        raise ModelFileError("it holds no Apollo generator")
+    prefix = min(prefixes, key=lambda prefix: ("ema" not in prefix.lower(), len(prefix), prefix))
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.startswith(prefix):
+            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+                raise ModelFileError(f"{name!r} is not a tensor of real numbers")
+            tensors[name.removeprefix(prefix)] = tensor.detach().float()
+    return tensors
+
+
+def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
+    """Build the network of a state under our names, checking it against the stated options before any work is done."""
+    sizes = visible_sizes(state)
+    for option in sizes.keys() & stated.keys():
+        if stated[option] != sizes[option]:
+            raise ModelFileError(f"it states {option}={stated[option]}, but its weights have {option}={sizes[option]}")
+    config = {**sizes, **stated}
+    if "dilations" not in config:
+        raise ModelFileError(
+            "its weights do not tell the network's dilations: save it with apollo.save_model, or with the network's "
+            "'config' beside 'state_dict'"
+        )
+    config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
+    try:
+        config.setdefault("win", window_milliseconds(spectrum_bins(state), config["sr"]))
+        with torch.device("meta"):
+            expected = Apollo(**config).state_dict()
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ModelFileError(f"no network has its options {config}: {error}") from None
+    check_names(set(state), set(expected), set())
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(expected[name].shape)}"
+            raise ModelFileError(f"{name!r} has the shape {shapes} that its options ask for")
+        if not tensor.isfinite().all():
+            raise ModelFileError(f"{name!r} holds numbers that are not finite")
+    model = Apollo(**config)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read off a state under our names the constructor options that its shapes determine."""
+    try:
+        feature_dim = state["band_split.equal.weight"].shape[2]
+        return {
+            "feature_dim": feature_dim,
+            "layer": len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
+            "output": "residual" if any(name.startswith("band_merge.fill.") for name in state) else "direct",
+            "expansion": state["blocks.0.attention.gate_output.weight"].shape[1] // feature_dim,
+            "kernel_size": state["blocks.0.convolutions.0.depthwise.weight"].shape[2],
+        }
+    except (KeyError, IndexError, ZeroDivisionError) as error:
+        raise ModelFileError(f"its weights are not complete or not in shape ({error})") from None
+
+
+def spectrum_bins(state: Mapping[str, Tensor]) -> int:
+    """Read off the number of bins in the spectrum; a band of b bins has 2b + 1 features."""
+    equal, last = (state.get(f"band_split.{part}.norm") for part in ("equal", "last"))
+    if equal is None or last is None or equal.dim() != 2 or last.dim() != 2:
+        raise ModelFileError("its weights are not complete or not in shape (band_split)")
+    return equal.shape[1] // 2 * (BANDS - 1) + last.shape[1] // 2
+
+
+def window_milliseconds(bins: int, sample_rate: int) -> float:
+    """Give the window whose one-sided spectrum has `bins` bins, in whole milliseconds where there is such a number."""
+    n_fft = 2 * (bins - 1)
+    whole = round((n_fft + 0.5) * 1000 / sample_rate)
+    if int(sample_rate * whole / 1000) in (n_fft, n_fft + 1):
+        return whole
+    return (n_fft + 0.5) * 1000 / sample_rate

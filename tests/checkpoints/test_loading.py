@@ -1,0 +1,157 @@
+"""Every shape of model file is read, and gives the published samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from apollo.checkpoints import from_published, load_model, save_model, to_published
+from apollo.errors import ModelFileError
+from apollo.nn import Apollo
+
+DATA = Path(__file__).parents[1] / "data"
+GOLDEN = np.load(DATA / "apollo-tiny.golden.npz")
+FIXTURES = ["upstream.bin", "lightning.ckpt", "msst.ckpt"]
+
+
+def fixture(name: str) -> Path:
+    return DATA / f"apollo-tiny.{name}"
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    state = torch.load(fixture("upstream.bin"), weights_only=True)["state_dict"]
+    assert isinstance(state, dict)
+    return state
+
+
+@pytest.fixture
+def model() -> Apollo:
+    """A network whose every option differs from the published ones, with weights that do something."""
+    torch.manual_seed(0)
+    model = Apollo(24000, 10, 16, 1, output="residual", expansion=2, kernel_size=3, dilations=(1, 4))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model.eval()
+
+
+def restored(model: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(torch.from_numpy(GOLDEN["input"])[None])[0]
+
+
+def assert_golden(model: torch.nn.Module) -> None:
+    golden = torch.from_numpy(GOLDEN["output"])
+    assert (restored(model) - golden).abs().max() <= 1e-5 * golden.abs().max()
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_published_files_give_the_published_samples(name: str) -> None:
+    model = load_model(fixture(name))
+    assert not model.training
+    assert model.config["feature_dim"] == 32
+    assert (model.config["layer"], model.config["sr"], model.config["win"]) == (2, 44100, 20)
+    assert_golden(model)
+
+
+def test_bare_and_safetensors_states_give_the_published_samples(
+    tmp_path: Path, published: dict[str, torch.Tensor]
+) -> None:
+    torch.save(published, tmp_path / "bare.pt")
+    torch.save(published, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(published, tmp_path / "bare.safetensors")
+    save_model(load_model(fixture("upstream.bin")), tmp_path / "ours.safetensors")
+    for name in ("bare.pt", "old.pt", "bare.safetensors", "ours.safetensors"):
+        assert_golden(load_model(tmp_path / name))
+
+
+def test_all_shapes_give_the_same_model() -> None:
+    states = [load_model(fixture(name)).state_dict() for name in FIXTURES]
+    for state in states[1:]:
+        assert state.keys() == states[0].keys()
+        assert all(torch.equal(tensor, states[0][name]) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("prefix", ["audio_model.", "generator.", "generator._orig_mod.", "module.generator."])
+def test_training_states_hold_the_generator_under_a_prefix(tmp_path: Path, model: Apollo, prefix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    state["discriminator.weight"] = torch.ones(1)
+    torch.save({"state_dict": state, "config": model.config}, tmp_path / "last.ckpt")
+    loaded = load_model(tmp_path / "last.ckpt")
+    assert loaded.config == model.config
+    assert torch.equal(restored(loaded), restored(model))
+
+
+def test_moving_average_is_preferred_to_the_raw_generator(tmp_path: Path, model: Apollo) -> None:
+    state = {f"generator.{name}": torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
+    state |= {f"ema_generator.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"state_dict": state, "config": model.config}, tmp_path / "last.ckpt")
+    assert torch.equal(restored(load_model(tmp_path / "last.ckpt")), restored(model))
+
+
+def test_saving_and_loading_changes_nothing(tmp_path: Path, model: Apollo) -> None:
+    save_model(model, tmp_path / "model.safetensors", trained_on="nothing")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.config == model.config
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_saved_file_states_config_and_licence(tmp_path: Path, model: Apollo) -> None:
+    from safetensors import safe_open
+
+    save_model(model, tmp_path / "model.safetensors", licence="CC-BY-4.0", trained_on="stems")
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["config"]) == model.config
+    assert (metadata["licence"], metadata["trained_on"]) == ("CC-BY-4.0", "stems")
+
+
+def test_half_precision_file_is_half_as_large_and_loads_as_float32(tmp_path: Path, model: Apollo) -> None:
+    save_model(model, tmp_path / "full.safetensors")
+    save_model(model, tmp_path / "half.safetensors", dtype=torch.float16)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "full.safetensors").stat().st_size
+    loaded = load_model(tmp_path / "half.safetensors")
+    for name, tensor in model.state_dict().items():
+        assert loaded.state_dict()[name].dtype == torch.float32
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_weights_too_large_for_half_precision_are_not_written(tmp_path: Path, model: Apollo) -> None:
+    with torch.no_grad():
+        next(model.parameters()).fill_(1e6)
+    with pytest.raises(ModelFileError, match=r"finite as torch\.float16"):
+        save_model(model, tmp_path / "half.safetensors", dtype=torch.float16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_conversion_to_published_names_and_back_is_the_identity(published: dict[str, torch.Tensor]) -> None:
+    model = load_model(fixture("upstream.bin"))
+    exported = to_published(model)
+    assert exported.keys() == published.keys()
+    for name, tensor in published.items():
+        assert exported[name].shape == tensor.shape
+        torch.testing.assert_close(exported[name], tensor, rtol=0, atol=1e-6 if "_freq" in name else 0)
+    again = from_published(exported)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())
+
+
+def test_models_that_the_published_network_cannot_hold_are_not_exported(model: Apollo) -> None:
+    with pytest.raises(ModelFileError, match="output=direct only, and the model has output=residual"):
+        to_published(model)
+
+
+@pytest.mark.parametrize(("sr", "win"), [(44100, 20), (44100, 40), (44100, 25), (44100, 11.6)])
+def test_window_is_read_off_the_last_band(tmp_path: Path, sr: int, win: float) -> None:
+    model = Apollo(sr, win, 16, 1)
+    torch.save(to_published(model), tmp_path / "bare.pt")
+    loaded = load_model(tmp_path / "bare.pt")
+    assert loaded.band_widths == model.band_widths
+    assert loaded.n_fft // 2 == model.n_fft // 2
+    if win == int(win):
+        assert loaded.config["win"] == win
