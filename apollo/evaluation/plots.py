@@ -1,0 +1,110 @@
+"""Pictures that show what was lost and what came back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apollo.errors import DataError
+
+N_FFT = 2048
+HOP_LENGTH = 256
+BACKGROUND = "#0d1117"
+FOREGROUND = "#e6edf3"
+MUTED = "#8b949e"
+
+
+def spectrogram_triptych(
+    degraded: NDArray[np.floating[Any]],
+    restored: NDArray[np.floating[Any]],
+    original: NDArray[np.floating[Any]],
+    sample_rate: int,
+    path: Path,
+    *,
+    titles: tuple[str, str, str] = ("Degraded", "Restored", "Original"),
+    max_frequency: float = 22_000.0,
+    range_db: float = 90.0,
+) -> None:
+    """Draw three spectrograms side by side on one scale, as a PNG of 1800 × 630 pixels.
+
+    Power of the mean over channels, Hann window of 2048 samples, hop 256, on one scale in dB whose 0 is the
+    level that one point in a thousand of the original exceeds: the few loudest, in the bass, would darken the rest.
+
+    Args:
+        degraded: `(channels, samples)`.
+        restored: Same shape.
+        original: Same shape.
+        sample_rate: Of all three, in Hz.
+        path: The PNG file, replaced when it exists.
+        titles: Above each spectrogram.
+        max_frequency: Top of the frequency axis, in Hz.
+        range_db: How far the scale reaches below 0, in dB.
+
+    Raises:
+        DataError: The waveforms have different shapes, or are shorter than one window.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    waveforms = [np.asarray(w, dtype=np.float64) for w in (degraded, restored, original)]
+    shapes = {waveform.shape for waveform in waveforms}
+    if len(shapes) != 1 or waveforms[0].ndim != 2 or waveforms[0].shape[1] < N_FFT:
+        raise DataError(
+            f"A picture needs three waveforms of one shape (channels, at least {N_FFT} samples), not {shapes}."
+        )
+    powers = [_power(waveform) for waveform in waveforms]
+    loud = max(float(np.quantile(powers[-1], 0.999)), 1e-20)
+    seconds = waveforms[0].shape[1] / sample_rate
+
+    # No pyplot: it keeps global state and may look for a display.
+    figure = Figure(figsize=(12, 4.2), dpi=150, facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3, sharey=True)
+    figure.subplots_adjust(left=0.058, right=0.93, top=0.885, bottom=0.135, wspace=0.04)
+    for axis, power, title in zip(axes, powers, titles, strict=True):
+        image = axis.imshow(
+            10 * np.log10(np.maximum(power / loud, 1e-20)),
+            origin="lower",
+            aspect="auto",
+            interpolation="bilinear",
+            cmap="magma",
+            vmin=-range_db,
+            vmax=0,
+            extent=(0, seconds, 0, sample_rate / 2000),
+        )
+        axis.set_title(title, color=FOREGROUND, fontsize=17, fontweight="bold", pad=9)
+        axis.set_xlabel("seconds", color=MUTED, fontsize=13)
+        # A label at the right end would run into the next picture's 0.
+        axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick < 0.95 * seconds])
+        axis.set_ylim(0, min(max_frequency, sample_rate / 2) / 1000)
+        axis.set_yticks([tick for tick in range(0, 100, 5) if tick * 1000 <= min(max_frequency, sample_rate / 2)])
+        axis.tick_params(colors=MUTED, labelsize=13, length=3)
+        axis.set_facecolor(BACKGROUND)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    axes[0].set_ylabel("kHz", color=MUTED, fontsize=13)
+    for axis in axes[1:]:
+        axis.tick_params(axis="y", length=0)
+    bar = figure.colorbar(
+        image, cax=figure.add_axes((0.943, 0.135, 0.011, 0.75)), ticks=np.arange(0, -range_db - 1, -30)
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, labelsize=12, length=0)
+    bar.ax.set_title("dB", color=MUTED, fontsize=12, pad=8)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    figure.savefig(temporary, format="png", facecolor=BACKGROUND)
+    temporary.replace(path)
+
+
+def _power(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Power spectrogram of the mean over channels, `(bins, frames)`."""
+    mono = waveform.mean(axis=0)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
+    framed = np.lib.stride_tricks.sliding_window_view(mono, N_FFT)[::HOP_LENGTH]
+    power: NDArray[np.float64] = np.abs(np.fft.rfft(framed * window)) ** 2
+    return power.T

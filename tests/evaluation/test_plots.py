@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from apollo.errors import DataError
+from apollo.evaluation.plots import spectrogram_triptych
+
+SAMPLE_RATE = 44_100
+
+
+def test_three_spectrograms_lie_side_by_side_on_one_scale(tmp_path: Path, music: np.ndarray) -> None:
+    path = tmp_path / "new" / "picture.png"
+    spectrogram_triptych(np.zeros_like(music), 0.01 * music, music, SAMPLE_RATE, path)
+    picture = matplotlib.image.imread(path)
+    assert picture.shape[:2] == (630, 1800)
+    brightness = [float(third[150:500, 150:450, :3].mean()) for third in np.split(picture, 3, axis=1)]
+    assert brightness[0] < 0.01 < brightness[1] < 0.7 * brightness[2]
+    assert [file.name for file in path.parent.iterdir()] == ["picture.png"]
+
+
+def test_waveforms_that_do_not_fit_together_are_refused(tmp_path: Path, music: np.ndarray) -> None:
+    with pytest.raises(DataError, match="one shape"):
+        spectrogram_triptych(music, music[:, :-1], music, SAMPLE_RATE, tmp_path / "picture.png")
+    with pytest.raises(DataError, match="one shape"):
+        spectrogram_triptych(music[0], music[0], music[0], SAMPLE_RATE, tmp_path / "picture.png")
