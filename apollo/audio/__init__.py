@@ -1,5 +1,22 @@
 """Waveforms and files: read, write, resample, align, and put through a codec. Knows no network."""
 
+from apollo.audio.alignment import lag
 from apollo.audio.codecs import CODECS, MARGIN, degrade
+from apollo.audio.files import AudioInfo, AudioReader, AudioWriter, info, read, write
+from apollo.audio.resampling import Resampler, resample, resampled_length
 
-__all__ = ["CODECS", "MARGIN", "degrade"]
+__all__ = [
+    "CODECS",
+    "MARGIN",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "Resampler",
+    "degrade",
+    "info",
+    "lag",
+    "read",
+    "resample",
+    "resampled_length",
+    "write",
+]

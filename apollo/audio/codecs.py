@@ -21,9 +21,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import soxr
 from av.audio.codeccontext import AudioCodecContext
 
+from apollo.audio.resampling import resample
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -123,14 +123,14 @@ def degrade(
         return _like(samples.copy(), waveform)
     margin = -(-MARGIN * sample_rate // coded_rate)
     padded = np.pad(samples, ((0, 0), (margin, margin)), mode="symmetric")
-    coded = _resample(padded, sample_rate, coded_rate)
+    coded = resample(padded, sample_rate, coded_rate)
     if codec == "vorbis":
         decoded = _vorbis(coded, coded_rate, bitrate)
     else:
         level = 7 if compression_level is None else compression_level
         packets, extradata = _encode(coded, coded_rate, codec, bitrate, level)
         decoded = _decode(packets, extradata, coded_rate, codec, channels)[:, : coded.shape[1]]
-    restored = _resample(decoded, coded_rate, sample_rate)
+    restored = resample(decoded, coded_rate, sample_rate)
     return _like(restored[:, margin : margin + length], waveform)
 
 
@@ -301,9 +301,3 @@ def _vorbis_nominal(rate: int, quality: float, channels: int) -> int:
     data = memory.getvalue()
     start = data.index(b"\x01vorbis") + 20
     return int(struct.unpack_from("<i", data, start)[0])
-
-
-def _resample(samples: npt.NDArray[np.float32], from_rate: int, to_rate: int) -> npt.NDArray[np.float32]:
-    if from_rate == to_rate:
-        return samples
-    return np.ascontiguousarray(soxr.resample(samples.T, from_rate, to_rate).T)
