@@ -13,9 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from apollo.audio.resampling import resample
 from apollo.errors import DataError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def visqol(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) ->
         DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = np.stack(_pair(original, estimate)).mean(axis=1)
-    pair = soxr.resample(pair.T, sample_rate, VISQOL_SAMPLE_RATE).T
+    pair = resample(pair, sample_rate, VISQOL_SAMPLE_RATE).astype(np.float64)
     segments = int(np.ceil(pair.shape[1] / (VISQOL_SECONDS * VISQOL_SAMPLE_RATE)))
     scores = [_visqol_segment(s, e) for s, e in np.array_split(pair, max(1, segments), axis=1)]
     defined = [score for score in scores if not np.isnan(score)]
