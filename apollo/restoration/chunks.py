@@ -1,0 +1,80 @@
+"""The network over a waveform that arrives in blocks, with the samples that it would give for the whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from apollo.nn import Apollo
+
+
+class ChunkStream:
+    """Runs a network chunk by chunk, exactly.
+
+    A sample of the output depends on `model.context_frames` frames of the input on either side and on nothing further
+    away. Chunks start on multiples of the hop, so that their frames are the frames of the whole, and bring that context
+    on both sides; what the network says about the context itself is dropped. The first and the last chunk end where the
+    waveform ends, so its ends are padded as they would be in the whole. Nothing is faded, because nothing differs.
+
+    Args:
+        model: The network; its weights may be on any device.
+        channels: Channels of the waveform.
+        chunk_frames: Frames that a pass of the network adds to the output. Memory grows with it and with the context;
+            work spent on context is `2 * context_frames / chunk_frames`.
+    """
+
+    def __init__(self, model: Apollo, channels: int, chunk_frames: int) -> None:
+        self.model = model
+        self.context = model.context_frames * model.hop_length
+        self.chunk = chunk_frames * model.hop_length
+        self.device = next(model.parameters()).device
+        self.buffer = torch.empty(channels, self.chunk + 2 * self.context, device=self.device)
+        self.filled = 0
+        self.restored = 0  # samples at the head of the buffer that are there as context only
+
+    def push(self, block: Tensor) -> Tensor:
+        """Take more of the waveform and give what has become certain.
+
+        Args:
+            block: `(channels, samples)`, any number of samples.
+
+        Returns:
+            `(channels, samples)` on the CPU, the restored samples next in line; often none, and at most `chunk +
+            context` samples behind the input.
+        """
+        parts = [torch.empty(self.buffer.shape[0], 0)]
+        while block.shape[1]:
+            end = self.restored + self.chunk + self.context
+            taken = min(end - self.filled, block.shape[1])
+            self.buffer[:, self.filled : self.filled + taken] = block[:, :taken]
+            self.filled += taken
+            block = block[:, taken:]
+            if self.filled == end:
+                parts.append(self._run(self.restored + self.chunk))
+                self._advance()
+        return torch.cat(parts, dim=1)
+
+    def flush(self) -> Tensor:
+        """Give the rest, `(channels, samples)` on the CPU; the waveform ended with the last push."""
+        rest = self._run(self.filled) if self.filled > self.restored else torch.empty(self.buffer.shape[0], 0)
+        self.filled = self.restored = 0
+        return rest
+
+    def _run(self, end: int) -> Tensor:
+        """Restore the buffer and give its samples from `self.restored` to `end`."""
+        # One channel at a time: channels do not know of each other, and so memory does not grow with them.
+        with torch.inference_mode():
+            return torch.cat(
+                [
+                    self.model(channel[None, None, : self.filled])[0, :, self.restored : end].cpu()
+                    for channel in self.buffer
+                ]
+            )
+
+    def _advance(self) -> None:
+        """Move the buffer on by one chunk, keeping the left context of the next."""
+        done = self.restored + self.chunk
+        dropped = max(0, done - self.context)
+        self.buffer[:, : self.filled - dropped] = self.buffer[:, dropped : self.filled].clone()
+        self.filled -= dropped
+        self.restored = done - dropped

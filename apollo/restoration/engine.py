@@ -1,0 +1,190 @@
+"""Restoration of waveforms of any length, sample rate and number of channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from apollo.audio.resampling import Resampler
+from apollo.errors import ApolloError
+from apollo.nn import Apollo
+from apollo.restoration.chunks import ChunkStream
+
+Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
+
+# Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
+# have the network restore rounding errors.
+SILENCE = 1e-9
+
+
+class Restorer:
+    """Restores waveforms with a network, in constant memory and with the samples that it would give for the whole.
+
+    The network has learnt at full scale, so a recording's peak is brought to 1 before and back after: one gain for the
+    whole recording. Channels that are silent from beginning to end stay silent.
+
+    Args:
+        model: The network, as `apollo.load_model` gives it.
+        chunk_seconds: Seconds that one pass of the network adds; the result does not depend on it, memory does.
+        device: Where to compute (`"cpu"`, `"cuda"`, `"mps"` or `"auto"`); None is where the model is.
+
+    Raises:
+        ApolloError: If the chunk is shorter than 1 s or longer than an hour, or there is no such device.
+
+    Example:
+        >>> restorer = Restorer(Apollo(feature_dim=16, layer=1, output="residual"))
+        >>> restorer(np.zeros((2, 44100), dtype=np.float32)).shape
+        (2, 44100)
+    """
+
+    def __init__(self, model: Apollo, chunk_seconds: float = 20.0, device: str | torch.device | None = None) -> None:
+        if not 1 <= chunk_seconds <= 3600:
+            raise ApolloError(f"a chunk must last from 1 to 3600 seconds, not {chunk_seconds:g}")
+        self.model = model.eval() if device is None else model.eval().to(choose_device(device))
+        self.chunk_frames = round(chunk_seconds * model.sample_rate / model.hop_length)
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz at which the network works."""
+        return self.model.sample_rate
+
+    def __call__(self, waveform: Waveform, sample_rate: int | None = None) -> Waveform:
+        """Restore a waveform.
+
+        Args:
+            waveform: `(channels, samples)`, floating point, full scale 1.
+            sample_rate: Its sample rate in Hz; the model's if None.
+
+        Returns:
+            The restored waveform: the same shape, sample rate, type and device.
+
+        Raises:
+            ApolloError: If a sample is not a finite number.
+            ValueError: If the waveform has another shape or type.
+        """
+        given = torch.from_numpy(waveform) if isinstance(waveform, np.ndarray) else waveform
+        if given.dim() != 2 or not given.is_floating_point():
+            raise ValueError(
+                f"waveform must be (channels, samples) in floating point, not {tuple(given.shape)} {given.dtype}"
+            )
+        given = given.detach()
+        restored = torch.empty_like(given)
+        if not given.numel():
+            return self._as(waveform, restored)
+        stream = self.stream(peaks_of(given), sample_rate)
+        position = 0
+        # Blocks no longer than a chunk keep what is under way at any time to about that length.
+        for block in torch.split(given, self.chunk_frames * self.model.hop_length, dim=1):
+            part = stream.push(block.float().cpu())
+            restored[:, position : position + part.shape[1]] = part
+            position += part.shape[1]
+        restored[:, position:] = stream.flush()
+        return self._as(waveform, restored)
+
+    def stream(self, peaks: Sequence[float], sample_rate: int | None = None) -> RestorationStream:
+        """Start restoring a recording that arrives in blocks.
+
+        Args:
+            peaks: Largest magnitude in each channel of the whole recording, one number a channel.
+            sample_rate: Sample rate in Hz; the model's if None.
+
+        Raises:
+            ApolloError: If the sample rate is not positive.
+        """
+        return RestorationStream(self.model, self.chunk_frames, peaks, sample_rate or self.sample_rate)
+
+    @staticmethod
+    def _as(like: Waveform, restored: Tensor) -> Waveform:
+        """Give a tensor as the kind of `like`."""
+        return restored.numpy() if isinstance(like, np.ndarray) else restored
+
+
+class RestorationStream:
+    """A recording under restoration: blocks go in, restored blocks of the same total length come out.
+
+    Made by `Restorer.stream`.
+    """
+
+    def __init__(self, model: Apollo, chunk_frames: int, peaks: Sequence[float], sample_rate: int) -> None:
+        self.channels = len(peaks)
+        self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
+        self.peak = max(peaks, default=0.0)
+        self.chunks = ChunkStream(model, len(self.active), chunk_frames)
+        self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
+        self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))
+        # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
+        self.silence = 2 * math.ceil(model.sample_rate / sample_rate)
+        self.taken = 0
+        self.given = 0
+
+    def push(self, block: Tensor) -> Tensor:
+        """Take the next block, `(channels, samples)` float32, and give restored samples as far as they are certain.
+
+        The samples must be finite numbers. What is given lags at most a chunk and the network's context behind.
+        """
+        self.taken += block.shape[1]
+        if not self.active:
+            return self._give(torch.zeros(0, block.shape[1]))
+        at_model = resampled(self.to_model, block[self.active] / self.peak)
+        return self._give(resampled(self.from_model, self.chunks.push(at_model)))
+
+    def flush(self) -> Tensor:
+        """Give the rest, so that as many samples have been given as were taken."""
+        if not self.active:
+            return self._give(torch.zeros(0, 0))
+        nothing = torch.zeros(len(self.active), 0)
+        at_model = self.chunks.push(resampled(self.to_model, nothing, last=True))
+        silence = torch.zeros(len(self.active), self.silence)
+        rest = torch.cat((at_model, self.chunks.flush(), silence), dim=1)
+        return self._give(resampled(self.from_model, rest, last=True))
+
+    def _give(self, active: Tensor) -> Tensor:
+        """Undo the gain and put the active channels back among the silent ones, never more than was taken."""
+        active = active[:, : self.taken - self.given]
+        self.given += active.shape[1]
+        restored = torch.zeros(self.channels, active.shape[1])
+        restored[self.active] = active * self.peak
+        return restored
+
+
+def resampled(resampler: Resampler, block: Tensor, last: bool = False) -> Tensor:
+    """Put a block `(channels, samples)` through a resampler, and give what is ready."""
+    return torch.from_numpy(resampler.process(block.numpy(), last))
+
+
+def peaks_of(waveform: Tensor) -> list[float]:
+    """Largest magnitude in each channel of `(channels, samples)`, at least one sample.
+
+    Raises:
+        ApolloError: If a sample is not a finite number.
+    """
+    peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
+    if not all(math.isfinite(peak) for peak in peaks):
+        raise ApolloError("the audio holds samples that are not finite numbers (NaN or infinity)")
+    return peaks
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """Find the device to compute on.
+
+    Args:
+        name: A PyTorch device, or `"auto"` for a GPU where there is one.
+
+    Raises:
+        ApolloError: If this machine has no such device.
+    """
+    if name == "auto":
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ApolloError(f"PyTorch finds no device {str(name)!r} on this machine: use --device cpu or auto") from None
+    return device

@@ -1,0 +1,199 @@
+"""The engine gives the samples of the whole recording, whatever the chunk, block, rate, channels and device kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soxr
+import torch
+
+from apollo.errors import ApolloError
+from apollo.nn import Apollo
+from apollo.restoration import Restorer
+from apollo.restoration.chunks import ChunkStream
+
+VARIANTS = {
+    "direct": {},
+    "residual": {},
+    "residual, wide": {"kernel_size": 5, "dilations": (1, 4)},
+    "direct, odd window": {"win": 20.04},
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def model(request: pytest.FixtureRequest, make_model: Callable[..., Apollo]) -> Apollo:
+    return make_model(request.param.split(",")[0], **VARIANTS[request.param])
+
+
+def whole(model: Apollo, waveform: np.ndarray) -> np.ndarray:
+    """What the network gives for the whole recording at once, at its training level."""
+    peak = np.abs(waveform).max()
+    with torch.inference_mode():
+        return (model(torch.from_numpy(waveform / peak)[None])[0] * peak).numpy()
+
+
+def assert_same(restored: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> None:
+    assert restored.shape == expected.shape
+    assert np.abs(restored - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("seconds", [1, 1.7, 20])
+def test_chunked_equals_whole_file(model: Apollo, music: np.ndarray, seconds: float) -> None:
+    assert_same(Restorer(model, seconds)(music), whole(model, music))
+
+
+@pytest.mark.parametrize("beyond", [-441, -1, 0, 1, 440, 883])
+def test_any_length_around_a_chunk_equals_whole_file(model: Apollo, music: np.ndarray, beyond: int) -> None:
+    hop = model.hop_length
+    for edge in (round(44100 / hop) * hop, (round(44100 / hop) + model.context_frames) * hop):
+        part = music[:1, : edge + beyond]
+        assert_same(Restorer(model, 1)(part), whole(model, part))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 440, 441, 442, 881, 882, 883, 5000])
+def test_tiny_recordings_equal_whole_file(model: Apollo, music: np.ndarray, samples: int) -> None:
+    part = music[:, 20000 : 20000 + samples]
+    assert_same(Restorer(model, 1)(part), whole(model, part))
+
+
+def test_context_is_what_the_chunks_need(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    model = make_model("direct")
+    reach = model.context_frames * model.hop_length
+    middle = music.shape[1] // 2 // model.hop_length * model.hop_length
+    changed = music.copy()
+    changed[:, : middle - reach] = 0.5 * changed[:, : middle - reach][:, ::-1]
+    with torch.inference_mode():
+        outputs = [model(torch.from_numpy(waveform)[None])[0] for waveform in (music, changed)]
+    assert torch.allclose(outputs[0][:, middle:], outputs[1][:, middle:], rtol=0, atol=1e-6)
+    assert not torch.allclose(outputs[0][:, : middle - reach], outputs[1][:, : middle - reach], rtol=0, atol=1e-3)
+
+
+def test_blocks_of_any_size_give_the_same_samples(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    model = make_model("residual")
+    expected = Restorer(model, 1)(music)
+    random = np.random.default_rng(3)
+    stream = Restorer(model, 1).stream([float(np.abs(channel).max()) for channel in music])
+    parts, position = [], 0
+    while position < music.shape[1]:
+        size = int(random.choice([0, 1, 7, 441, 4096, 60000]))
+        parts.append(stream.push(torch.from_numpy(music[:, position : position + size])))
+        position += size
+        lag = min(position, music.shape[1]) - sum(part.shape[1] for part in parts)
+        assert lag <= model.sample_rate + model.context_frames * model.hop_length
+    parts.append(stream.flush())
+    assert_same(torch.cat(parts, dim=1).numpy(), expected, 1e-6)
+
+
+def test_work_spent_on_context_is_bounded(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    model = make_model("direct")
+    seen = 0
+
+    class Counting(Apollo):
+        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+            nonlocal seen
+            seen += waveform.numel()
+            return waveform
+
+    counting = Counting(feature_dim=16, layer=6)
+    stream = ChunkStream(counting, 1, 2000)  # 20 s
+    stream.push(torch.zeros(1, 200 * 44100))
+    stream.flush()
+    assert model.hop_length == counting.hop_length
+    assert seen <= 1.06 * 200 * 44100
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float32, torch.float64])
+def test_kind_of_waveform_is_kept(
+    music: np.ndarray, kind: type | torch.dtype, make_model: Callable[..., Apollo]
+) -> None:
+    restorer = Restorer(make_model("residual"), 1)
+    given = torch.from_numpy(music).to(kind) if isinstance(kind, torch.dtype) else music.astype(kind)
+    before = given.clone() if isinstance(given, torch.Tensor) else given.copy()
+    restored = restorer(given)
+    assert type(restored) is type(given)
+    assert restored.dtype == kind
+    assert (given == before).all()
+    assert_same(np.asarray(restored, np.float32), restorer(music))
+
+
+def test_channels_do_not_know_of_each_other(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("direct"), 2)
+    music = music[:, :90_000]
+    four = np.concatenate([music * gain for gain in (1, 0.5)])
+    restored = restorer(four)
+    loudest = np.abs(music).max()
+    for channel in (0, 3):
+        alone = four[[channel]].copy()
+        alone = np.concatenate([alone, np.full_like(alone, loudest)])  # the same gain
+        assert np.array_equal(restored[channel], restorer(alone)[0])
+
+
+def test_one_gain_for_the_whole_recording(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("direct"), 1)
+    restored = restorer(music)
+    for gain in (2.0**-13, 0.125, 2):  # powers of two round nothing
+        assert np.array_equal(restorer(music * np.float32(gain)), restored * np.float32(gain))
+
+
+def test_silence_stays_silent(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("direct"), 1)
+    assert not restorer(np.zeros((2, 100_000), np.float32)).any()
+    assert not restorer(np.full((2, 100_000), 1e-12, np.float32)).any()
+    half = np.stack([music[0], np.zeros_like(music[0])])
+    restored = restorer(half)
+    assert restored[0].any()
+    assert not restored[1].any()
+    assert restorer(np.zeros((2, 0), np.float32)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 22050, 48000, 96000])
+@pytest.mark.parametrize("samples", [1, 2, 999, 50_003])
+def test_other_sample_rates_keep_rate_and_length(
+    sample_rate: int, samples: int, make_music: Callable[..., np.ndarray]
+) -> None:
+    identity = Apollo(feature_dim=16, layer=1, output="residual").eval()  # untrained, it changes nothing
+    music = make_music(samples / sample_rate, sample_rate=sample_rate)
+    low = 0.8 * min(sample_rate, 44100)  # what both rates carry must come back as it was
+    narrow = soxr.resample(soxr.resample(music.T, sample_rate, low), low, sample_rate).T[:, :samples]
+    restored = Restorer(identity, 1)(np.ascontiguousarray(narrow), sample_rate)
+    assert restored.shape == narrow.shape
+    if samples > 999:
+        assert_same(restored[:, 500:-500], narrow[:, 500:-500], 1e-3)
+
+
+def test_chunks_do_not_matter_at_other_sample_rates(
+    make_model: Callable[..., Apollo], make_music: Callable[..., np.ndarray]
+) -> None:
+    model = make_model("residual")
+    music = make_music(4.1, sample_rate=48000)
+    assert_same(Restorer(model, 1)(music, 48000), Restorer(model, 20)(music, 48000))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_are_refused(
+    music: np.ndarray, value: float, make_model: Callable[..., Apollo]
+) -> None:
+    broken = music.copy()
+    broken[1, 77] = value
+    with pytest.raises(ApolloError, match="not finite numbers"):
+        Restorer(make_model("direct"))(broken)
+
+
+@pytest.mark.parametrize(
+    "waveform", [np.zeros(10, np.float32), np.zeros((1, 2, 10), np.float32), np.zeros((2, 10), int)]
+)
+def test_other_shapes_and_types_are_refused(waveform: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    with pytest.raises(ValueError, match=r"\(channels, samples\)"):
+        Restorer(make_model("direct"))(waveform)
+
+
+@pytest.mark.parametrize(
+    "options", [{"chunk_seconds": 0.5}, {"chunk_seconds": float("nan")}, {"device": "abacus"}, {"device": "cuda:99"}]
+)
+def test_chunks_and_devices_that_cannot_be_are_refused(
+    options: dict[str, object], make_model: Callable[..., Apollo]
+) -> None:
+    with pytest.raises(ApolloError):
+        Restorer(make_model("direct"), **options)  # type: ignore[arg-type]
