@@ -107,6 +107,7 @@ def evaluate(
     """
     _check(originals, bitrates, metrics)
     began = time.monotonic()
+    _restorer.cache_clear()  # A checkpoint may have been written anew since the last evaluation in this process.
     for model in models:
         _restorer(model, device, chunk_seconds)  # A bad model is one error now rather than one a piece later.
     jobs = [

@@ -93,3 +93,13 @@ def test_a_missing_model_is_one_error_before_anything_starts(folder: Path) -> No
     with pytest.raises(ApolloError):
         evaluate(find_originals(folder), [str(folder / "none.ckpt")], progress=lambda done, total: started.append(done))
     assert not started
+
+
+def test_a_model_file_that_changed_is_read_again(folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.ckpt"
+    model.write_bytes(Path(TINY_MODEL).read_bytes())
+    options = {"bitrates": (64,), "metrics": ("si_sdr",), "workers": 1}
+    evaluate([folder / "stereo.flac"], [str(model)], **options)
+    model.write_bytes(b"not a model")
+    with pytest.raises(ApolloError):
+        evaluate([folder / "stereo.flac"], [str(model)], **options)
