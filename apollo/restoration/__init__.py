@@ -1,5 +1,7 @@
 """Restoring recordings of any length, exactly as the network would restore them whole."""
 
+from apollo.restoration.batch import Task, plan
 from apollo.restoration.engine import RestorationStream, Restorer, choose_device
+from apollo.restoration.files import Report, default_target, restore_file
 
-__all__ = ["RestorationStream", "Restorer", "choose_device"]
+__all__ = ["Report", "RestorationStream", "Restorer", "Task", "choose_device", "default_target", "plan", "restore_file"]

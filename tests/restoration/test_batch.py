@@ -1,0 +1,63 @@
+"""Every input finds its output, and no two inputs the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apollo.errors import AudioFileError
+from apollo.restoration import plan
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    for name in ("b.mp3", "a.wav", "disc 2/a.flac", "cover.jpg", ".hidden.mp3", ".trash/c.mp3", "b.restored.flac"):
+        path = tmp_path / "album" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "album"
+
+
+def targets(*inputs: Path, output: Path | None = None) -> list[str]:
+    return [task.target.as_posix() for task in plan(list(inputs), output)]
+
+
+def test_results_lie_beside_their_sources(album: Path) -> None:
+    assert targets(album / "b.mp3") == [f"{album.as_posix()}/b.restored.flac"]
+
+
+def test_folders_are_searched_for_audio_that_is_not_a_result(album: Path) -> None:
+    sources = [task.source.relative_to(album).as_posix() for task in plan([album])]
+    assert sources == ["a.wav", "b.mp3", "disc 2/a.flac"]
+
+
+def test_output_folder_mirrors_the_folder(album: Path) -> None:
+    out = Path("out")
+    assert targets(album, output=out) == [f"out/{name}.restored.flac" for name in ("a", "b", "disc 2/a")]
+    assert targets(album / "b.mp3", output=out) == ["out/b.restored.flac"]
+
+
+def test_single_file_goes_where_it_is_told(album: Path) -> None:
+    assert targets(album / "b.mp3", output=Path("x.wav")) == ["x.wav"]
+    assert targets(album / "b.mp3", output=Path("x.ogg")) == ["x.ogg"]  # no folder of that name: writing it will fail
+    for inputs in ([album], [album / "a.wav", album / "b.mp3"]):
+        with pytest.raises(AudioFileError, match="give a folder"):
+            plan(inputs, Path("x.wav"))
+
+
+def test_no_two_inputs_share_a_target(album: Path) -> None:
+    (album / "a.mp3").touch()
+    inputs = [album, album / "a.wav", album / "disc 2" / "a.flac"]
+    for output in (None, Path("out")):
+        found = targets(*inputs, output=output)
+        assert len(set(found)) == len(found)
+    assert targets(album / "a.wav", album / "a.mp3") == [
+        f"{album.as_posix()}/a.{suffix}.restored.flac" for suffix in ("wav", "mp3")
+    ]
+    assert len(targets(album / "a.wav", album / "a.wav")) == 1
+
+
+def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioFileError, match="no audio file"):
+        plan([tmp_path])

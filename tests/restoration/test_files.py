@@ -1,0 +1,164 @@
+"""Files are restored in constant memory, appear whole or not at all, and are never clipped in silence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from apollo.audio.files import read, write
+from apollo.errors import AudioFileError
+from apollo.nn import Apollo
+from apollo.restoration import Restorer, restore_file
+
+STEP = 2.0**-23  # of a 24-bit sample
+
+
+@pytest.fixture
+def identity() -> Restorer:
+    """An untrained residual network changes nothing."""
+    return Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1)
+
+
+@pytest.fixture
+def source(tmp_path: Path, music: np.ndarray) -> Path:
+    write(tmp_path / "song.wav", music[:, :100_000], 44100, "FLOAT", tags={"title": "A song"})
+    return tmp_path / "song.wav"
+
+
+def test_file_equals_the_waveform_in_memory(source: Path, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("residual"), 1)
+    steps: list[tuple[float, float]] = []
+    report = restore_file(source, None, restorer, progress=lambda done, total: steps.append((done, total)))
+    assert report.target == source.with_name("song.restored.flac")
+    info = soundfile.info(report.target)
+    assert (info.format, info.subtype, info.frames, info.channels) == ("FLAC", "PCM_24", 100_000, 2)
+    expected = restorer(read(source)[0])
+    assert report.turned_down_db == pytest.approx(20 * np.log10(max(1, np.abs(expected).max())), abs=1e-4)
+    expected *= 10 ** (-report.turned_down_db / 20)
+    assert np.abs(read(report.target)[0] - expected).max() <= STEP
+    assert report.seconds == pytest.approx(100_000 / 44100)
+    assert report.speed == pytest.approx(report.seconds / report.elapsed)
+    assert steps == sorted(steps)
+    assert steps[-1] == (report.seconds, report.seconds)
+
+
+def test_tags_are_kept(source: Path, identity: Restorer) -> None:
+    report = restore_file(source, None, identity)
+    with soundfile.SoundFile(report.target) as file:
+        assert file.title == "A song"
+
+
+def test_result_beyond_full_scale_is_turned_down_as_a_whole(
+    tmp_path: Path, music: np.ndarray, identity: Restorer
+) -> None:
+    loud = music[:, :60_000] * np.float32(2 / np.abs(music[:, :60_000]).max())
+    write(tmp_path / "loud.wav", loud, 44100, "FLOAT")
+    report = restore_file(tmp_path / "loud.wav", None, identity)
+    assert report.turned_down_db == pytest.approx(6.02, abs=0.01)
+    assert report.peak_db == pytest.approx(6.02, abs=0.01)
+    assert np.abs(read(report.target)[0] - loud / 2).max() <= 2 * STEP
+
+
+def test_quiet_and_full_scale_files_keep_their_level(tmp_path: Path, music: np.ndarray, identity: Restorer) -> None:
+    for gain in (0.01, 1 / np.abs(music[:, :60_000]).max()):
+        given = np.float32(gain) * music[:, :60_000]
+        write(tmp_path / "song.wav", given, 44100, "FLOAT")
+        report = restore_file(tmp_path / "song.wav", None, identity, overwrite=True)
+        assert report.turned_down_db == pytest.approx(0, abs=1e-4)
+        assert np.abs(read(report.target)[0] - given).max() <= 2 * STEP
+
+
+@pytest.mark.parametrize(("sample_rate", "channels"), [(8000, 1), (48000, 2), (96000, 3), (22050, 8)])
+def test_rate_length_and_channels_are_kept(
+    tmp_path: Path, make_music: Callable[..., np.ndarray], identity: Restorer, sample_rate: int, channels: int
+) -> None:
+    music = make_music(1.3, channels, sample_rate)
+    write(tmp_path / "song.wav", music, sample_rate)
+    report = restore_file(tmp_path / "song.wav", tmp_path / "out.wav", identity)
+    restored, rate = read(report.target)
+    assert (restored.shape, rate) == (music.shape, sample_rate)
+    assert soundfile.info(report.target).subtype == "PCM_24"
+
+
+def test_silence_stays_silent(tmp_path: Path, make_model: Callable[..., Apollo]) -> None:
+    write(tmp_path / "silence.wav", np.zeros((2, 30_000)), 44100)
+    report = restore_file(tmp_path / "silence.wav", None, Restorer(make_model("direct")))
+    assert report.peak_db == -np.inf
+    assert not read(report.target)[0].any()
+
+
+def test_existing_file_is_replaced_only_when_told(source: Path, identity: Restorer) -> None:
+    target = source.with_name("song.restored.flac")
+    target.write_bytes(b"mine")
+    with pytest.raises(AudioFileError, match="exists already"):
+        restore_file(source, None, identity)
+    assert target.read_bytes() == b"mine"
+    restore_file(source, None, identity, overwrite=True)
+    assert read(target)[0].shape == (2, 100_000)
+
+
+def test_source_is_never_replaced(source: Path, identity: Restorer) -> None:
+    before = source.read_bytes()
+    with pytest.raises(AudioFileError, match="own restoration"):
+        restore_file(source, source.parent / "." / "song.wav", identity, overwrite=True)
+    assert source.read_bytes() == before
+
+
+def test_failures_leave_nothing_behind(source: Path, music: np.ndarray, identity: Restorer) -> None:
+    folder = source.parent
+    broken = music[:, :1000].copy()
+    broken[0, 500] = np.nan
+    write(folder / "nan.wav", broken, 44100, "FLOAT")
+    write(folder / "empty.wav", music[:, :0], 44100)
+    (folder / "text.mp3").write_text("no sound")
+    before = sorted(folder.iterdir())
+    for bad in ("nan.wav", "empty.wav", "text.mp3", "missing.wav"):
+        with pytest.raises(AudioFileError, match=bad):
+            restore_file(folder / bad, None, identity)
+    for target in ("song.ogg", "no/such/folder.flac"):
+        with pytest.raises(AudioFileError):
+            restore_file(source, folder / target, identity)
+    with torch.no_grad():
+        next(identity.model.parameters()).fill_(torch.nan)
+    with pytest.raises(AudioFileError, match="use another model"):
+        restore_file(source, None, identity)
+
+    def interrupt(done: float, total: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_file(source, None, Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1), progress=interrupt)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="measures peak memory through getrusage")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+import torch
+import numpy as np, soundfile
+from apollo.nn import Apollo
+from apollo.restoration import Restorer, restore_file
+torch.set_num_threads(1)
+minutes, folder = int(sys.argv[1]), sys.argv[2]
+with soundfile.SoundFile(f"{folder}/{minutes}.wav", "w", 8000, 1, "PCM_16") as file:
+    for _ in range(minutes):
+        file.write(np.random.default_rng(0).uniform(-0.5, 0.5, 60 * 8000))
+restore_file(f"{folder}/{minutes}.wav", None, Restorer(Apollo(8000, 200, 16, 1, output="residual"), 5))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    peaks = [
+        int(subprocess.run([sys.executable, "-c", program, minutes, tmp_path], capture_output=True, check=True).stdout)
+        for minutes in ("1", "15")
+    ]
+    unit = 1 if sys.platform == "darwin" else 1024
+    # Fourteen minutes more would be 27 MB as float32, let alone as features.
+    assert (peaks[1] - peaks[0]) * unit < 12e6
