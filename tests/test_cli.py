@@ -1,0 +1,198 @@
+"""The command answers fast, does what its help says, and turns what the user can mend into one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from apollo import __version__
+from apollo.audio.files import read, write
+from apollo.checkpoints import save_model
+from apollo.cli import main
+from apollo.nn import Apollo
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+VERBS = ["restore", "train", "evaluate"]
+
+
+def apollo(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "apollo.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, encoding="utf-8", **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process, which has imported torch already."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["apollo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return subprocess.CompletedProcess(sys.argv, left.value.code or 0, *capsys.readouterr())  # type: ignore[arg-type]
+
+    return run
+
+
+def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode == 1
+    assert re.fullmatch(r"Error: [^\n]+\n", result.stderr), result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained residual network, which changes nothing."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(Apollo(win=100, feature_dim=16, layer=1, output="residual"), path)
+    return path
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    time = np.arange(60_000) / 44100
+    write(tmp_path / "a song.wav", np.stack([0.5 * np.sin(2000 * time), 0.3 * np.sin(3000 * time)]), 44100)
+    return tmp_path / "a song.wav"
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    program = """
+import sys
+from apollo.cli import main
+sys.argv = ["apollo", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"torch", "numpy", "av", "soundfile", "lightning"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+    for arguments in (["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)):
+        result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    durations = []
+    for _ in range(3):  # the best of three, as other work may be going on
+        began = time.perf_counter()
+        assert apollo("--help").returncode == 0
+        durations.append(time.perf_counter() - began)
+    assert min(durations) < 0.5
+
+
+def test_every_verb_has_an_example_in_its_help() -> None:
+    assert all(verb in apollo("--help").stdout for verb in VERBS)
+    for verb in VERBS:
+        assert re.search(rf"Examples?: apollo {verb} ", apollo(verb, "--help").stdout)
+
+
+def test_version() -> None:
+    assert apollo("--version").stdout == f"apollo {__version__}\n"
+
+
+def test_restore_says_what_it_did_where_and_how_fast(song: Path, model: Path) -> None:
+    result = apollo("restore", song, "-m", model, "--chunk", 1, "--device", "cpu")
+    assert (result.returncode, result.stderr) == (0, "")
+    target = song.with_name("a song.restored.flac")
+    assert f"{song} → {target}: 1.4 s of audio in" in result.stdout
+    assert "× real time" in result.stdout
+    assert soundfile.info(target).subtype == "PCM_24"
+    assert np.abs(read(target)[0] - read(song)[0]).max() <= 2.0**-22
+
+
+def test_restore_overwrites_only_when_told(song: Path, model: Path, here: Run) -> None:
+    target = song.with_name("mine.flac")
+    target.write_bytes(b"mine")
+    assert_one_sentence(here("restore", song, "-o", target, "-m", model), "mine.flac exists already", "--overwrite")
+    assert target.read_bytes() == b"mine"
+    assert here("restore", song, "-o", target, "-m", model, "--overwrite").returncode == 0
+    assert soundfile.info(target).frames == 60_000
+
+
+def test_one_bad_file_does_not_stop_the_others(song: Path, model: Path, tmp_path: Path, here: Run) -> None:
+    (tmp_path / "a bad one.mp3").write_bytes(b"ID3 no sound" * 50)
+    (tmp_path / "inner").mkdir()
+    song.replace(tmp_path / "inner" / song.name)
+    result = here("restore", tmp_path, "-o", tmp_path / "out", "-m", model)
+    assert_one_sentence(result, "a bad one.mp3")
+    assert "Restored 1 of 2 files." in result.stdout
+    assert [path.relative_to(tmp_path) for path in (tmp_path / "out").rglob("*.*")] == [
+        Path("out/inner/a song.restored.flac")
+    ]
+
+
+def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_path: Path, here: Run) -> None:
+    assert_one_sentence(here("restore", tmp_path / "missing.mp3", "-m", model), "missing.mp3")
+    assert_one_sentence(here("restore", song, "-m", tmp_path / "missing.ckpt"), "missing.ckpt")
+    assert_one_sentence(here("restore", song, "-m", model, "--device", "abacus"), "abacus")
+    assert_one_sentence(here("restore", song, "-m", model, "--chunk", 0.1), "0.1")
+    assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--bitrates", "fast"), "fast")
+
+
+@pytest.mark.parametrize(("verb", "package"), [("train", "lightning"), ("evaluate", "visqol")])
+def test_missing_extra_names_the_command_that_installs_it(tmp_path: Path, verb: str, package: str) -> None:
+    program = f"""
+import importlib.util, sys
+import apollo.cli
+find = importlib.util.find_spec
+apollo.cli.find_spec = lambda name: None if name == {package!r} else find(name)
+sys.argv = ["apollo", *sys.argv[1:]]
+apollo.cli.main()
+"""
+    arguments = ["train", "-c", "x.yaml"] if verb == "train" else ["evaluate", str(tmp_path)]
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert_one_sentence(result, package, "pip install")
+
+
+def test_bugs_show_their_traceback(song: Path) -> None:
+    program = """
+import sys
+import apollo.checkpoints, apollo.cli
+def broken(*arguments): raise RuntimeError("a bug")
+apollo.checkpoints.load_model = broken
+sys.argv = ["apollo", *sys.argv[1:]]
+apollo.cli.main()
+"""
+    result = subprocess.run([sys.executable, "-c", program, "restore", song], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "RuntimeError: a bug" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a process")
+def test_interruption_leaves_no_debris(tmp_path: Path) -> None:
+    # Enough work for several seconds, so that the interruption comes in its midst.
+    save_model(Apollo(feature_dim=64, layer=6), tmp_path / "slow.safetensors")
+    write(tmp_path / "song.wav", np.full((2, 60 * 44100), 0.1), 44100)
+    before = sorted(tmp_path.iterdir())
+    command = [
+        sys.executable,
+        "-m",
+        "apollo.cli",
+        "restore",
+        tmp_path / "song.wav",
+        "-m",
+        tmp_path / "slow.safetensors",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".song*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output + errors
+    assert sorted(tmp_path.iterdir()) == before
