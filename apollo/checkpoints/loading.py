@@ -19,6 +19,8 @@ from apollo.nn import Apollo
 from apollo.nn.generator import BANDS
 
 PUBLISHED_SAMPLE_RATE = 44100
+# What no shape tells: of published weights it is known, with ours it must be stated.
+PUBLISHED_OPTIONS = {"heads": 8, "dilations": [1, 1, 1]}
 OPTIONS = frozenset(signature(Apollo).parameters)
 
 # A parameter that every model has, by which its prefix in a larger state is found: published name and ours.
@@ -60,7 +62,7 @@ def read_model(path: Path) -> Apollo:
         state = generator_state(content)
         if ANCHORS[0] in state:
             state = from_published(state)
-            config = {"dilations": [1, 1, 1], **config}
+            config = {**PUBLISHED_OPTIONS, **config}
         return build(state, config)
     except ModelFileError as error:
         raise ModelFileError(f"{path} cannot be used as a model: {error}") from None
@@ -109,9 +111,9 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
         if stated[option] != sizes[option]:
             raise ModelFileError(f"it states {option}={stated[option]}, but its weights have {option}={sizes[option]}")
     config = {**sizes, **stated}
-    if "dilations" not in config:
+    for option in sorted(PUBLISHED_OPTIONS.keys() - config.keys()):
         raise ModelFileError(
-            "its weights do not tell the network's dilations: save it with apollo.save_model, or with the network's "
+            f"its weights do not tell the network's {option}: save it with apollo.save_model, or with the network's "
             "'config' beside 'state_dict'"
         )
     config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
@@ -140,7 +142,7 @@ def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         return {
             "feature_dim": feature_dim,
             "layer": len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
-            "output": "residual" if any(name.startswith("band_merge.fill.") for name in state) else "direct",
+            "output": "residual" if any(name.startswith("band_merge.level.") for name in state) else "direct",
             "expansion": state["blocks.0.attention.gate_output.weight"].shape[1] // feature_dim,
             "kernel_size": state["blocks.0.convolutions.0.depthwise.weight"].shape[2],
         }

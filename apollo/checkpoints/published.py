@@ -62,7 +62,7 @@ def to_published(model: Apollo) -> dict[str, Tensor]:
         ModelFileError: If the published network has no place for what this model does.
     """
     config = model.config
-    published = {"output": "direct", "expansion": 4, "kernel_size": 7, "dilations": [1] * CONVOLUTIONS}
+    published = {"output": "direct", "expansion": 4, "heads": 8, "kernel_size": 7, "dilations": [1] * CONVOLUTIONS}
     for option, value in published.items():
         if config[option] != value:
             raise ModelFileError(
@@ -77,7 +77,7 @@ def to_published(model: Apollo) -> dict[str, Tensor]:
             state[f"{theirs}.{band}.0.weight"] = ours[f"{part}.norm"][index].clone()
             state[f"{theirs}.{band}.1.weight"] = ours[f"{part}.weight"][index].T.unsqueeze(-1).contiguous()
             state[f"{theirs}.{band}.1.bias"] = ours[f"{part}.bias"][index].clone()
-    cosine, sine = rotary_table(ROTARY_POSITIONS, config["feature_dim"] // 8)
+    cosine, sine = rotary_table(ROTARY_POSITIONS, config["feature_dim"] // config["heads"])
     for layer in range(config["layer"]):
         state[f"net.{layer}.band_net.cos_freq"] = cosine.clone()
         state[f"net.{layer}.band_net.sin_freq"] = sine.clone()

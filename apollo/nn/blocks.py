@@ -5,30 +5,62 @@ Features are `(batch, frames, bands, channels)`, so that every 1×1 convolution 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+EPS = 1e-5
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
-    """Divide by the root mean square over the last dimension, in float32, and scale.
+
+def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
+    """Divide by the root mean square over the last dimension, measured in float32, and scale.
 
     Args:
         x: `(..., channels)`.
         weight: `(channels,)`, or any shape that broadcasts to that of `x`.
-        eps: Added to the mean square.
 
     Returns:
-        Shape and type of `x`.
+        Shape of `x`, and its type.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        if x.dtype == torch.float32 and weight.dim() == 1:
-            return F.rms_norm(x, weight.shape, weight.float(), eps)
-        wide = x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-        return (wide * scale * weight).to(x.dtype)
+    if weight.dim() == 1 and x.dtype == weight.dtype and x.device.type == "cpu" and torch.is_grad_enabled():
+        return cast(Tensor, _RMSNormCPU.apply(x, weight))  # type: ignore[no-untyped-call]
+    return x * inverse_rms(x).to(x.dtype) * weight.to(x.dtype)
+
+
+def inverse_rms(x: Tensor) -> Tensor:
+    """`1 / sqrt(mean(x²) + EPS)` over the last dimension, `(..., channels)` → `(..., 1)`, at least in float32."""
+    kind = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=kind)
+    return torch.rsqrt(norm.square() / x.shape[-1] + EPS)
+
+
+class _RMSNormCPU(torch.autograd.Function):
+    """RMS normalisation whose backward pass is one fused kernel, nine times as fast on a CPU as PyTorch's own.
+
+    The kernel is that of layer normalisation, `r (h − mean(h) − x̂ mean(h x̂))` with `h = weight · gradient` and `r` the
+    inverse deviation. With its mean held at zero, `x̂` is our output, and what differs is the term `r mean(h)`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        inverse = inverse_rms(x)
+        ctx.save_for_backward(x, weight, inverse)
+        return x * inverse * weight
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight, inverse = ctx.saved_tensors
+        gradient = gradient.to(x.dtype).contiguous()
+        channels = x.shape[-1]
+        by_layer_norm, by_weight, _ = torch.ops.aten.native_layer_norm_backward(
+            gradient, x.contiguous(), [channels], torch.zeros_like(inverse), inverse, weight, None, [True, True, False]
+        )
+        mean = (gradient @ weight).unsqueeze(-1) / channels
+        return by_layer_norm.addcmul_(inverse, mean), by_weight
 
 
 class RMSNorm(nn.Module):
@@ -43,6 +75,35 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight)
 
 
+TILE = 640  # positions; their hidden layer fits into the cache of a CPU's core
+
+
+def frame_by_frame(function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor) -> Tensor:
+    """Compute `base + function(x)` for a function that treats every frame on its own.
+
+    On a CPU, where nothing is to be differentiated, a few frames at a time: the hidden layers then stay in the cache,
+    and memory does not grow with them.
+
+    Args:
+        function: Of `(1, frames, bands, channels)` to the same shape.
+        x: `(batch, frames, bands, channels)`.
+        base: Same shape.
+    """
+    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return base + function(x)
+    result = torch.empty_like(base)
+    step = max(1, TILE // x.shape[2])
+    for start in range(0, x.shape[1], step):
+        tile = slice(start, start + step)
+        torch.add(base[:, tile], function(x[:, tile]), out=result[:, tile])
+    return result
+
+
+def silu(x: Tensor) -> Tensor:
+    """`x · sigmoid(x)`, in place where nothing is to be differentiated."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
 class BandAttention(nn.Module):
     """Attention over the bands of one frame, then a gated linear unit; both with a residual connection.
 
@@ -50,6 +111,7 @@ class BandAttention(nn.Module):
         channels: Feature channels N, a multiple of `2 * heads`.
         expansion: Width of the gated unit in multiples of N.
         heads: Number of attention heads.
+        bands: The most bands that positions are told apart for.
     """
 
     cosine: Tensor
@@ -70,20 +132,37 @@ class BandAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform `(batch, frames, bands, channels)` to the same shape, every frame on its own."""
-        x = x + self.output(self.attend(self.qkv(self.norm(x))))
-        gate, value = F.silu(self.gate(self.gate_norm(x))).chunk(2, dim=-1)
+        return frame_by_frame(self.transform, x, x)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Give what attention and gated unit add to `(batch, frames, bands, channels)`."""
+        attended: Tensor = self.output(self.attend(self.qkv(self.norm(x))))
+        hidden = silu(self.gate(self.gate_norm(x + attended)))
+        gate, value = hidden.chunk(2, dim=-1)
         # The gate passes SiLU twice: the published network does so, and trained weights depend on it.
-        return x + self.gate_output(F.silu(gate) * value)
+        added: Tensor = self.gate_output(F.silu(gate) * value)
+        return attended + added
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Full attention over bands; `(batch, frames, bands, 3 * channels)` → `(batch, frames, bands, channels)`."""
         batch, frames, bands, width = qkv.shape
-        heads = qkv.view(batch * frames, bands, self.heads, width // self.heads).transpose(1, 2)
-        query, key, value = heads.chunk(3, dim=-1)
+        heads = qkv.view(batch * frames, bands, self.heads, 3, -1)
         cosine, sine = self.cosine[:bands].to(qkv.dtype), self.sine[:bands].to(qkv.dtype)
-        query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
-        attended = F.scaled_dot_product_attention(query, key, value)
-        return attended.transpose(1, 2).reshape(batch, frames, bands, width // 3)
+        query, key = rotate(heads[:, :, :, :2], cosine, sine).transpose(1, 2).unbind(3)
+        value = heads[:, :, :, 2].transpose(1, 2)
+        attended = attention(query, key, value).transpose(1, 2)
+        return attended.reshape(batch, frames, bands, width // 3)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention without a mask; `(items, heads, bands, channels)` each → same."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value)
+    # PyTorch's fused kernel for CPUs spends six times as long in the backward pass of so short a sequence.
+    with torch.autocast("cpu", enabled=False):
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        mixed: Tensor = scores.softmax(-1) @ value
+        return mixed
 
 
 def rotary_table(positions: int, channels: int, base: float = 10000.0) -> tuple[Tensor, Tensor]:
@@ -98,10 +177,16 @@ def rotary_table(positions: int, channels: int, base: float = 10000.0) -> tuple[
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate neighbouring channels (x0, x1) of `(..., positions, channels)` by the angles of `rotary_table`."""
-    pairs = x.unflatten(-1, (-1, 2))
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cosine + turned * sine
+    """Rotate neighbouring channels, (x0, x1) → (x0 cos − x1 sin, x1 cos + x0 sin).
+
+    Args:
+        x: `(items, positions, heads, any, channels)`.
+        cosine: `(positions, channels)`, from `rotary_table`.
+        sine: Likewise.
+    """
+    sign = torch.tensor([-1, 1], dtype=x.dtype, device=x.device).repeat(sine.shape[-1] // 2)
+    swapped = x.view(*x.shape[:-1], -1, 2).flip(-1).flatten(-2)
+    return torch.addcmul(x * cosine[:, None, None], swapped, (sine * sign)[:, None, None])
 
 
 class TemporalConvolution(nn.Module):
@@ -116,31 +201,44 @@ class TemporalConvolution(nn.Module):
 
     def __init__(self, channels: int, expansion: int = 4, kernel_size: int = 7, dilation: int = 1) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(
-            channels,
-            channels,
-            (kernel_size, 1),
-            padding=(dilation * (kernel_size // 2), 0),
-            dilation=(dilation, 1),
-            groups=channels,
-        )
+        self.dilation = dilation
+        padding = (kernel_size // 2, 0)
+        self.depthwise = nn.Conv2d(channels, channels, (kernel_size, 1), padding=padding, groups=channels)
         self.norm = RMSNorm(channels)
         self.expand = nn.Linear(channels, expansion * channels)
         self.project = nn.Linear(expansion * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform `(batch, frames, bands, channels)` to the same shape, every band on its own."""
-        # A permuted view of this layout is what PyTorch calls channels-last: no sample is moved.
-        convolved = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return x + self.project(F.silu(self.expand(self.norm(convolved))))
+        return frame_by_frame(self.transform, self.convolve(x), x)
+
+    def transform(self, convolved: Tensor) -> Tensor:
+        """The two-layer perceptron, every position on its own; shapes as in `forward`."""
+        added: Tensor = self.project(silu(self.expand(self.norm(convolved))))
+        return added
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The depthwise convolution over frames, zeros beyond both ends; shapes as in `forward`."""
+        frames, bands = x.shape[1:3]
+        # PyTorch's bfloat16 kernel for CPUs now and then leaves NaN in the gradient of a depthwise kernel.
+        unsafe = x.device.type == "cpu" and torch.is_grad_enabled()
+        with torch.autocast("cpu", enabled=False) if unsafe else nullcontext():
+            if unsafe:
+                x = x.to(self.depthwise.weight.dtype)
+            # Every d-th frame is a sequence of its own: laid beside the bands, dilation costs nothing.
+            x = F.pad(x, (0, 0, 0, 0, 0, -frames % self.dilation))
+            x = x.reshape(len(x), -1, self.dilation * bands, x.shape[-1])
+            # A permuted view of this layout is what PyTorch calls channels-last: no sample is moved.
+            convolved: Tensor = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            return convolved.reshape(len(x), -1, bands, x.shape[-1])[:, :frames]
 
 
 class Block(nn.Module):
     """Band attention, then temporal convolutions; `(batch, frames, bands, channels)` → same."""
 
-    def __init__(self, channels: int, expansion: int, kernel_size: int, dilations: Sequence[int]) -> None:
+    def __init__(self, channels: int, expansion: int, heads: int, kernel_size: int, dilations: Sequence[int]) -> None:
         super().__init__()
-        self.attention = BandAttention(channels, expansion)
+        self.attention = BandAttention(channels, expansion, heads)
         self.convolutions = nn.ModuleList(
             TemporalConvolution(channels, expansion, kernel_size, dilation) for dilation in dilations
         )

@@ -81,7 +81,7 @@ class SpectrumDiscriminator(nn.Module):
                 window=self.window,
                 return_complex=True,
             )
-        # (batch * channels, bins, frames, 2) → (batch, [Re, Im of the first channel, then of the next, …], bins, frames)
+        # → (batch, [Re, Im of the first channel, then of the next, …], bins, frames)
         x = torch.view_as_real(spectrum[:, : self.bins]).permute(0, 3, 1, 2)
         x = x.reshape(batch, 2 * channels, *x.shape[2:])
         features = []

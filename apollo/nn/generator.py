@@ -29,11 +29,12 @@ class Apollo(nn.Module):
     Args:
         sr: Sample rate in Hz.
         win: STFT window in milliseconds.
-        feature_dim: Feature channels N, a multiple of 16.
+        feature_dim: Feature channels N, a multiple of `2 * heads`.
         layer: Number of blocks.
-        output: `"direct"` estimates the spectrum itself, as published. `"residual"` estimates a correction that is added
-            to the input's spectrum; it starts at zero, so an untrained network is the identity.
+        output: `"direct"` estimates the spectrum itself, as published. `"residual"` estimates a correction that is
+            added to the input's spectrum; it starts at zero, so an untrained network is the identity.
         expansion: Width of the blocks' hidden layers in multiples of N.
+        heads: Attention heads.
         kernel_size: Frames under each temporal kernel, odd.
         dilations: Dilation of each temporal convolution in a block, one number a convolution.
 
@@ -49,6 +50,7 @@ class Apollo(nn.Module):
         layer: int = 6,
         output: Output = "direct",
         expansion: int = 4,
+        heads: int = 8,
         kernel_size: int = 7,
         dilations: Sequence[int] = (1, 1, 1),
     ) -> None:
@@ -60,22 +62,23 @@ class Apollo(nn.Module):
             "layer": layer,
             "output": output,
             "expansion": expansion,
+            "heads": heads,
             "kernel_size": kernel_size,
             "dilations": list(dilations),
         }
         self.n_fft = int(sr * win / 1000)
         self.hop_length = self.n_fft // 2
         self.band_widths = band_widths(self.n_fft)
-        if feature_dim < 16 or feature_dim % 16:
-            raise ValueError(f"feature_dim must be a positive multiple of 16, not {feature_dim}")
+        if feature_dim < 1 or feature_dim % (2 * heads):
+            raise ValueError(f"feature_dim must be a positive multiple of 2 * heads = {2 * heads}, not {feature_dim}")
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {kernel_size}")
         if output not in ("direct", "residual"):
             raise ValueError(f"output must be 'direct' or 'residual', not {output!r}")
         self.output: Output = output
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
-        self.band_split = BandSplit(self.band_widths, feature_dim)
-        self.blocks = nn.ModuleList(Block(feature_dim, expansion, kernel_size, dilations) for _ in range(layer))
+        self.band_split = BandSplit(self.band_widths, feature_dim, level_scale=0.125 if output == "residual" else 1.0)
+        self.blocks = nn.ModuleList(Block(feature_dim, expansion, heads, kernel_size, dilations) for _ in range(layer))
         self.band_merge = BandMerge(self.band_widths, feature_dim, residual=output == "residual")
 
     window: Tensor
@@ -92,7 +95,7 @@ class Apollo(nn.Module):
         The convolutions reach `layer · Σ dilation · (kernel_size − 1) / 2` frames, and overlapping windows one frame
         into the spectrum and one out of it.
         """
-        reach = sum(self.config["dilations"]) * (self.config["kernel_size"] // 2)
+        reach: int = sum(self.config["dilations"]) * (self.config["kernel_size"] // 2)
         return int(self.config["layer"]) * reach + 2
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -163,10 +166,17 @@ class BandSplit(nn.Module):
     """Spectrum to band features: direction and log power of each band, normalised and projected to N channels.
 
     The equal bands are one batched product, the wider last band another. Weights are `(bands, in, out)`.
+
+    Args:
+        widths: Bins in each band.
+        channels: Feature channels N.
+        level_scale: Factor of the log power, which spans ±8 beside directions of length 1. At 1, as published,
+            normalisation flattens it to little more than its sign; at 1/8 it stays a measure of level.
     """
 
-    def __init__(self, widths: Sequence[int], channels: int) -> None:
+    def __init__(self, widths: Sequence[int], channels: int, level_scale: float = 1.0) -> None:
         super().__init__()
+        self.level_scale = level_scale
         self.equal = GroupedLinear(len(widths) - 1, 2 * widths[0] + 1, channels)
         self.last = GroupedLinear(1, 2 * widths[-1] + 1, channels)
         self.edge = widths[0] * (len(widths) - 1)
@@ -183,11 +193,11 @@ class BandSplit(nn.Module):
         parts = []
         powers = []
         for layer, part in ((self.equal, spectrum[..., : self.edge, :]), (self.last, spectrum[..., self.edge :, :])):
-            bands = part.unflatten(2, (layer.groups, -1))
+            bands = part.reshape(*part.shape[:2], layer.groups, -1, 2)
             power = torch.sqrt(bands.square().sum((-1, -2)) + POWER_EPS).unsqueeze(-1)
             # Channels of a band are [Re of all bins, Im of all bins, log power].
             direction = (bands / power.unsqueeze(-1)).transpose(-1, -2).flatten(-2)
-            parts.append(layer(torch.cat((direction, power.log()), dim=-1)))
+            parts.append(layer(torch.cat((direction, power.log() * self.level_scale), dim=-1)))
             powers.append(power)
         return torch.cat(parts, dim=2), torch.cat(powers, dim=2)
 
@@ -195,18 +205,19 @@ class BandSplit(nn.Module):
 class BandMerge(nn.Module):
     """Band features to spectrum: normalise, project to four numbers a bin, gate, and lay the bands side by side.
 
-    With `residual`, what comes out is a correction in units of the spectrum around it: of the band's own power, plus a
-    predicted share of the frame's power where a codec left the band empty. It starts at zero.
+    With `residual`, what comes out is a correction in units of a predicted level: a share of the band's own power, plus
+    a share of the frame's power for where a codec left the band empty. Shares are exponentials, so that next to nothing
+    is as easy to say as a lot. The correction starts at zero.
     """
 
     def __init__(self, widths: Sequence[int], channels: int, residual: bool) -> None:
         super().__init__()
         self.equal = GroupedLinear(len(widths) - 1, channels, 4 * widths[0])
         self.last = GroupedLinear(1, channels, 4 * widths[-1])
-        self.fill = nn.Linear(channels, 1) if residual else None
-        if self.fill is not None:
-            nn.init.zeros_(self.fill.weight)
-            nn.init.constant_(self.fill.bias, -4.0)
+        self.level = nn.Linear(channels, 2) if residual else None
+        if self.level is not None:
+            nn.init.zeros_(self.level.weight)
+            self.level.bias.data = torch.tensor([-1.0, -4.0])
             for layer in (self.equal, self.last):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
@@ -219,10 +230,11 @@ class BandMerge(nn.Module):
             power: `(items, frames, bands, 1)`, the power of the input's bands.
         """
         parts = [self.equal(features[:, :, :-1]), self.last(features[:, :, -1:])]
-        parts = [F.glu(part.float(), dim=-1).unflatten(-1, (2, -1)) for part in parts]
-        if self.fill is not None:
-            frame = power.square().mean(2, keepdim=True).sqrt()
-            scale = (power + frame * self.fill(features).float().exp()).unsqueeze(-1)
+        parts = [F.glu(part.float(), dim=-1) for part in parts]
+        parts = [part.view(*part.shape[:-1], 2, -1) for part in parts]
+        if self.level is not None:
+            around = torch.cat((power, power.square().mean(2, keepdim=True).sqrt().expand_as(power)), dim=-1)
+            scale = (around * self.level(features).float().clamp(max=5.0).exp()).sum(-1, keepdim=True).unsqueeze(-1)
             parts = [parts[0] * scale[:, :, :-1], parts[1] * scale[:, :, -1:]]
         return torch.cat([part.transpose(-1, -2).flatten(2, 3) for part in parts], dim=2)
 
@@ -246,4 +258,4 @@ class GroupedLinear(nn.Module):
         items, frames = x.shape[:2]
         grouped = rms_norm(x, self.norm).flatten(0, 1).transpose(0, 1)
         product = torch.bmm(grouped, self.weight).transpose(0, 1) + self.bias
-        return product.unflatten(0, (items, frames))
+        return product.reshape(items, frames, self.groups, -1)

@@ -51,10 +51,10 @@ class GeneratorLoss(nn.Module):
     - `adversarial`, `feature_matching`: from the discriminator, as published.
     - `magnitude`: mean `||E| − |R|| / |R|` over `windows`, as published.
     - `log_magnitude`: mean `|ln |E| − ln |R||`, with a floor 60 dB below the reference's level.
-    - `band_level`: the same on the power in bands as wide as hearing resolves them: it asks for the right level, not for
-      the right noise.
-    - `error_ratio`: `ln(Σ|e − r|² / Σ|d − r|²)` over the waveform of each item. Undamaged and badly damaged music weigh
-      the same, so what is already good is left alone.
+    - `band_level`: the same on the power in bands as wide as hearing resolves them: it asks for the right level, not
+      for the right noise.
+    - `error_ratio`: `ln(Σ|e − r|² / Σ|d − r|²)` over the waveform of each channel. Undamaged and badly damaged music
+      weigh the same, so what is already good is left alone.
     - `band_error_ratio`: the same in each of those bands on its own, averaged.
 
     Args:
@@ -130,10 +130,8 @@ class GeneratorLoss(nn.Module):
                 sums[name].append(value)
         terms = {name: torch.stack(values).mean() for name, values in sums.items()}
         if "error_ratio" in self.weights:
-            error, before, level = (
-                x.square().sum((1, 2)) for x in (estimate - reference, degraded - reference, reference)
-            )
-            terms["error_ratio"] = log_ratio(error, before, 1e-6 * level).mean()
+            error, before, level = (x.square().sum(-1) for x in (estimate - reference, degraded - reference, reference))
+            terms["error_ratio"] = log_ratio(error, before, 1e-8 * level).mean()
         return terms
 
     def _spectral(self, size: int, estimate: Tensor, reference: Tensor, degraded: Tensor) -> dict[str, Tensor]:
@@ -193,8 +191,8 @@ class NegativeSDR(nn.Module):
     """Negative signal-to-distortion ratio in dB, averaged over items and channels, on zero-mean signals.
 
     Args:
-        sdr_type: `"sisdr"` scales the reference to the estimate, `"snr"` does not, `"sdsdr"` scales the target but takes
-            the error against the unscaled one (Le Roux et al., "SDR – half-baked or well done?", 2019, eq. 2-5).
+        sdr_type: `"sisdr"` scales the reference to the estimate, `"snr"` does not, `"sdsdr"` scales the target but
+            takes the error against the unscaled one (Le Roux et al., "SDR – half-baked or well done?", 2019, eq. 2-5).
         eps: Added to energies.
     """
 

@@ -34,7 +34,7 @@ def published() -> dict[str, torch.Tensor]:
 def model() -> Apollo:
     """A network whose every option differs from the published ones, with weights that do something."""
     torch.manual_seed(0)
-    model = Apollo(24000, 10, 16, 1, output="residual", expansion=2, kernel_size=3, dilations=(1, 4))
+    model = Apollo(24000, 10, 16, 1, output="residual", expansion=2, heads=4, kernel_size=3, dilations=(1, 4))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model.eval()
