@@ -1,0 +1,127 @@
+"""Endless training crops: every crop is a function of one seed and its number, and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from apollo.audio import MARGIN
+from apollo.data.degradation import RandomCodec
+
+Waveform = npt.NDArray[np.float32]
+
+
+class Crop(TypedDict):
+    """One training example; a batch has the batch dimension in front.
+
+    Both are `(2, samples)`, float32, aligned, at the data's sample rate.
+    """
+
+    original: Tensor
+    degraded: Tensor
+
+
+class Source(Protocol):
+    """Something that clean stereo crops can be drawn from."""
+
+    def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
+        """Draw a crop of `(2, samples)`."""
+        ...
+
+
+class Crops(Dataset[Crop]):
+    """Crops by number: drawn from a source, degraded with a margin on both sides, brought to a common level.
+
+    Args:
+        source: Where clean crops come from.
+        codec: What damages them.
+        samples: Length of a crop.
+        seed: Crop `n` depends on `(seed, n)` alone, so neither workers nor interruptions change it.
+        peak: Lowest and highest peak in dBFS, drawn evenly; `None` divides both sides by the larger of their peaks.
+        mono: Share of crops whose two channels are two pieces of their own, each coded as a mono file: at the same
+            bitrate a codec does far less damage to one channel than to two.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        codec: RandomCodec,
+        samples: int,
+        seed: int,
+        peak: tuple[float, float] | None = None,
+        mono: float = 0.0,
+    ) -> None:
+        self.source = source
+        self.codec = codec
+        self.samples = samples
+        self.seed = seed
+        self.peak = peak
+        self.mono = mono
+
+    def __getitem__(self, number: int) -> Crop:
+        """Make crop `number`."""
+        rng = np.random.default_rng((self.seed, number))
+        if rng.random() < self.mono:
+            pieces = [self._pair(rng, channels=1) for _ in range(2)]
+            original, degraded = (np.concatenate(sides) for sides in zip(*pieces, strict=True))
+        else:
+            original, degraded = self._pair(rng, channels=2)
+        return Crop(original=torch.from_numpy(original), degraded=torch.from_numpy(degraded))
+
+    def _pair(self, rng: np.random.Generator, channels: int) -> tuple[Waveform, Waveform]:
+        # The codec sees true music on both sides of the crop, as it does in a whole file.
+        original = self.source.draw(rng, self.samples + 2 * MARGIN)[:channels]
+        if self.peak is not None:
+            original = original * np.float32(10 ** (rng.uniform(*self.peak) / 20) / (np.abs(original).max() + 1e-9))
+        kept = slice(MARGIN, MARGIN + self.samples)
+        degraded = self.codec(original, rng)[:, kept]
+        original = original[:, kept]
+        level = 1.0
+        if self.peak is None:
+            level = max(float(np.abs(original).max()), float(np.abs(degraded).max()), 1e-9)
+        return np.asarray(original / level, np.float32), np.asarray(degraded / level, np.float32)
+
+
+class FixedCrops(Dataset[Crop]):
+    """The first `count` crops, the same in every epoch: what a run is validated on."""
+
+    def __init__(self, crops: Crops, count: int) -> None:
+        self.crops = crops
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Crop:
+        """Make crop `number`."""
+        if number >= self.count:
+            raise IndexError(number)
+        return self.crops[number]
+
+
+class CropSampler(Sampler[int]):
+    """Numbers of the crops of one epoch; no number comes twice in a run.
+
+    Args:
+        count: Crops in an epoch.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose crops come next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.count, (self.epoch + 1) * self.count))
+
+    def __len__(self) -> int:
+        return self.count

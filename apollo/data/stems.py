@@ -1,0 +1,146 @@
+"""Songs in stems, as a source of random mixes.
+
+A folder holds one folder a song, and each of those one file a stem: `<song>/<class>[_n].flac`, all of a song aligned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from apollo.data.folders import ATTEMPTS, SILENCE, Track, find_tracks, read_stretch
+from apollo.errors import DataError
+
+Waveform = npt.NDArray[np.float32]
+
+EQ_NODES_HZ = (20.0, 100.0, 400.0, 1600.0, 6400.0, 12800.0, 20000.0)
+
+
+@dataclass(frozen=True)
+class Song:
+    """The stems of one song.
+
+    Attributes:
+        stems: Aligned files.
+        seconds: Length of the shortest.
+    """
+
+    stems: tuple[Track, ...]
+    seconds: float
+
+
+class StemFolder:
+    """Random mixes, as varied as a few stems allow.
+
+    Some are stems of one song played together, the others stems of any songs, and of those nearly half a single one.
+    Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary; some mixes are
+    driven into saturation.
+
+    Args:
+        root: Folder of songs.
+        sample_rate: Of the mixes, in Hz.
+        coherent_probability: Share of mixes made of one song.
+        max_stems: The most stems of different songs in one mix.
+        gain: Lowest and highest gain of a stem in dB.
+        saturation_probability: Share of mixes driven into saturation.
+        equalisation: Largest gain of the random equaliser in dB.
+        speed: Fastest playback; only upwards, so that no mix ends below half the sample rate.
+
+    Raises:
+        DataError: If the folder holds no songs.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sample_rate: int,
+        coherent_probability: float = 0.5,
+        max_stems: int = 5,
+        gain: tuple[float, float] = (-10.0, 10.0),
+        saturation_probability: float = 0.15,
+        equalisation: float = 8.0,
+        speed: float = 1.25,
+    ) -> None:
+        songs: dict[Path, list[Track]] = {}
+        for track in find_tracks(root):
+            songs.setdefault(track.path.parent, []).append(track)
+        self.songs = [Song(tuple(stems), min(stem.seconds for stem in stems)) for stems in songs.values()]
+        if any(folder == root for folder in songs):
+            raise DataError(f"{root} holds audio files itself: give a folder of songs with one folder of stems each")
+        self.sample_rate = sample_rate
+        self.coherent_probability = coherent_probability
+        self.max_stems = max_stems
+        self.gain = gain
+        self.saturation_probability = saturation_probability
+        self.equalisation = equalisation
+        self.speed = speed
+
+    def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
+        """Draw a mix `(2, samples)` with a peak of 1."""
+        speed = rng.uniform(1.0, self.speed) if rng.random() < 0.5 else 1.0
+        length = int(np.ceil(samples * speed)) + 1
+        for _ in range(ATTEMPTS):
+            mix = self._mix(rng, length)
+            if np.sqrt(np.mean(mix**2)) > SILENCE:
+                break
+        if speed != 1.0:
+            mix = soxr.resample(mix.T, self.sample_rate * speed, self.sample_rate, quality="HQ").T
+        mix = self._equalise(rng, mix[:, :samples])
+        mix /= np.abs(mix).max() + 1e-9
+        if rng.random() < self.saturation_probability:
+            drive = 10 ** (rng.uniform(0, 12) / 20)
+            mix = np.tanh(drive * mix) / np.tanh(drive)
+        return mix.astype(np.float32)
+
+    def _mix(self, rng: np.random.Generator, samples: int) -> Waveform:
+        seconds = samples / self.sample_rate
+        if rng.random() < self.coherent_probability:
+            song = self.songs[rng.integers(len(self.songs))]
+            start = rng.uniform(0, max(0.0, song.seconds - seconds))
+            chosen = [(stem, start) for stem in song.stems if rng.random() < 0.85]
+        else:
+            chosen = []
+            for _ in range(min(self.max_stems, rng.geometric(0.45))):
+                song = self.songs[rng.integers(len(self.songs))]
+                stem = song.stems[rng.integers(len(song.stems))]
+                chosen.append((stem, rng.uniform(0, max(0.0, stem.seconds - seconds))))
+        mix = np.zeros((2, samples), np.float32)
+        for stem, start in chosen:
+            mix += place(rng, read_stretch(stem, start, samples, self.sample_rate)) * decibels(rng.uniform(*self.gain))
+        return mix
+
+    def _equalise(self, rng: np.random.Generator, mix: Waveform) -> Waveform:
+        """Shape the spectrum by a smooth random curve over `EQ_NODES_HZ`."""
+        curve = rng.uniform(-self.equalisation, self.equalisation, len(EQ_NODES_HZ)) * rng.random()
+        frequencies = np.fft.rfftfreq(mix.shape[1], 1 / self.sample_rate)
+        response = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(EQ_NODES_HZ), curve)
+        spectrum = np.fft.rfft(mix) * 10 ** (response / 20)
+        shaped: Waveform = np.fft.irfft(spectrum, mix.shape[1]).astype(np.float32)
+        return shaped
+
+
+def place(rng: np.random.Generator, stem: Waveform) -> Waveform:
+    """Place a stem in the stereo field; `(1 or more, samples)` → `(2, samples)`.
+
+    Mono is panned with constant power and, now and then, widened by a quieter, delayed copy on one side. Stereo keeps
+    its picture with a random width, and is mirrored half the time.
+    """
+    if len(stem) > 1:
+        middle, side = stem[0] + stem[1], (stem[0] - stem[1]) * rng.uniform(0.3, 1.3)
+        pair = (0.5 * np.stack((middle + side, middle - side))).astype(np.float32)
+        return pair[::-1] if rng.random() < 0.5 else pair
+    angle = np.pi / 4 * (1 + rng.uniform(-0.8, 0.8) * (rng.random() < 0.7))
+    pair = np.stack((np.cos(angle) * stem[0], np.sin(angle) * stem[0])).astype(np.float32)
+    if rng.random() < 0.3:
+        delay, side = int(rng.integers(20, 900)), int(rng.integers(2))
+        pair[side, delay:] += decibels(rng.uniform(-12, -3)) * stem[0, :-delay]
+    return pair
+
+
+def decibels(gain: float) -> np.float32:
+    """The factor that a gain in dB stands for."""
+    return np.float32(10 ** (gain / 20))

@@ -1,0 +1,1 @@
+"""Training: configuration, the GAN step, and a run from start to end."""

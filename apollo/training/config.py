@@ -1,0 +1,137 @@
+"""YAML files and `key=value` overrides → the objects of a training run."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from apollo.errors import ConfigError
+
+# What configurations written for the published training code call our counterparts.
+PUBLISHED_NAMES = {
+    "look2hear.datas.DataModule": "apollo.data.DataModule",
+    "look2hear.models.apollo.Apollo": "apollo.nn.Apollo",
+    "look2hear.discriminators.frequencydis.MultiFrequencyDiscriminator": "apollo.nn.MultiFrequencyDiscriminator",
+    "look2hear.losses.gan_losses.MultiFrequencyGenLoss": "apollo.nn.losses.GeneratorLoss",
+    "look2hear.losses.gan_losses.MultiFrequencyDisLoss": "apollo.nn.losses.DiscriminatorLoss",
+    "look2hear.losses.MultiSrcNegSDR": "apollo.nn.losses.NegativeSDR",
+    "look2hear.system.audio_litmodule.AudioLightningModule": "apollo.training.system.ApolloSystem",
+}
+ALLOWED = ("apollo.", "torch.optim.", "lightning.pytorch.")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """Read a YAML file and apply `key=value` overrides.
+
+    Raises:
+        ConfigError: If the file is missing or not YAML, or an override is malformed.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no configuration {path}: give the path of a YAML file")
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from None
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path} must hold keys and values, not a list or a single value")
+    for override in overrides:
+        key, separator, _ = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"the override {override!r} is not key=value, such as datas.batch_size=4")
+        try:
+            config.merge_with_dotlist([override])
+        except (YAMLError, OmegaConfBaseException) as error:
+            raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
+    return config
+
+
+def one_line(error: Exception) -> str:
+    """The message of a library's error without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def section(config: DictConfig, name: str) -> dict[str, Any]:
+    """One block of a configuration, its interpolations resolved.
+
+    Raises:
+        ConfigError: If the block is missing, or refers to a key that is.
+    """
+    if config.get(name) is None:
+        raise ConfigError(f"the configuration lacks the block {name!r}")
+    try:
+        block = OmegaConf.to_container(config[name], resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{name}: {one_line(error)}") from None
+    if not isinstance(block, dict):
+        raise ConfigError(f"{name} must be a block of keys and values")
+    return {str(key): value for key, value in block.items()}
+
+
+def target(block: Mapping[str, Any], name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What the `_target_` of a block stands for, and the arguments beside it.
+
+    Args:
+        block: One block of a configuration.
+        name: Its name, for messages.
+
+    Raises:
+        ConfigError: If the target is missing, not allowed or unknown, or does not take one of the arguments.
+    """
+    arguments = dict(block)
+    path = str(arguments.pop("_target_", ""))
+    if not path:
+        raise ConfigError(f"{name} lacks _target_: name the class to build, such as apollo.nn.Apollo")
+    path = PUBLISHED_NAMES.get(path, path)
+    if path.startswith("pytorch_lightning."):
+        path = "lightning.pytorch." + path.removeprefix("pytorch_lightning.")
+    if not path.startswith(ALLOWED):
+        raise ConfigError(
+            f"{name}._target_ is {path}, which is not allowed: only {', '.join(ALLOWED)} and their kin are"
+        )
+    module, _, attribute = path.rpartition(".")
+    try:
+        made = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError):
+        raise ConfigError(f"{name}._target_ is {path}, which does not exist") from None
+    parameters = inspect.signature(made).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for key in arguments:
+            if key not in parameters:
+                near = difflib.get_close_matches(key, parameters, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(parameters)}"
+                raise ConfigError(f"{name}.{key} is not known: {hint}")
+    return made, arguments
+
+
+def build(config: DictConfig, name: str, **extra: Any) -> Any:
+    """Build the object that a block describes.
+
+    Raises:
+        ConfigError: If the block cannot be built.
+    """
+    made, arguments = target(section(config, name), name)
+    try:
+        return made(**arguments, **extra)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be built: {error}") from None
+
+
+def factory(config: DictConfig, name: str) -> Callable[[Any], Any]:
+    """A function that builds the object of a block from one more argument, put first."""
+    made, arguments = target(section(config, name), name)
+
+    def make(first: Any) -> Any:
+        try:
+            return made(first, **arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name} cannot be built: {error}") from None
+
+    return make

@@ -1,0 +1,120 @@
+"""The training step: a discriminator that learns to tell, a generator that learns not to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from apollo.data.crops import Crop
+from apollo.nn import Apollo, MultiFrequencyDiscriminator
+from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class ApolloSystem(LightningModule):
+    """Generator and discriminator, trained in turn on every batch.
+
+    The discriminator steps on the detached estimate, then the generator against it; the gradients of both are clipped.
+    Where no term of the generator's loss asks the discriminator, it is left out of the step.
+
+    Args:
+        generator: The network that restores.
+        discriminator: The network that judges.
+        loss_g: The generator's loss.
+        loss_d: The discriminator's loss.
+        metrics: The validation metric, lower is better; logged as `val_loss`.
+        optimizers: Make the optimisers of generator and discriminator from their parameters.
+        schedulers: Make their schedulers, which step once an epoch.
+        clip: Largest norm of the gradient of either network.
+    """
+
+    def __init__(
+        self,
+        generator: Apollo,
+        discriminator: MultiFrequencyDiscriminator,
+        loss_g: GeneratorLoss,
+        loss_d: DiscriminatorLoss,
+        metrics: NegativeSDR,
+        optimizers: tuple[MakeOptimizer, MakeOptimizer],
+        schedulers: tuple[MakeScheduler, MakeScheduler],
+        clip: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.loss_g = loss_g
+        self.loss_d = loss_d
+        self.metrics = metrics
+        self.make_optimizers = optimizers
+        self.make_schedulers = schedulers
+        self.clip = clip
+
+    def configure_optimizers(self) -> Any:
+        """Optimisers and schedulers of generator and, where it is used, discriminator."""
+        networks = [self.generator, self.discriminator][: 2 if self.loss_g.needs_discriminator else 1]
+        optimizers = [make(network.parameters()) for make, network in zip(self.make_optimizers, networks, strict=False)]
+        return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=False)]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the network's sizes beside its weights, so that the file alone tells how to build it."""
+        checkpoint["config"] = self.generator.config
+
+    def training_step(self, batch: Crop, number: int) -> None:
+        """Train both networks on one batch of `{original, degraded}`, each `(batch, channels, samples)`."""
+        original, degraded = batch["original"], batch["degraded"]
+        found = self.optimizers()
+        optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
+        estimate = self.generator(degraded)
+        logged = {}
+        if self.loss_g.needs_discriminator:
+            loss_d = self.loss_d(self.discriminator(original), self.discriminator(estimate.detach()))
+            self._step(optimizers[1], loss_d)
+            logged["loss_d"] = loss_d.detach()
+        terms = self._generator_terms(estimate, original, degraded)
+        logged["gradient_norm"] = self._step(optimizers[0], terms["loss"])
+        logged |= {("loss_g" if name == "loss" else name): value.detach() for name, value in terms.items()}
+        self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=len(original))
+        self.log("loss_g", logged["loss_g"], prog_bar=True, logger=False)
+
+    def _generator_terms(self, estimate: Tensor, original: Tensor, degraded: Tensor) -> dict[str, Tensor]:
+        if not self.loss_g.needs_discriminator:
+            return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded))
+        self.discriminator.requires_grad_(False)
+        with torch.no_grad():
+            real = self.discriminator(original)
+        made = self.discriminator(estimate)
+        self.discriminator.requires_grad_(True)
+        return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded, real, made))
+
+    def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip)
+        optimizer.step()
+        return norm
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedulers."""
+        found = self.lr_schedulers()
+        for scheduler in found if isinstance(found, list) else [found]:
+            cast(LRScheduler, scheduler).step()
+
+    def validation_step(self, batch: Crop, number: int) -> None:
+        """Score one item of `{original, degraded}`; logs `val_loss`, and what the unprocessed input would score."""
+        original, degraded = batch["original"], batch["degraded"]
+        estimate = self.generator(degraded).to(original.dtype)
+        scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}
+        self.log_dict(scores, prog_bar=True, batch_size=1, sync_dist=True)
+        terms = self.loss_g(estimate, original, degraded) if not self.loss_g.needs_discriminator else {}
+        self.log_dict({f"valid/{name}": value for name, value in terms.items()}, batch_size=1, sync_dist=True)

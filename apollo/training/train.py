@@ -1,0 +1,110 @@
+"""A training run from a configuration to a model file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from apollo.checkpoints import load_model, save_model
+from apollo.errors import ConfigError
+from apollo.training.config import build, factory, load_config, section
+from apollo.training.system import ApolloSystem
+
+log = logging.getLogger(__name__)
+
+# `precision: bf16` and `16` in published configurations mean mixed precision.
+MIXED = {"bf16": "bf16-mixed", "16": "16-mixed", "32": "32-true"}
+
+
+def train(config_path: Path, overrides: Sequence[str] = (), resume: Path | None = None) -> Path | None:
+    """Train as a configuration says.
+
+    Args:
+        config_path: YAML file.
+        overrides: `key=value` each, applied over the file.
+        resume: Checkpoint to go on from.
+
+    Returns:
+        The best model as a `.safetensors` file, or `None` if no checkpoint was written.
+
+    Raises:
+        ApolloError: If the configuration or the data cannot be used.
+    """
+    config = load_config(config_path, overrides)
+    seed_everything(int(config.get("seed", 0)), workers=True, verbose=False)
+    run = run_folder(config)
+    system = build_system(config)
+    data: LightningDataModule = build(config, "datas")
+    trainer = build_trainer(config, run)
+    run.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, run / "config.yaml")
+    trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+    return export_best(trainer, run)
+
+
+def run_folder(config: DictConfig) -> Path:
+    """Where everything that a run writes goes: `exp.dir/exp.name`."""
+    experiment = section(config, "exp")
+    return Path(str(experiment.get("dir", "exps"))) / str(experiment.get("name", "apollo"))
+
+
+def build_system(config: DictConfig) -> ApolloSystem:
+    """The networks, losses and optimisers of a configuration."""
+    system: ApolloSystem = build(
+        config,
+        "system",
+        generator=build(config, "model"),
+        discriminator=build(config, "discriminator"),
+        loss_g=build(config, "loss_g"),
+        loss_d=build(config, "loss_d"),
+        metrics=build(config, "metrics"),
+        optimizers=(factory(config, "optimizer_g"), factory(config, "optimizer_d")),
+        schedulers=(factory(config, "scheduler_g"), factory(config, "scheduler_d")),
+    )
+    return system
+
+
+def build_trainer(config: DictConfig, run: Path) -> Trainer:
+    """The Lightning trainer of a configuration, with its callbacks and loggers.
+
+    Raises:
+        ConfigError: If the accelerator asked for is not there.
+    """
+    options: dict[str, Any] = {}
+    settings = section(config, "trainer")
+    if settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
+    if settings.get("accelerator") in ("auto", "cpu") and not torch.cuda.is_available():
+        # A list of device numbers, as GPU configurations have it, means as many processes on a CPU.
+        options["devices"] = 1
+    precision = str(settings.get("precision", "32"))
+    options["precision"] = MIXED.get(precision, precision)
+    callbacks: list[Callback] = [build(config, name) for name in ("checkpoint", "early_stopping") if config.get(name)]
+    if config.get("ema"):
+        callbacks.append(EMAWeightAveraging(decay=float(section(config, "ema")["decay"])))
+    loggers: list[Logger] = [CSVLogger(run, name="logs"), TensorBoardLogger(run, name="tensorboard")]
+    config = config.copy()
+    for name, value in options.items():
+        OmegaConf.update(config, f"trainer.{name}", value)
+    trainer: Trainer = build(config, "trainer", callbacks=callbacks, logger=loggers)
+    return trainer
+
+
+def export_best(trainer: Trainer, run: Path) -> Path | None:
+    """Write the best checkpoint's generator as `best_model.safetensors` into the run's folder."""
+    checkpoint = trainer.checkpoint_callback
+    best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
+    if not trainer.is_global_zero or not best:
+        return None
+    target = run / "best_model.safetensors"
+    save_model(load_model(best), target)
+    log.info("best model: %s", target)
+    return target

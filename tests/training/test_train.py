@@ -1,0 +1,176 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import apollo
+from apollo.errors import ConfigError
+from apollo.training.config import load_config, target
+from apollo.training.train import build_system, train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+# What users of the published code have on disk, with its names.
+SEED_YAML = """
+exp: {dir: ./exps, name: apollo}
+datas: {_target_: look2hear.datas.DataModule, original_dir: train/original, codec_dir: train/codec, codec_format: mp3,
+  valid_dir: valid, valid_original: original.wav, valid_codec: codec.mp3,
+  codec: {enable: false, options: {bitrate: random, compression: random}},
+  sr: 44100, segments: 3, num_steps: 1000, batch_size: 1, num_workers: 0, pin_memory: true}
+model: {_target_: look2hear.models.apollo.Apollo, sr: 44100, win: 20, feature_dim: 256, layer: 6}
+discriminator: {_target_: look2hear.discriminators.frequencydis.MultiFrequencyDiscriminator, nch: 2,
+  window: [32, 64, 128, 256, 512, 1024, 2048]}
+optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001, weight_decay: 0.01}
+optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001, weight_decay: 0.01, betas: [0.5, 0.99]}
+scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 2, gamma: 0.98}
+scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 2, gamma: 0.98}
+loss_g: {_target_: look2hear.losses.gan_losses.MultiFrequencyGenLoss, eps: 1e-8}
+loss_d: {_target_: look2hear.losses.gan_losses.MultiFrequencyDisLoss, eps: 1e-8}
+metrics: {_target_: look2hear.losses.MultiSrcNegSDR, sdr_type: sisdr}
+system: {_target_: look2hear.system.audio_litmodule.AudioLightningModule}
+early_stopping: {_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val_loss, patience: 20, mode: min,
+  verbose: true}
+checkpoint: {_target_: pytorch_lightning.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
+  monitor: val_loss, mode: min, verbose: true, save_top_k: 5, save_last: true, filename: '{epoch}-{val_loss:.4f}'}
+logger: {_target_: pytorch_lightning.loggers.WandbLogger, name: '${exp.name}', save_dir: '${exp.dir}/${exp.name}/logs',
+  offline: true, project: Audio-Restoration}
+trainer: {_target_: pytorch_lightning.Trainer, devices: [0], max_epochs: 1000, sync_batchnorm: true,
+  default_root_dir: '${exp.dir}/${exp.name}/', accelerator: cuda, limit_train_batches: 1.0, fast_dev_run: false,
+  precision: bf16}
+"""
+SMALL = [
+    "trainer.accelerator=cpu",
+    "model.feature_dim=16",
+    "model.layer=1",
+    "discriminator.window=[64,512]",
+    "datas.segments=0.5",
+    "datas.num_steps=2",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+]
+
+
+@pytest.fixture
+def seed_config(music: Path, tmp_path: Path) -> tuple[Path, list[str]]:
+    path = tmp_path / "seed.yaml"
+    path.write_text(SEED_YAML)
+    return path, [
+        *SMALL,
+        f"exp.dir={tmp_path / 'exps'}",
+        f"datas.original_dir={music / 'train' / 'original'}",
+        f"datas.valid_dir={music / 'valid'}",
+        "datas.valid_codec=codec.wav",
+        "datas.codec.enable=true",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_published_configuration_trains_and_ends_in_a_model(
+    seed_config: tuple[Path, list[str]], tmp_path: Path, batch_size: int
+) -> None:
+    path, overrides = seed_config
+    best = train(path, [*overrides, f"datas.batch_size={batch_size}"])
+    run = tmp_path / "exps" / "apollo"
+    assert best == run / "best_model.safetensors"
+    model = apollo.load_model(best)
+    assert model.config["feature_dim"] == 16
+    assert model(torch.zeros(1, 2, 4410)).shape == (1, 2, 4410)
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    assert len(list((run / "checkpoints").glob("epoch=*.ckpt"))) == 2
+    assert list(run.glob("tensorboard/*/events*"))
+    (metrics,) = run.glob("logs/*/metrics.csv")
+    rows = list(csv.DictReader(metrics.open()))
+    for name in ("train/adversarial", "train/feature_matching", "train/magnitude", "train/loss_d", "val_loss"):
+        values = [float(row[name]) for row in rows if row[name]]
+        assert values, name
+        assert np.isfinite(values).all(), name
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_its_checkpoint(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, overrides = seed_config
+    train(path, overrides)
+    last = tmp_path / "exps" / "apollo" / "checkpoints" / "last.ckpt"
+    train(path, [*overrides, "trainer.max_epochs=3", "exp.name=continued"], resume=last)
+    state = torch.load(tmp_path / "exps" / "continued" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["epoch"] == 2
+
+
+@pytest.mark.slow
+def test_training_brings_the_loss_down(stems: Path, tmp_path: Path) -> None:
+    overrides = [
+        f"exp.dir={tmp_path}",
+        f"datas.train_dir={stems}",
+        f"datas.valid_dir={stems}",
+        "datas.segments=0.5",
+        "datas.num_steps=15",
+        "datas.valid_crops=6",
+        "datas.num_workers=0",
+        "datas.codec.bitrate=32000",
+        "model.feature_dim=16",
+        "model.layer=1",
+        "loss_g.windows=[512,2048]",
+        "ema.decay=0.5",
+        "trainer.max_epochs=4",
+        "trainer.accelerator=cpu",
+        "trainer.log_every_n_steps=1",
+    ]
+    train(CONFIGS / "default-model.yaml", overrides)
+    (metrics,) = tmp_path.glob("default-model/logs/*/metrics.csv")
+    losses = [float(row["valid/loss"]) for row in csv.DictReader(metrics.open()) if row["valid/loss"]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_shipped_configurations_build() -> None:
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        system = build_system(load_config(path, ["model.layer=1"]))
+        assert system.generator.config["sr"] == 44100
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.feature_dims=16", "model.feature_dims is not known: did you mean 'feature_dim'"),
+        ("model.feature_dim=17", "feature_dim must be a positive multiple"),
+        ("optimizer_g._target_=os.system", "os.system, which is not allowed"),
+        ("model._target_=apollo.nn.Apolo", "does not exist"),
+        ("loss_g=null", "lacks the block 'loss_g'"),
+        ("nonsense", "not key=value"),
+        ("exp.name=${nowhere}", "nowhere"),
+    ],
+)
+def test_a_wrong_key_is_one_sentence(seed_config: tuple[Path, list[str]], override: str, message: str) -> None:
+    path, overrides = seed_config
+    with pytest.raises(ConfigError) as caught:
+        train(path, [*overrides, override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cuda_where_there_is_none_names_the_way_out(seed_config: tuple[Path, list[str]]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    path, overrides = seed_config
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator=auto"):
+        train(path, [*overrides, "trainer.accelerator=cuda"])
+
+
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration"):
+        load_config(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(broken)
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="keys and values"):
+        load_config(broken)
+
+
+def test_published_names_mean_ours() -> None:
+    made, arguments = target({"_target_": "look2hear.models.apollo.Apollo", "win": 40}, "model")
+    assert made is apollo.Apollo
+    assert arguments == {"win": 40}
