@@ -89,6 +89,11 @@ class Apollo(nn.Module):
         return int(self.config["sr"])
 
     @property
+    def spectrum_dtype(self) -> torch.dtype:
+        """Type of all spectra: float32 whatever the precision of the blocks, float64 in a float64 network."""
+        return torch.promote_types(self.window.dtype, torch.float32)
+
+    @property
     def context_frames(self) -> int:
         """Frames on either side that a frame of the output depends on; no sample further away matters.
 
@@ -105,14 +110,14 @@ class Apollo(nn.Module):
             waveform: `(batch, channels, samples)` at `sample_rate`, at least one sample.
 
         Returns:
-            `(batch, channels, samples)`, float32.
+            `(batch, channels, samples)`, float32, or float64 from a network in float64.
 
         Raises:
             ValueError: If the shape is another.
         """
         if waveform.dim() != 3 or waveform.shape[-1] < 1:
             raise ValueError(f"waveform must be (batch, channels, samples >= 1), not {tuple(waveform.shape)}")
-        spectrum = self.stft(waveform.flatten(0, 1).float())
+        spectrum = self.stft(waveform.flatten(0, 1).to(self.spectrum_dtype))
         estimate = self.restore_spectrum(spectrum)
         return self.istft(estimate, waveform.shape[-1]).view_as(waveform)
 
@@ -140,14 +145,17 @@ class Apollo(nn.Module):
         left = self.n_fft // 2
         padded = F.pad(waveform, (left, extension + left), mode="reflect")
         with torch.autocast(waveform.device.type, enabled=False):
-            spectrum = torch.stft(padded, self.n_fft, hop, window=self.window, center=False, return_complex=True)
+            spectrum = torch.stft(
+                padded, self.n_fft, hop, window=self.window.to(padded.dtype), center=False, return_complex=True
+            )
         return torch.view_as_real(spectrum.transpose(1, 2))
 
     def istft(self, spectrum: Tensor, samples: int) -> Tensor:
-        """Inverse of `stft`, always in float32; `(items, frames, bins, 2)` → `(items, samples)`."""
+        """Inverse of `stft`, never in less than float32; `(items, frames, bins, 2)` → `(items, samples)`."""
         with torch.autocast(spectrum.device.type, enabled=False):
-            frames = torch.view_as_complex(spectrum.float().contiguous()).transpose(1, 2)
-            return torch.istft(frames, self.n_fft, self.hop_length, window=self.window, center=True, length=samples)
+            frames = torch.view_as_complex(spectrum.to(self.spectrum_dtype).contiguous()).transpose(1, 2)
+            window = self.window.to(spectrum.dtype)
+            return torch.istft(frames, self.n_fft, self.hop_length, window=window, center=True, length=samples)
 
 
 def band_widths(n_fft: int) -> list[int]:
@@ -223,18 +231,20 @@ class BandMerge(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, power: Tensor) -> Tensor:
-        """Merge `(items, frames, bands, channels)` into `(items, frames, bins, 2)`, float32.
+        """Merge `(items, frames, bands, channels)` into `(items, frames, bins, 2)` of the type of `power`.
 
         Args:
             features: `(items, frames, bands, channels)`.
             power: `(items, frames, bands, 1)`, the power of the input's bands.
         """
         parts = [self.equal(features[:, :, :-1]), self.last(features[:, :, -1:])]
-        parts = [F.glu(part.float(), dim=-1) for part in parts]
+        parts = [F.glu(part.to(power.dtype), dim=-1) for part in parts]
         parts = [part.view(*part.shape[:-1], 2, -1) for part in parts]
         if self.level is not None:
             around = torch.cat((power, power.square().mean(2, keepdim=True).sqrt().expand_as(power)), dim=-1)
-            scale = (around * self.level(features).float().clamp(max=5.0).exp()).sum(-1, keepdim=True).unsqueeze(-1)
+            scale = (
+                (around * self.level(features).to(power.dtype).clamp(max=5.0).exp()).sum(-1, keepdim=True).unsqueeze(-1)
+            )
             parts = [parts[0] * scale[:, :, :-1], parts[1] * scale[:, :, -1:]]
         return torch.cat([part.transpose(-1, -2).flatten(2, 3) for part in parts], dim=2)
 
