@@ -108,6 +108,15 @@ def test_training_and_inference_compute_the_same(model: Apollo) -> None:
     assert (inferred - trained).abs().max() <= 1e-5 * trained.abs().max()
 
 
+def test_float32_is_close_to_float64(model: Apollo) -> None:
+    waveform = music(1, 1, 20000)
+    with torch.no_grad():
+        single = model(waveform)
+        double = model.double()(waveform.double())
+    assert double.dtype == torch.float64
+    assert (single - double).abs().max() <= 2e-6 * double.abs().max()
+
+
 def test_no_sample_beyond_the_stated_context_matters() -> None:
     model = initialised(dilations=(1, 2), kernel_size=5, win=40, output="residual").double()
     hop = model.hop_length
