@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -24,13 +24,13 @@ class ApolloSystem(LightningModule):
     """Generator and discriminator, trained in turn on every batch.
 
     The discriminator steps on the detached estimate, then the generator against it; the gradients of both are clipped.
-    Where no term of the generator's loss asks the discriminator, it is left out of the step.
+    Without a discriminator only the generator is trained.
 
     Args:
         generator: The network that restores.
-        discriminator: The network that judges.
+        discriminator: The network that judges, or `None` if no term of the generator's loss asks it.
         loss_g: The generator's loss.
-        loss_d: The discriminator's loss.
+        loss_d: The discriminator's loss, or `None`.
         metrics: The validation metric, lower is better; logged as `val_loss`.
         optimizers: Make the optimisers of generator and discriminator from their parameters.
         schedulers: Make their schedulers, which step once an epoch.
@@ -40,12 +40,12 @@ class ApolloSystem(LightningModule):
     def __init__(
         self,
         generator: Apollo,
-        discriminator: MultiFrequencyDiscriminator,
+        discriminator: MultiFrequencyDiscriminator | None,
         loss_g: GeneratorLoss,
-        loss_d: DiscriminatorLoss,
+        loss_d: DiscriminatorLoss | None,
         metrics: NegativeSDR,
-        optimizers: tuple[MakeOptimizer, MakeOptimizer],
-        schedulers: tuple[MakeScheduler, MakeScheduler],
+        optimizers: Sequence[MakeOptimizer],
+        schedulers: Sequence[MakeScheduler],
         clip: float = 5.0,
     ) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ class ApolloSystem(LightningModule):
         self.clip = clip
 
     def configure_optimizers(self) -> Any:
-        """Optimisers and schedulers of generator and, where it is used, discriminator."""
-        networks = [self.generator, self.discriminator][: 2 if self.loss_g.needs_discriminator else 1]
-        optimizers = [make(network.parameters()) for make, network in zip(self.make_optimizers, networks, strict=False)]
-        return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=False)]
+        """Optimisers and schedulers of the generator and, if there is one, the discriminator."""
+        networks = [network for network in (self.generator, self.discriminator) if network is not None]
+        optimizers = [make(network.parameters()) for make, network in zip(self.make_optimizers, networks, strict=True)]
+        return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the network's sizes beside its weights, so that the file alone tells how to build it."""
@@ -76,7 +76,7 @@ class ApolloSystem(LightningModule):
         optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
         estimate = self.generator(degraded)
         logged = {}
-        if self.loss_g.needs_discriminator:
+        if self.discriminator is not None and self.loss_d is not None:
             loss_d = self.loss_d(self.discriminator(original), self.discriminator(estimate.detach()))
             self._step(optimizers[1], loss_d)
             logged["loss_d"] = loss_d.detach()
@@ -87,8 +87,9 @@ class ApolloSystem(LightningModule):
         self.log("loss_g", logged["loss_g"], prog_bar=True, logger=False)
 
     def _generator_terms(self, estimate: Tensor, original: Tensor, degraded: Tensor) -> dict[str, Tensor]:
-        if not self.loss_g.needs_discriminator:
+        if self.discriminator is None:
             return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded))
+        # The generator's step must not leave gradients in the discriminator.
         self.discriminator.requires_grad_(False)
         with torch.no_grad():
             real = self.discriminator(original)
@@ -116,5 +117,5 @@ class ApolloSystem(LightningModule):
         estimate = self.generator(degraded).to(original.dtype)
         scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}
         self.log_dict(scores, prog_bar=True, batch_size=1, sync_dist=True)
-        terms = self.loss_g(estimate, original, degraded) if not self.loss_g.needs_discriminator else {}
+        terms = self._generator_terms(estimate, original, degraded)
         self.log_dict({f"valid/{name}": value for name, value in terms.items()}, batch_size=1, sync_dist=True)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from apollo.checkpoints import load_model, save_model
 from apollo.errors import ConfigError
+from apollo.nn.losses import GeneratorLoss
 from apollo.training.config import build, factory, load_config, section
 from apollo.training.system import ApolloSystem
 
@@ -57,17 +58,19 @@ def run_folder(config: DictConfig) -> Path:
 
 
 def build_system(config: DictConfig) -> ApolloSystem:
-    """The networks, losses and optimisers of a configuration."""
+    """The networks, losses and optimisers of a configuration; those of a discriminator only if the loss asks it."""
+    loss_g: GeneratorLoss = build(config, "loss_g")
+    sides = ("g", "d") if loss_g.needs_discriminator else ("g",)
     system: ApolloSystem = build(
         config,
         "system",
         generator=build(config, "model"),
-        discriminator=build(config, "discriminator"),
-        loss_g=build(config, "loss_g"),
-        loss_d=build(config, "loss_d"),
+        discriminator=build(config, "discriminator") if "d" in sides else None,
+        loss_g=loss_g,
+        loss_d=build(config, "loss_d") if "d" in sides else None,
         metrics=build(config, "metrics"),
-        optimizers=(factory(config, "optimizer_g"), factory(config, "optimizer_d")),
-        schedulers=(factory(config, "scheduler_g"), factory(config, "scheduler_d")),
+        optimizers=[factory(config, f"optimizer_{side}") for side in sides],
+        schedulers=[factory(config, f"scheduler_{side}") for side in sides],
     )
     return system
 
