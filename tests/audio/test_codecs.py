@@ -31,6 +31,16 @@ def test_degraded_music_is_aligned_and_of_equal_length(music, codec, bitrate, ch
     assert noise_to_signal_db(original, degraded) < -2
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("bitrate", [*BITRATES, 160_000, 192_000, 224_000, 256_000, 320_000])
+def test_mp3_keeps_the_level(bitrate, channels):
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    tone = sum(0.05 * np.sin(2 * np.pi * f * time + f) for f in (150, 310, 470, 700)).astype(np.float32)
+    original = np.tile(tone, (channels, 1))
+    degraded = degrade(original, SAMPLE_RATE, "mp3", bitrate)
+    assert np.vdot(original, degraded) / np.vdot(original, original) == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_more_bits_mean_less_noise(music, codec):
     noise = [noise_to_signal_db(music, degrade(music, SAMPLE_RATE, codec, bitrate)) for bitrate in (48_000, 128_000)]
