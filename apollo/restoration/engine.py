@@ -14,7 +14,7 @@ from torch import Tensor
 from apollo.audio.resampling import Resampler
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.restoration.chunks import ChunkStream
+from apollo.nn.chunks import ChunkStream
 
 Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
 

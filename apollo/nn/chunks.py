@@ -5,7 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from apollo.nn import Apollo
+from apollo.nn.generator import Apollo
+
+
+def restore_in_chunks(model: Apollo, waveform: Tensor, chunk_frames: int) -> Tensor:
+    """Run a network over a whole waveform chunk by chunk: the samples of one pass, in the memory of a chunk.
+
+    Args:
+        model: The network; its weights may be on any device.
+        waveform: `(channels, samples)`.
+        chunk_frames: As for `ChunkStream`.
+
+    Returns:
+        `(channels, samples)` in float32 on the CPU.
+    """
+    stream = ChunkStream(model, waveform.shape[0], chunk_frames)
+    return torch.cat([stream.push(waveform), stream.flush()], dim=1)
 
 
 class ChunkStream:
