@@ -17,7 +17,7 @@ class RandomCodec:
 
     Args:
         sample_rate: Of the waveforms, in Hz.
-        bitrate: In bit/s, or `"random"` for one of `BITRATES` a crop.
+        bitrate: In bit/s, such as 64000, or `"random"` for one of `BITRATES` a crop.
         compression: LAME's quality from 0 (best, slow) to 9, or `"random"` for the fast one that training can afford.
     """
 
@@ -27,6 +27,9 @@ class RandomCodec:
         bitrate: int | Literal["random"] = "random",
         compression: int | Literal["random"] = "random",
     ) -> None:
+        for name, value, lowest in (("bitrate", bitrate, 8000), ("compression", compression, 0)):
+            if value != "random" and not (isinstance(value, int) and value >= lowest):
+                raise ValueError(f"{name} must be 'random' or a whole number from {lowest}, not {value!r}")
         self.sample_rate = sample_rate
         self.bitrate = bitrate
         self.compression = compression

@@ -53,16 +53,27 @@ def find_tracks(root: Path) -> list[Track]:
     tracks, unreadable = [], []
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in SUFFIXES and path.is_file():
-            try:
-                info = soundfile.info(path)
-                tracks.append(Track(path, info.frames, info.samplerate))
-            except soundfile.LibsndfileError:
+            track = open_track(path)
+            if track is None:
                 unreadable.append(str(path))
+            else:
+                tracks.append(track)
     if unreadable:
         log.warning("left out %d unreadable file(s): %s", len(unreadable), ", ".join(unreadable))
     if not tracks:
         raise DataError(f"no readable audio in {root}: put {', '.join(sorted(SUFFIXES))} files there")
     return tracks
+
+
+def open_track(path: Path) -> Track | None:
+    """Describe a file, or give `None` if its last sample cannot be read: a truncated file still has a whole header."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(max(0, file.frames - 1))
+            whole = file.frames > 0 and len(file.read(1)) == 1
+            return Track(path, file.frames, file.samplerate) if whole else None
+    except soundfile.LibsndfileError:
+        return None
 
 
 def read_stretch(track: Track, start: float, samples: int, sample_rate: int) -> npt.NDArray[np.float32]:
@@ -76,11 +87,19 @@ def read_stretch(track: Track, start: float, samples: int, sample_rate: int) -> 
 
     Returns:
         `(channels, samples)`; zeros follow where the file ends.
+
+    Raises:
+        DataError: If the file has become unreadable.
     """
     ratio = track.sample_rate / sample_rate
-    with soundfile.SoundFile(track.path) as file:
-        file.seek(min(int(start * track.sample_rate), track.samples))
-        stretch = file.read(int(np.ceil(samples * ratio)), dtype="float32", always_2d=True)
+    try:
+        with soundfile.SoundFile(track.path) as file:
+            file.seek(min(int(start * track.sample_rate), track.samples))
+            stretch = file.read(int(np.ceil(samples * ratio)), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{track.path} cannot be read at {start:.1f} s ({error}): replace the file or remove it"
+        ) from None
     if ratio != 1:
         stretch = soxr.resample(stretch, track.sample_rate, sample_rate)
     stretch = stretch[:samples].T
@@ -119,6 +138,7 @@ class MusicFolder:
             track = self.tracks[rng.choice(len(self.tracks), p=self.shares)]
             start = rng.uniform(0, max(0.0, track.seconds - samples / self.sample_rate))
             crop = read_stretch(track, start, samples, self.sample_rate)
+            crop = np.nan_to_num(crop)
             if np.sqrt(np.mean(crop**2)) > SILENCE:
                 break
         return crop[:2] if len(crop) > 1 else np.repeat(crop, 2, axis=0)

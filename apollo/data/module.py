@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from apollo.errors import ConfigError
 class CropModule(LightningDataModule):
     """Random crops for training, `batch_size` at a time, and something fixed to validate on.
 
+    Who inherits sets `training` and `validation`, so that missing data are told before anything starts.
+
     Args:
         sr: Sample rate in Hz.
         segments: Length of a crop in seconds.
@@ -31,6 +32,9 @@ class CropModule(LightningDataModule):
         pin_memory: Whether batches are put where a GPU can fetch them.
         seed: Of all randomness.
     """
+
+    training: Crops
+    validation: FixedCrops | ValidationPairs
 
     def __init__(
         self,
@@ -43,6 +47,16 @@ class CropModule(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
+        for name, value, lowest in (
+            ("sr", sr, 1),
+            ("num_steps", num_steps, 1),
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if not isinstance(value, int) or value < lowest:
+                raise ConfigError(f"datas.{name} must be a whole number from {lowest}, not {value!r}")
+        if not isinstance(segments, int | float) or not 0.1 <= segments <= 600:
+            raise ConfigError(f"datas.segments must be a number of seconds from 0.1 to 600, not {segments!r}")
         self.sample_rate = sr
         self.samples = round(segments * sr)
         self.num_steps = num_steps
@@ -51,18 +65,10 @@ class CropModule(LightningDataModule):
         self.pin_memory = pin_memory
         self.seed = seed
 
-    def training_crops(self) -> Crops:
-        """The endless crops that training draws from."""
-        raise NotImplementedError
-
-    def validation_items(self) -> FixedCrops | ValidationPairs:
-        """What the model is validated on."""
-        raise NotImplementedError
-
     def train_dataloader(self) -> DataLoader[Crop]:
         """Batches of `{original, degraded}`, each `(batch, 2, samples)`."""
         return DataLoader(
-            self.training_crops(),
+            self.training,
             sampler=CropSampler(self.num_steps * self.batch_size),
             batch_size=self.batch_size,
             **self._loading(),
@@ -70,20 +76,14 @@ class CropModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Crop]:
         """Items of `{original, degraded}` one by one, each `(1, 2, samples)`."""
-        return DataLoader(self.validation_items(), batch_size=1, **self._loading())
+        return DataLoader(self.validation, batch_size=1, **self._loading())
 
     def _loading(self) -> dict[str, Any]:
         return {
             "num_workers": self.num_workers,
             "pin_memory": self.pin_memory,
             "persistent_workers": self.num_workers > 0,
-            # A worker that started its own threads would take them from the network.
-            "worker_init_fn": _one_thread,
         }
-
-
-def _one_thread(worker: int) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 class DataModule(CropModule):
@@ -131,18 +131,10 @@ class DataModule(CropModule):
         super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory, seed)
         if not (codec or {}).get("enable"):
             raise ConfigError("training on prepared pairs is not there yet: set datas.codec.enable=true to make them")
-        self.codec = RandomCodec(sr, **((codec or {}).get("options") or {}))
-        self.original_dir = Path(original_dir)
+        options = RandomCodec(sr, **((codec or {}).get("options") or {}))
+        music = MusicFolder(Path(original_dir), sr, (self.samples + 2 * MARGIN) / sr)
+        self.training = Crops(music, options, self.samples, seed)
         self.validation = ValidationPairs(Path(valid_dir), valid_original, valid_codec, sr)
-
-    def training_crops(self) -> Crops:
-        """Crops of the music in `original_dir`."""
-        music = MusicFolder(self.original_dir, self.sample_rate, (self.samples + 2 * MARGIN) / self.sample_rate)
-        return Crops(music, self.codec, self.samples, self.seed)
-
-    def validation_items(self) -> ValidationPairs:
-        """The pairs in `valid_dir`."""
-        return self.validation
 
 
 class StemDataModule(CropModule):
@@ -183,19 +175,11 @@ class StemDataModule(CropModule):
         seed: int = 0,
     ) -> None:
         super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory, seed)
-        self.train_dir, self.valid_dir = Path(train_dir), Path(valid_dir)
-        self.mixing = mixing or {}
-        self.codec = RandomCodec(sr, **(codec or {}))
-        self.peak = (float(peak[0]), float(peak[1]))
-        self.mono = mono
-        self.valid_crops = valid_crops
+        levels = (float(peak[0]), float(peak[-1]))
 
-    def training_crops(self) -> Crops:
-        """Mixes of the songs in `train_dir`."""
-        stems = StemFolder(self.train_dir, self.sample_rate, **self.mixing)
-        return Crops(stems, self.codec, self.samples, self.seed, self.peak, self.mono)
+        def crops(folder: str) -> Crops:
+            stems = StemFolder(Path(folder), sr, **(mixing or {}))
+            return Crops(stems, RandomCodec(sr, **(codec or {})), self.samples, seed, levels, mono)
 
-    def validation_items(self) -> FixedCrops:
-        """The same mixes of the songs in `valid_dir` every time."""
-        stems = StemFolder(self.valid_dir, self.sample_rate, **self.mixing)
-        return FixedCrops(Crops(stems, self.codec, self.samples, self.seed, self.peak, self.mono), self.valid_crops)
+        self.training = crops(train_dir)
+        self.validation = FixedCrops(crops(valid_dir), valid_crops)

@@ -69,6 +69,10 @@ class Apollo(nn.Module):
         self.n_fft = int(sr * win / 1000)
         self.hop_length = self.n_fft // 2
         self.band_widths = band_widths(self.n_fft)
+        smallest = {"sr": sr, "layer": layer, "expansion": expansion, "heads": heads, "kernel_size": kernel_size}
+        for name, value in {**smallest, "dilations": min(dilations, default=0)}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
         if feature_dim < 1 or feature_dim % (2 * heads):
             raise ValueError(f"feature_dim must be a positive multiple of 2 * heads = {2 * heads}, not {feature_dim}")
         if kernel_size % 2 == 0:

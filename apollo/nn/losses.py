@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from apollo.nn.discriminator import Judgement
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
-SAMPLE_RATE = 44100
 
 
 class DiscriminatorLoss(nn.Module):
-    """Least-squares GAN loss: real towards 1, made towards 0, averaged over the branches (Mao et al. 2017, eq. 2)."""
+    """Least-squares GAN loss: real towards 1, made towards 0, averaged over the branches (Mao et al. 2017, eq. 2).
+
+    Args:
+        eps: Taken because published configurations give it; nothing here is divided.
+    """
 
     def __init__(self, eps: float = 1e-8) -> None:
         super().__init__()
-        self.eps = eps
 
     def forward(self, real: Sequence[Judgement], made: Sequence[Judgement]) -> Tensor:
         """Loss over the judgements of original and restored waveforms; a scalar."""
@@ -61,6 +63,7 @@ class GeneratorLoss(nn.Module):
         eps: Added to denominators.
         weights: Weight by name; terms not named are not computed.
         windows: STFT windows of the spectral terms, in samples.
+        sample_rate: Of the waveforms, in Hz; it places the hearing bands.
     """
 
     TERMS = (
@@ -74,19 +77,34 @@ class GeneratorLoss(nn.Module):
     )
 
     def __init__(
-        self, eps: float = 1e-8, weights: Mapping[str, float] | None = None, windows: Sequence[int] = WINDOWS
+        self,
+        eps: float = 1e-8,
+        weights: Mapping[str, float] | None = None,
+        windows: Sequence[int] = WINDOWS,
+        sample_rate: int = 44100,
     ) -> None:
         super().__init__()
         self.eps = eps
-        chosen = weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0)
-        unknown = sorted(set(chosen) - set(self.TERMS))
-        if unknown:
-            raise ValueError(f"unknown loss {unknown[0]!r}: choose from {', '.join(self.TERMS)}")
-        self.weights = {name: float(chosen[name]) for name in self.TERMS if chosen.get(name)}
+        self.weights: dict[str, float] = {}
+        self.reweight(weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0))
         self.windows = tuple(windows)
         for size in self.windows:
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
-            self.register_buffer(f"bands_{size}", hearing_bands(size), persistent=False)
+            self.register_buffer(f"bands_{size}", hearing_bands(size, sample_rate), persistent=False)
+
+    def reweight(self, weights: Mapping[str, float]) -> None:
+        """Change the weights of the terms named; a weight of 0 leaves a term out.
+
+        Raises:
+            ValueError: If there is no such term, or none is left.
+        """
+        unknown = sorted(set(weights) - set(self.TERMS))
+        if unknown:
+            raise ValueError(f"unknown loss {unknown[0]!r}: choose from {', '.join(self.TERMS)}")
+        merged = {**self.weights, **weights}
+        self.weights = {name: float(merged[name]) for name in self.TERMS if merged.get(name)}
+        if not self.weights:
+            raise ValueError("every weight is 0: give at least one loss a weight")
 
     @property
     def needs_discriminator(self) -> bool:
@@ -170,7 +188,7 @@ def log_ratio(numerator: Tensor, denominator: Tensor, floor: Tensor) -> Tensor:
     return torch.log(numerator + floor + 1e-12) - torch.log(denominator + floor + 1e-12)
 
 
-def hearing_bands(n_fft: int, sample_rate: int = SAMPLE_RATE, spacing: float = 1.0) -> Tensor:
+def hearing_bands(n_fft: int, sample_rate: int = 44100, spacing: float = 1.0) -> Tensor:
     """Averages of neighbouring bins, `(bands, bins)`, about one equivalent rectangular bandwidth wide.
 
     Edges stand `spacing` apart on the ERB-number scale `21.4 · log10(1 + 0.00437 f)` (Glasberg & Moore 1990, eq. 4);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from apollo.errors import ConfigError
+from apollo.errors import ApolloError, ConfigError
 
 # What configurations written for the published training code call our counterparts.
 PUBLISHED_NAMES = {
@@ -26,6 +26,11 @@ PUBLISHED_NAMES = {
     "look2hear.system.audio_litmodule.AudioLightningModule": "apollo.training.system.ApolloSystem",
 }
 ALLOWED = ("apollo.", "torch.optim.", "lightning.pytorch.")
+
+NETWORKS = ("model", "discriminator", "optimizer_g", "optimizer_d", "scheduler_g", "scheduler_d", "loss_g", "loss_d")
+RUN = ("exp", "datas", "metrics", "system", "early_stopping", "checkpoint", "logger", "trainer")
+# What we add to the published keys: the seed of all randomness, averaging of weights, and the licence of the result.
+KEYS = (*NETWORKS, *RUN, "seed", "ema", "licence")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
@@ -50,7 +55,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
             config.merge_with_dotlist([override])
         except (YAMLError, OmegaConfBaseException) as error:
             raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
+    for name in map(str, config):
+        if name not in KEYS:
+            raise ConfigError(f"{name} is not known: {nearest(name, KEYS)}")
     return config
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What may have been meant by an unknown key."""
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
 
 
 def one_line(error: Exception) -> str:
@@ -101,27 +116,25 @@ def target(block: Mapping[str, Any], name: str) -> tuple[Callable[..., Any], dic
         made = getattr(import_module(module), attribute)
     except (ImportError, AttributeError):
         raise ConfigError(f"{name}._target_ is {path}, which does not exist") from None
+    # What a module merely imports is not its own: an allowed module must not be the way to any other.
+    if not (inspect.isclass(made) and f"{made.__module__}.".startswith(ALLOWED)):
+        raise ConfigError(f"{name}._target_ is {path}, which is no class of {', '.join(ALLOWED)}")
     parameters = inspect.signature(made).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         for key in arguments:
             if key not in parameters:
-                near = difflib.get_close_matches(key, parameters, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(parameters)}"
-                raise ConfigError(f"{name}.{key} is not known: {hint}")
+                raise ConfigError(f"{name}.{key} is not known: {nearest(key, parameters)}")
     return made, arguments
 
 
 def build(config: DictConfig, name: str, **extra: Any) -> Any:
-    """Build the object that a block describes.
+    """Build the object that a block describes; what `extra` gives, the block may give otherwise.
 
     Raises:
         ConfigError: If the block cannot be built.
     """
     made, arguments = target(section(config, name), name)
-    try:
-        return made(**arguments, **extra)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be built: {error}") from None
+    return construct(name, made, **{**extra, **arguments})
 
 
 def factory(config: DictConfig, name: str) -> Callable[[Any], Any]:
@@ -129,9 +142,20 @@ def factory(config: DictConfig, name: str) -> Callable[[Any], Any]:
     made, arguments = target(section(config, name), name)
 
     def make(first: Any) -> Any:
-        try:
-            return made(first, **arguments)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{name} cannot be built: {error}") from None
+        return construct(name, made, first, **arguments)
 
     return make
+
+
+def construct(name: str, made: Callable[..., Any], *positional: Any, **named: Any) -> Any:
+    """Call a class for a block; whatever it raises is about what the block says.
+
+    Raises:
+        ConfigError: If the object cannot be built.
+    """
+    try:
+        return made(*positional, **named)
+    except ApolloError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{name} cannot be built: {one_line(error)}") from error

@@ -103,6 +103,8 @@ def test_silence_and_identity_give_finite_losses(signal: str) -> None:
 def test_an_unknown_loss_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="unknown loss 'magic'"):
         GeneratorLoss(weights={"magic": 1})
+    with pytest.raises(ValueError, match="every weight is 0"):
+        GeneratorLoss(weights={"magnitude": 0})
     with pytest.raises(ValueError, match="sdr_type"):
         NegativeSDR("sdr")  # type: ignore[arg-type]
 

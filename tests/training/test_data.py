@@ -86,6 +86,29 @@ def test_unreadable_and_short_files_are_left_out_by_name(music: Path, caplog: py
     assert "short.wav" in caplog.text
 
 
+def test_a_truncated_file_is_left_out_before_training_starts(tmp_path: Path, music: Path) -> None:
+    whole = (music / "train" / "original" / "nested ünïcode" / "b.flac").read_bytes()
+    (tmp_path / "whole.flac").write_bytes(whole)
+    (tmp_path / "half.flac").write_bytes(whole[: len(whole) // 2])
+    assert [track.path.name for track in MusicFolder(tmp_path, RATE, 1).tracks] == ["whole.flac"]
+
+
+def test_a_file_that_breaks_later_is_named(tmp_path: Path, music: Path) -> None:
+    path = tmp_path / "b.flac"
+    whole = (music / "train" / "original" / "nested ünïcode" / "b.flac").read_bytes()
+    path.write_bytes(whole)
+    folder = MusicFolder(tmp_path, RATE, 1)
+    path.write_bytes(whole[:200])
+    with pytest.raises(DataError, match=r"b\.flac cannot be read"):
+        folder.draw(np.random.default_rng(0), RATE)
+
+
+def test_mono_crops_are_two_pieces(stems: Path) -> None:
+    crop = Crops(StemFolder(stems, RATE), RandomCodec(RATE), 20000, seed=0, mono=1.0)[0]
+    assert crop["original"].shape == crop["degraded"].shape == (2, 20000)
+    assert not torch.equal(crop["original"][0], crop["original"][1])
+
+
 def test_missing_data_are_named(music: Path, stems: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder"):
         MusicFolder(tmp_path / "nowhere", RATE, 1)

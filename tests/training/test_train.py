@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import apollo
-from apollo.errors import ConfigError
+from apollo.errors import ApolloError, ConfigError, DataError
 from apollo.training.config import load_config, target
 from apollo.training.train import build_system, train
 
@@ -138,16 +139,56 @@ def test_the_shipped_configurations_build() -> None:
         ("optimizer_g._target_=os.system", "os.system, which is not allowed"),
         ("model._target_=apollo.nn.Apolo", "does not exist"),
         ("loss_g=null", "lacks the block 'loss_g'"),
+        ("model.heads=0", "heads must be at least 1"),
+        ("datas.batch_size=two", "datas.batch_size must be a whole number from 1"),
+        ("datas.codec.options.bitrate=fast", "bitrate must be 'random' or a whole number"),
+        ("datas.original_dir=nowhere", "no folder nowhere"),
+        ("trainr.max_epochs=3", "trainr is not known: did you mean 'trainer'"),
+        ("trainer.gradient_clip_val=5", "gradient"),
+        ("ema.decays=0.9", "decay"),
+        ("optimizer_g._target_=apollo.training.config.import_module", "no class of"),
         ("nonsense", "not key=value"),
         ("exp.name=${nowhere}", "nowhere"),
     ],
 )
 def test_a_wrong_key_is_one_sentence(seed_config: tuple[Path, list[str]], override: str, message: str) -> None:
     path, overrides = seed_config
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ApolloError) as caught:
         train(path, [*overrides, override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not (path.parent / "exps" / "apollo" / "checkpoints").exists()
+
+
+def test_bad_data_met_by_a_worker_are_one_sentence(
+    seed_config: tuple[Path, list[str]], music: Path, tmp_path: Path
+) -> None:
+    path, overrides = seed_config
+    (tmp_path / "valid" / "song").mkdir(parents=True)
+    waveform, rate = soundfile.read(music / "valid" / "one" / "original.wav")
+    soundfile.write(tmp_path / "valid" / "song" / "original.wav", waveform, rate)
+    soundfile.write(tmp_path / "valid" / "song" / "codec.wav", waveform[1:], rate)
+    with pytest.raises(DataError) as caught:
+        train(path, [*overrides, "datas.num_workers=1", f"datas.valid_dir={tmp_path / 'valid'}"])
+    assert "equally long" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_weights_of_the_loss_follow_their_schedule(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, overrides = seed_config
+    train(path, [*overrides, "+system.loss_schedule={1: {adversarial: 0}}".removeprefix("+")])
+    (metrics,) = tmp_path.glob("exps/apollo/logs/*/metrics.csv")
+    rows = [row for row in csv.DictReader(metrics.open()) if row["train/magnitude"]]
+    assert [bool(row["train/adversarial"]) for row in rows] == [True, True, False, False]
+
+
+def test_a_missing_checkpoint_is_told_before_anything_is_written(
+    seed_config: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    path, overrides = seed_config
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        train(path, overrides, resume=tmp_path / "none.ckpt")
+    assert not (tmp_path / "exps").exists()
 
 
 def test_cuda_where_there_is_none_names_the_way_out(seed_config: tuple[Path, list[str]]) -> None:
