@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
+from apollo.atomic import replacing
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
 
@@ -42,21 +41,7 @@ def save_model(
             raise ModelFileError(f"{name!r} holds numbers that are not finite as {dtype}: {path} was not written")
     texts = {**metadata, "format": "pt", "config": json.dumps(model.config), "licence": licence}
     try:
-        write_atomically(path, save(tensors, texts))
+        with replacing(path) as temporary:
+            temporary.write_bytes(save(tensors, texts))
     except OSError as error:
         raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name beside the target, then rename, so that a crash leaves the old file or none."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp keeps its files to their owner
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apollo.atomic import replacing
 from apollo.errors import DataError
 
 N_FFT = 2048
@@ -96,9 +97,8 @@ def spectrogram_triptych(
     bar.ax.set_title("dB", color=MUTED, fontsize=12, pad=8)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    figure.savefig(temporary, format="png", facecolor=BACKGROUND)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", facecolor=BACKGROUND)
 
 
 def _power(waveform: NDArray[np.float64]) -> NDArray[np.float64]:

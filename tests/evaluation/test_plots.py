@@ -3,6 +3,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from apollo.errors import DataError
 from apollo.evaluation.plots import spectrogram_triptych
@@ -18,6 +19,19 @@ def test_three_spectrograms_lie_side_by_side_on_one_scale(tmp_path: Path, music:
     brightness = [float(third[150:500, 150:450, :3].mean()) for third in np.split(picture, 3, axis=1)]
     assert brightness[0] < 0.01 < brightness[1] < 0.7 * brightness[2]
     assert [file.name for file in path.parent.iterdir()] == ["picture.png"]
+
+
+def test_failure_to_write_leaves_nothing_behind(
+    tmp_path: Path, music: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(self: Figure, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="No space"):
+        spectrogram_triptych(music, music, music, SAMPLE_RATE, tmp_path / "picture.png")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_waveforms_that_do_not_fit_together_are_refused(tmp_path: Path, music: np.ndarray) -> None:
