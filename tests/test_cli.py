@@ -187,7 +187,7 @@ def test_interruption_leaves_no_debris(tmp_path: Path) -> None:
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".song*.part")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.2)
     assert process.poll() is None

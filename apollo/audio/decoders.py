@@ -46,15 +46,15 @@ class AudioInfo:
 
 def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:
     """Open a file with the library that can read it; raises AudioFileError if none can."""
-    if path.is_dir():
-        raise AudioFileError(f"{path} is a folder, not an audio file; name a file in it.")
     try:
+        if path.is_dir():
+            raise AudioFileError(f"{path} is a folder, not an audio file; name a file in it.")
         with path.open("rb") as file:
             head = file.read(3)
     except FileNotFoundError:
         raise AudioFileError(f"{path} does not exist; check the path.") from None
     except OSError as error:
-        raise AudioFileError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
+        raise AudioFileError(f"{path} cannot be opened ({error.strerror}); check its name and permissions.") from None
     if not head:
         raise AudioFileError(f"{path} is empty (0 bytes); copy or download it again.")
     named_mpeg = path.suffix.lower() in {".mp1", ".mp2", ".mp3"}

@@ -6,8 +6,8 @@ Waveforms are float32 of shape (channels, samples), nominally within ±1. What i
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from apollo.atomic import replacing
 from apollo.audio.decoders import AudioInfo, open_decoder
 from apollo.errors import AudioFileError
 
@@ -23,6 +24,7 @@ __all__ = ["AudioInfo", "AudioReader", "AudioWriter", "info", "read", "write"]
 
 _BLOCK = 1 << 18
 _FORMATS = {".flac": "FLAC", ".wav": "WAV"}
+_FLAC_CHANNELS = 8
 _TAGS = {"title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre"}
 
 
@@ -142,17 +144,26 @@ class AudioWriter:
         if not soundfile.check_format(file_format, subtype):
             known = ", ".join(soundfile.available_subtypes(file_format))
             raise AudioFileError(f"{path} cannot hold samples of kind {subtype!r}; {file_format} can: {known}.")
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise AudioFileError(f"{path} cannot be written: it is a folder, or is to lie in one that does not exist.")
-        self._temporary = self.path.with_name(f".{self.path.stem}-{secrets.token_hex(4)}.part")
+        if file_format == "FLAC" and channels > _FLAC_CHANNELS:
+            raise AudioFileError(
+                f"{path} cannot be written: FLAC holds at most {_FLAC_CHANNELS} channels, not {channels}; write .wav."
+            )
         try:
-            self._file = soundfile.SoundFile(self._temporary, "w", sample_rate, channels, subtype, format=file_format)
-        except (soundfile.LibsndfileError, ValueError) as error:
-            self._temporary.unlink(missing_ok=True)
+            if self.path.is_dir() or not self.path.parent.is_dir():
+                raise AudioFileError(
+                    f"{path} cannot be written: it is a folder, or is to lie in one that does not exist."
+                )
+            with ExitStack() as stack:
+                temporary = stack.enter_context(replacing(self.path))
+                self._file = stack.enter_context(
+                    soundfile.SoundFile(temporary, "w", sample_rate, channels, subtype, format=file_format)
+                )
+                for name, text in (tags or {}).items():
+                    if name in _TAGS and text:  # libsndfile refuses empty ones
+                        setattr(self._file, name, text)
+                self._ending = stack.pop_all()
+        except (soundfile.LibsndfileError, OSError, ValueError) as error:
             raise self._failed(error) from None
-        for name, text in (tags or {}).items():
-            if name in _TAGS:
-                setattr(self._file, name, text)
 
     def write(self, block: npt.NDArray[np.floating[Any]]) -> None:
         """Append a block of shape (channels, samples)."""
@@ -172,15 +183,10 @@ class AudioWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._file.close()
-            if kind is None:
-                self._temporary.replace(self.path)
+            self._ending.__exit__(kind, error, traceback)
         except (soundfile.LibsndfileError, OSError) as failure:
             raise self._failed(failure) from None
-        finally:
-            self._temporary.unlink(missing_ok=True)
 
     def _failed(self, error: Exception) -> AudioFileError:
-        return AudioFileError(
-            f"{self.path} cannot be written ({str(error).rstrip('.')}); check permissions and free space."
-        )
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
+        return AudioFileError(f"{self.path} cannot be written ({reason}); check permissions and free space.")

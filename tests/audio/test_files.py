@@ -1,3 +1,4 @@
+import sys
 import threading
 from fractions import Fraction
 
@@ -96,6 +97,35 @@ def test_tags_survive(tmp_path, music):
     write(tmp_path / "a.flac", music, SAMPLE_RATE, tags=tags)
     del tags["unheard_of"]
     assert info(tmp_path / "a.flac").tags == tags
+
+
+def test_empty_comment_of_an_mp3_is_no_obstacle(tmp_path, music):
+    path = encode(tmp_path / "a.mp3", music, "libmp3lame", "fltp", SAMPLE_RATE)
+    sound = path.read_bytes()
+    if sound[:3] == b"ID3":
+        sound = sound[10 + sum(byte << 7 * (3 - place) for place, byte in enumerate(sound[6:10])) :]
+    frames = b"".join(
+        name + len(content).to_bytes(4, "big") + bytes(2) + content
+        for name, content in ((b"TIT2", b"\0A song"), (b"COMM", b"\0eng\0\0"))
+    )
+    path.write_bytes(b"ID3\3\0\0" + bytes(3) + bytes([len(frames)]) + frames + sound)
+    tags = info(path).tags
+    assert tags["comment"] == ""
+    write(tmp_path / "a.flac", music, SAMPLE_RATE, tags=tags)
+    assert info(tmp_path / "a.flac").tags["title"] == "A song"
+
+
+def test_tag_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    with pytest.raises(AudioFileError, match="cannot be written"):
+        AudioWriter(tmp_path / "a.flac", SAMPLE_RATE, 2, tags={"title": "\0"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="counts UTF-16 units rather than bytes")
+def test_names_as_long_as_names_may_be_are_written(tmp_path, music):
+    path = tmp_path / f"{83 * '歌'}.flac"  # 254 bytes
+    write(path, music, SAMPLE_RATE)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_damage_in_the_middle_of_an_mp3_is_read_past(tmp_path, music):
@@ -203,7 +233,8 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path, music):
     [
         ("a.mp3", (SAMPLE_RATE, 2), r"name it \*.flac or \*.wav"),
         ("a.flac", (SAMPLE_RATE, 2, "FLOAT"), "FLAC can: PCM_S8, PCM_16, PCM_24"),
-        ("a.flac", (SAMPLE_RATE, 9), "cannot be written"),
+        ("a.flac", (SAMPLE_RATE, 9), r"at most 8 channels, not 9; write \.wav"),
+        (256 * "a" + ".flac", (SAMPLE_RATE, 2), "cannot be written"),
         ("absent/a.flac", (SAMPLE_RATE, 2), "does not exist"),
     ],
 )
