@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from apollo import __version__
 from apollo.audio.files import read, write
@@ -132,12 +133,32 @@ def test_one_bad_file_does_not_stop_the_others(song: Path, model: Path, tmp_path
     ]
 
 
+def test_too_little_memory_for_one_file_does_not_stop_the_others(
+    song: Path, model: Path, tmp_path: Path, here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "another.wav", 0.5 * read(song)[0][:1], 44100)
+    forward, calls = Apollo.forward, []
+
+    def exhausted_at_first(self: Apollo, waveform: torch.Tensor) -> torch.Tensor:
+        calls.append(waveform)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, waveform)
+
+    monkeypatch.setattr(Apollo, "forward", exhausted_at_first)
+    result = here("restore", tmp_path, "-m", model)
+    assert_one_sentence(result, "a song.wav", "--chunk")
+    assert "Restored 1 of 2 files." in result.stdout
+    assert (tmp_path / "another.restored.flac").is_file()
+
+
 def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_path: Path, here: Run) -> None:
     assert_one_sentence(here("restore", tmp_path / "missing.mp3", "-m", model), "missing.mp3")
     assert_one_sentence(here("restore", song, "-m", tmp_path / "missing.ckpt"), "missing.ckpt")
     assert_one_sentence(here("restore", song, "-m", model, "--device", "abacus"), "abacus")
     assert_one_sentence(here("restore", song, "-m", model, "--chunk", 0.1), "0.1")
     assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--bitrates", "fast"), "fast")
+    assert_one_sentence(here("restore", tmp_path / (300 * "a"), "-m", model), 300 * "a")
 
 
 @pytest.mark.parametrize(("verb", "package"), [("train", "lightning"), ("evaluate", "visqol")])

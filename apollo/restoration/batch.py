@@ -51,8 +51,8 @@ def plan(inputs: Sequence[Path], output: Path | None = None) -> list[Task]:
     for path in inputs:
         for source, inside in expand(path):
             places.setdefault(source, output / inside if output else source.parent)
-    if output is not None and output.suffix.lower() in AUDIO_SUFFIXES and not output.is_dir():
-        if len(inputs) > 1 or inputs[0].is_dir():
+    if output is not None and output.suffix.lower() in AUDIO_SUFFIXES and not is_folder(output):
+        if len(inputs) > 1 or is_folder(inputs[0]):
             raise AudioFileError(f"{output} is one file, but there may be several to restore: give a folder instead")
         return [Task(inputs[0], output)]
     names = Counter((place, source.stem) for source, place in places.items())
@@ -71,7 +71,7 @@ def plan(inputs: Sequence[Path], output: Path | None = None) -> list[Task]:
 
 def expand(path: Path) -> Iterator[tuple[Path, Path]]:
     """Give the files that a path stands for, each with the folder in which it lies below that path."""
-    if not path.is_dir():
+    if not is_folder(path):
         yield path, Path()
         return
     found = 0
@@ -83,3 +83,11 @@ def expand(path: Path) -> Iterator[tuple[Path, Path]]:
             yield file, inside.parent
     if not found:
         raise AudioFileError(f"{path} holds no audio file that is not restored already: give another folder")
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder; of one that the system will not even look at, opening it says what is wrong."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +21,8 @@ from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.engine import Restorer, peaks_of
 
 BLOCK = 1 << 16  # samples a channel read or written at once
+
+NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|ALLOC_FAILED")
 
 Progress = Callable[[float, float], None]
 
@@ -82,7 +86,8 @@ def restore_file(
         What was done.
 
     Raises:
-        AudioFileError: If the source cannot be read or restored, or the target exists or cannot be written.
+        AudioFileError: If the source cannot be read or restored, the target exists or cannot be written, or memory does
+            not suffice.
     """
     began = time.monotonic()
     source = Path(source)
@@ -99,7 +104,7 @@ def restore_file(
         loudest, done = 0.0, 0
         for block in restored_blocks(source, restorer, peaks):
             loudest = max(loudest, *restored_peaks(block, source))
-            keep(scratch, block, target)
+            keep(scratch, block)
             done += block.shape[1]
             if progress is not None:
                 progress(done / sample_rate, seconds)
@@ -119,12 +124,16 @@ def restore_file(
 
 
 def check_target(source: Path, target: Path, overwrite: bool) -> None:
-    """Refuse a target that would replace something it must not."""
-    if target.exists():
-        if source.exists() and target.samefile(source):
-            raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
-        if not overwrite:
-            raise AudioFileError(f"{target} exists already: use --overwrite to replace it, or choose another output")
+    """Refuse a target that would replace something it must not, or cannot be looked at."""
+    try:
+        exists = target.exists()
+        is_source = exists and source.exists() and target.samefile(source)
+    except OSError as error:  # a name too long, a folder that is not ours to look into
+        raise AudioFileError(f"{target} cannot be written: {error.strerror}: choose another output") from None
+    if is_source:
+        raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
+    if exists and not overwrite:
+        raise AudioFileError(f"{target} exists already: use --overwrite to replace it, or choose another output")
 
 
 def measure(reader: AudioReader) -> tuple[list[float], int]:
@@ -149,7 +158,7 @@ def blocks_of(reader: AudioReader) -> Iterator[Tensor]:
 
 def restored_blocks(source: Path, restorer: Restorer, peaks: list[float]) -> Iterator[Tensor]:
     """Restore a file block by block, `(channels, samples)`."""
-    with AudioReader(source) as reader:
+    with AudioReader(source) as reader, memory_suffices(source):
         stream = restorer.stream(peaks, reader.sample_rate)
         for block in blocks_of(reader):
             restored = stream.push(block)
@@ -160,6 +169,22 @@ def restored_blocks(source: Path, restorer: Restorer, peaks: list[float]) -> Ite
             yield restored
 
 
+@contextmanager
+def memory_suffices(source: Path) -> Iterator[None]:
+    """Tell in one sentence that memory does not suffice; any other error passes.
+
+    Only on CUDA has PyTorch a class for that; on other devices it is a RuntimeError that says so.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+            raise
+        raise AudioFileError(
+            f"{source} cannot be restored, for memory does not suffice: use a smaller --chunk, or --device cpu"
+        ) from None
+
+
 def restored_peaks(block: Tensor, source: Path) -> list[float]:
     """Peaks of what the network gave."""
     try:
@@ -168,23 +193,23 @@ def restored_peaks(block: Tensor, source: Path) -> list[float]:
         raise AudioFileError(f"the model made of {source} what are no finite numbers: use another model") from None
 
 
-def scratch_file(target: Path) -> IO[bytes]:
+@contextmanager
+def scratch_file(target: Path) -> Iterator[IO[bytes]]:
     """Open a file beside the target that has no name, or loses it with the process, so that it never stays behind."""
     try:
-        return tempfile.TemporaryFile(dir=target.parent)
-    except OSError as error:
-        raise AudioFileError(f"{target} cannot be written: {error.strerror}") from None
-
-
-def keep(scratch: IO[bytes], block: Tensor, target: Path) -> None:
-    """Append a block to the scratch file, sample by sample, its channels side by side."""
-    try:
-        scratch.write(np.ascontiguousarray(block.numpy().T).tobytes())
+        # A full disk may show when the file is written, rewound or closed.
+        with tempfile.TemporaryFile(dir=target.parent) as scratch:
+            yield scratch
     except OSError as error:
         raise AudioFileError(
             f"{target} cannot be written: {error.strerror} (a restoration needs as much free space as its sound in "
             "32-bit samples)"
         ) from None
+
+
+def keep(scratch: IO[bytes], block: Tensor) -> None:
+    """Append a block to the scratch file, sample by sample, its channels side by side."""
+    scratch.write(np.ascontiguousarray(block.numpy().T).tobytes())
 
 
 def kept(scratch: IO[bytes], channels: int) -> Iterator[np.ndarray]:

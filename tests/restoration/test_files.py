@@ -138,6 +138,69 @@ def test_failures_leave_nothing_behind(source: Path, music: np.ndarray, identity
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files through setrlimit")
+@pytest.mark.parametrize("limit", [1 << 12, 799_900, 900_000])
+def test_full_disk_is_one_sentence(source: Path, tmp_path: Path, limit: int) -> None:
+    # 100 000 samples of two channels: 600 kB in the result, 800 kB in between, and the last block is left in a buffer.
+    program = """
+import resource, sys
+from apollo.errors import AudioFileError
+from apollo.nn import Apollo
+from apollo.restoration import Restorer, restore_file
+restorer = Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    restore_file(sys.argv[1], None, restorer)
+except AudioFileError as error:
+    print(error)
+"""
+    before = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-c", program, str(source), str(limit)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    if limit < 800_000:
+        assert "cannot be written: File too large" in result.stdout
+        assert sorted(tmp_path.iterdir()) == before
+    else:
+        assert result.stdout == ""
+
+
+def test_too_little_memory_is_one_sentence(source: Path, identity: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(source.parent.iterdir())
+
+    def on_cuda(waveform: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    def on_cpu(waveform: torch.Tensor) -> torch.Tensor:
+        return torch.empty(1 << 50)
+
+    for forward in (on_cuda, on_cpu):
+        monkeypatch.setattr(identity.model, "forward", forward)
+        with pytest.raises(AudioFileError, match=r"memory does not suffice: use a smaller --chunk, or --device cpu$"):
+            restore_file(source, None, identity)
+    assert sorted(source.parent.iterdir()) == before
+
+    def broken(waveform: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(identity.model, "forward", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        restore_file(source, None, identity)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="counts UTF-16 units rather than bytes")
+def test_long_names_work_or_are_one_sentence(source: Path, identity: Restorer) -> None:
+    for characters in (80, 83):
+        long = source.rename(source.with_name(characters * "歌" + ".wav"))
+        if characters == 80:
+            assert restore_file(long, None, identity).target.is_file()
+            source = long
+        else:
+            with pytest.raises(AudioFileError, match="File name too long"):
+                restore_file(long, None, identity)
+    with pytest.raises(AudioFileError, match="File name too long"):
+        restore_file(source.with_name(300 * "a" + ".wav"), source.with_name("out.flac"), identity)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="measures peak memory through getrusage")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
