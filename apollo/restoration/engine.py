@@ -65,15 +65,14 @@ class Restorer:
             The restored waveform: the same shape, sample rate, type and device.
 
         Raises:
-            ApolloError: If a sample is not a finite number.
+            ApolloError: If a sample is not a finite number, or the sample rate is not positive.
             ValueError: If the waveform has another shape or type.
         """
-        given = torch.from_numpy(waveform) if isinstance(waveform, np.ndarray) else waveform
+        given = as_tensor(waveform)
         if given.dim() != 2 or not given.is_floating_point():
             raise ValueError(
                 f"waveform must be (channels, samples) in floating point, not {tuple(given.shape)} {given.dtype}"
             )
-        given = given.detach()
         restored = torch.empty_like(given)
         if not given.numel():
             return self._as(waveform, restored)
@@ -97,12 +96,13 @@ class Restorer:
         Raises:
             ApolloError: If the sample rate is not positive.
         """
-        return RestorationStream(self.model, self.chunk_frames, peaks, sample_rate or self.sample_rate)
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        return RestorationStream(self.model, self.chunk_frames, peaks, rate)
 
     @staticmethod
     def _as(like: Waveform, restored: Tensor) -> Waveform:
         """Give a tensor as the kind of `like`."""
-        return restored.numpy() if isinstance(like, np.ndarray) else restored
+        return restored.numpy().astype(like.dtype, copy=False) if isinstance(like, np.ndarray) else restored
 
 
 class RestorationStream:
@@ -151,6 +151,14 @@ class RestorationStream:
         restored = torch.zeros(self.channels, active.shape[1])
         restored[self.active] = active * self.peak
         return restored
+
+
+def as_tensor(waveform: Tensor | npt.NDArray[Any]) -> Tensor:
+    """Give a waveform as a tensor without a graph, in the same memory where that is possible."""
+    if isinstance(waveform, Tensor):
+        return waveform.detach()
+    # torch takes neither strides below 0 nor foreign byte order, and warns of arrays that are read-only.
+    return torch.from_numpy(np.require(waveform, waveform.dtype.newbyteorder("="), ["C", "W"]))
 
 
 def resampled(resampler: Resampler, block: Tensor, last: bool = False) -> Tensor:

@@ -99,6 +99,17 @@ def test_kind_of_waveform_is_kept(
     assert_same(np.asarray(restored, np.float32), restorer(music))
 
 
+def test_any_array_works(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("residual"), 1)
+    music = music[:, :60_000]
+    backwards = restorer(np.ascontiguousarray(music[:, ::-1]))
+    assert np.array_equal(restorer(music[:, ::-1]), backwards)
+    foreign = music.astype(">f4")
+    restored = restorer(foreign)
+    assert restored.dtype == foreign.dtype
+    assert np.array_equal(restored, restorer(music))
+
+
 def test_channels_do_not_know_of_each_other(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
     restorer = Restorer(make_model("direct"), 2)
     music = music[:, :90_000]
@@ -160,6 +171,14 @@ def test_samples_that_are_no_numbers_are_refused(
     broken[1, 77] = value
     with pytest.raises(ApolloError, match="not finite numbers"):
         Restorer(make_model("direct"))(broken)
+
+
+@pytest.mark.parametrize("sample_rate", [0, -44100])
+def test_sample_rates_that_cannot_be_are_refused(
+    music: np.ndarray, sample_rate: int, make_model: Callable[..., Apollo]
+) -> None:
+    with pytest.raises(ApolloError, match="sample rates above 0"):
+        Restorer(make_model("direct"))(music, sample_rate)
 
 
 @pytest.mark.parametrize(
