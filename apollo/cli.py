@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from apollo.restoration import Report, Restorer
 
-INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 + SIGINT
-
 app = typer.Typer(
     help="Undo the damage that MP3 compression does to music.",
     no_args_is_help=True,
