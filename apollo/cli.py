@@ -122,7 +122,7 @@ def evaluate(
     require("eval", "visqol")
     from apollo.evaluation import run_evaluation
 
-    run_evaluation(
+    result = run_evaluation(
         folder,
         models or ["default"],
         codec=codec,
@@ -131,6 +131,8 @@ def evaluate(
         device=device,
         output=output,
     )
+    if result.failures:
+        raise typer.Exit(1)
 
 
 def restore_with_progress(source: Path, target: Path, restorer: Restorer, overwrite: bool, console: Console) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import signal
@@ -152,12 +153,36 @@ def test_too_little_memory_for_one_file_does_not_stop_the_others(
     assert (tmp_path / "another.restored.flac").is_file()
 
 
+def test_evaluate_prints_tables_and_writes_scores(song: Path, model: Path, tmp_path: Path, here: Run) -> None:
+    report = tmp_path / "report"
+    options = ("-m", model, "--bitrates", 64, "--workers", 1)
+    result = here("evaluate", tmp_path, *options, "-o", report)
+    assert (result.returncode, result.stderr) == (0, "")
+    for heading in ("ViSQOL", "SI-SDR", "Log-spectral distance", "MP3", "model.safetensors", "difference"):
+        assert heading in result.stdout
+    with (report / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["piece"], row["bitrate_kbps"], row["system"]) for row in rows] == [
+        ("a song.wav", "64", "unprocessed"),
+        ("a song.wav", "64", str(model)),
+    ]
+    # The model changes nothing, and so all scores are the codec's.
+    for metric in ("visqol", "si_sdr", "lsd"):
+        assert float(rows[1][metric]) == pytest.approx(float(rows[0][metric]), abs=1e-2)
+    (tmp_path / "broken.flac").write_bytes(b"no audio")
+    result = here("evaluate", tmp_path, *options)
+    assert result.returncode == 1
+    assert "SI-SDR" in result.stdout
+    assert "Not evaluated: broken.flac at 64 kbit/s" in result.stdout
+
+
 def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_path: Path, here: Run) -> None:
     assert_one_sentence(here("restore", tmp_path / "missing.mp3", "-m", model), "missing.mp3")
     assert_one_sentence(here("restore", song, "-m", tmp_path / "missing.ckpt"), "missing.ckpt")
     assert_one_sentence(here("restore", song, "-m", model, "--device", "abacus"), "abacus")
     assert_one_sentence(here("restore", song, "-m", model, "--chunk", 0.1), "0.1")
     assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--bitrates", "fast"), "fast")
+    assert_one_sentence(here("evaluate", tmp_path, "-m", model, "-o", song), "a song.wav", "give another folder")
     assert_one_sentence(here("restore", tmp_path / (300 * "a"), "-m", model), 300 * "a")
 
 

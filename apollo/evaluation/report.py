@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-import apollo
+from apollo import __version__
+from apollo.atomic import replacing
+from apollo.errors import DataError
 from apollo.evaluation.evaluate import BITRATES, evaluate, find_originals
 from apollo.evaluation.metrics import METRICS
 from apollo.evaluation.results import UNPROCESSED, Evaluation
@@ -46,18 +49,20 @@ def run_evaluation(
         workers: Processes; by default one a core.
         device: Where the models run.
         chunk_seconds: Passed to `Restorer`; None leaves its default.
-        output: Folder for `scores.csv` and `report.json`; made when missing. None writes nothing.
+        output: Folder for `scores.csv` and `report.json`; made when missing, before anything else. None writes nothing.
         console: Where to print; the terminal by default.
 
     Returns:
         What was found.
 
     Raises:
-        DataError: There is nothing to evaluate, or every piece failed.
+        DataError: There is nothing to evaluate, every piece failed, or the report cannot be written.
         ModelFileError: A model cannot be loaded.
     """
     console = console or Console()
     originals = find_originals(folder)
+    if output is not None:
+        make_writable(output)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -94,6 +99,15 @@ def run_evaluation(
     return result
 
 
+def make_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and make sure that files can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(f"The report cannot be written to {folder} ({error.strerror}); give another folder.") from None
+
+
 def tables(result: Evaluation) -> Group:
     """Lay out one table a metric: the degraded signal, then for each model its scores and what it gained or lost."""
     parts: list[RenderableType] = []
@@ -124,12 +138,29 @@ def _table(result: Evaluation, name: str) -> Table:
         table.add_column(heading, justify="right")
     unprocessed = [result.mean(UNPROCESSED, bitrates, name) for _, bitrates in columns]
     table.add_row(result.codec.upper(), *(_number(value) for value in unprocessed), end_section=True)
-    for model in result.models:
+    for model, label in zip(result.models, short_names(result.models), strict=True):
         restored = [result.mean(model, bitrates, name) for _, bitrates in columns]
         gains = [after - before for after, before in zip(restored, unprocessed, strict=True)]
-        table.add_row(Path(model).name, *(_number(value) for value in restored))
+        table.add_row(Text(label), *(_number(value) for value in restored))
         table.add_row("difference", *(_gain(gain, metric.higher_is_better) for gain in gains), end_section=True)
     return table
+
+
+def short_names(models: Sequence[str]) -> list[str]:
+    """Name each model by as few of the last parts of its path as no other model has.
+
+    Example:
+        >>> short_names(["runs/a/best.ckpt", "runs/b/best.ckpt", "default"])
+        ['a/best.ckpt', 'b/best.ckpt', 'default']
+    """
+    parts = {model: Path(model).parts for model in models}
+    names = []
+    for model in models:
+        others = [parts[other] for other in parts if other != model]
+        own = parts[model]
+        needed = next((n for n in range(1, len(own)) if all(own[-n:] != other[-n:] for other in others)), len(own))
+        names.append(Path(*own[-needed:]).as_posix())
+    return names
 
 
 def _number(value: float) -> str:
@@ -178,7 +209,7 @@ def write_json(result: Evaluation, path: Path) -> None:
         for bitrate in result.bitrates
     ]
     report = {
-        "apollo": apollo.__version__,
+        "apollo": __version__,
         "codec": result.codec,
         "bitrates_kbps": result.bitrates,
         "models": result.models,
@@ -209,7 +240,9 @@ def _defined(value: Any) -> Any:
 
 def _write(path: Path, text: str) -> None:
     """Write a text file so that a crash leaves the old one or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); give another folder.") from None

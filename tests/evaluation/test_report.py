@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from apollo.evaluation.report import run_evaluation, tables, write_csv, write_json
+from apollo.errors import DataError
+from apollo.evaluation.report import run_evaluation, short_names, tables, write_csv, write_json
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
 
 
@@ -96,3 +97,31 @@ def test_run_evaluation_prints_tables_and_failures_and_writes_the_report(tmp_pat
     for expected in ("ViSQOL", "SI-SDR", "Log-spectral distance", "Not evaluated: broken.flac at 64 kbit/s"):
         assert expected in shown
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"scores.csv", "report.json"}
+
+
+def test_models_are_named_by_what_tells_them_apart() -> None:
+    assert short_names(["runs/model.ckpt", "default"]) == ["model.ckpt", "default"]
+    assert short_names(["a/b/best.ckpt", "c/b/best.ckpt", "a/last.ckpt"]) == [
+        "a/b/best.ckpt",
+        "c/b/best.ckpt",
+        "last.ckpt",
+    ]
+    assert short_names(["best.ckpt", "runs/best.ckpt"]) == ["best.ckpt", "runs/best.ckpt"]
+    assert short_names(["runs/best.ckpt", "runs/best.ckpt"]) == ["best.ckpt", "best.ckpt"]
+
+
+def test_report_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "song.flac").write_bytes(b"never read")
+    (tmp_path / "report").write_text("mine")
+    monkeypatch.setattr("apollo.evaluation.report.evaluate", lambda *arguments, **options: pytest.fail("began"))
+    for output in (tmp_path / "report", tmp_path / "report" / "inner"):
+        with pytest.raises(DataError, match="report cannot be written to"):
+            run_evaluation(tmp_path, output=output)
+    assert (tmp_path / "report").read_text() == "mine"
+
+
+def test_report_that_fails_half_way_leaves_nothing_behind(result: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "scores.csv" / "inner").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"scores\.csv cannot be written"):
+        write_csv(result, tmp_path / "scores.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
