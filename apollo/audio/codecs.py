@@ -90,7 +90,8 @@ def degrade(
 
     The codec works at the waveform's own sample rate where it can. Where it cannot, the waveform is resampled for it
     and back: Opus always codes at 48 kHz; MP3 at 24 kbit/s and below needs one of the low rates, and gets the one that
-    LAME itself would choose; Vorbis gets the highest rate that goes as low as the bitrate asked for.
+    LAME itself would choose, but 16 kHz for 24 kbit/s in stereo, where LAME would go down to 8; Vorbis gets the highest
+    rate that goes as low as the bitrate asked for.
 
     Args:
         waveform: Samples of shape (channels, samples), one or two channels, nominally within ±1; a NumPy array or a
@@ -102,8 +103,8 @@ def degrade(
             thirds of the time that LAME's own default takes.
 
     Returns:
-        The decoded waveform, of the same shape and level as the input and with a lag of 0 samples to it: a float32 array for an
-        array, for a tensor one of its dtype and device. It may exceed ±1.
+        The decoded waveform, of the same shape and level as the input and with a lag of 0 samples to it: a float32
+        array for an array, for a tensor one of its dtype and device. It may exceed ±1.
 
     Raises:
         ApolloError: The codec cannot do what is asked; the message names what it can do.
@@ -212,8 +213,8 @@ def _mp3_rate(sample_rate: int, bitrate: int, channels: int) -> int:
         known = ", ".join(str(1000 * b) for b in sorted({b for bitrates in _MP3_BITRATES.values() for b in bitrates}))
         raise ApolloError(f"mp3 has no bitrate of {bitrate} bit/s; choose one of: {known}.")
     if bitrate < 32_000 and sample_rate not in rates:
-        # What lame_init_params (3.100) chooses for any input of 32 kHz and above, but for 24 kbit/s stereo: it would code
-        # that at 8 kHz, where next to no music is left.
+        # What lame_init_params (3.100) chooses for any input of 32 kHz and above, but for 24 kbit/s stereo: it would
+        # code that at 8 kHz, where next to no music is left.
         return 16_000 if bitrate >= min(24_000, 16_000 * channels) else 8_000
     return _by_preference(rates, sample_rate)[0]
 
