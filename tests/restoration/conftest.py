@@ -35,7 +35,7 @@ def trained_like(output: str, sr: int = SAMPLE_RATE, win: float = 20, **options:
     model = Apollo(sr, win, 16, 1, output=output, **options)  # type: ignore[arg-type]
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "fill" in name:
+            if "level" in name:
                 parameter.normal_(std=0.1)
             elif name.startswith("band_merge") and output == "residual":
                 parameter.normal_(std=0.2)
