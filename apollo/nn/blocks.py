@@ -75,7 +75,7 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight)
 
 
-TILE = 640  # positions; their hidden layer fits into the cache of a CPU's core
+TILE = 640 * 256  # features whose hidden layers, some eight times as wide, fit into a CPU's cache
 
 
 def frame_by_frame(function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def frame_by_frame(function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return base + function(x)
     result = torch.empty_like(base)
-    step = max(1, TILE // x.shape[2])
+    step = max(1, TILE // (x.shape[2] * x.shape[3]))
     for start in range(0, x.shape[1], step):
         tile = slice(start, start + step)
         torch.add(base[:, tile], function(x[:, tile]), out=result[:, tile])
