@@ -30,7 +30,6 @@ class CropModule(LightningDataModule):
         batch_size: Crops in a batch.
         num_workers: Processes that make crops.
         pin_memory: Whether batches are put where a GPU can fetch them.
-        seed: Of all randomness.
     """
 
     training: Crops
@@ -44,7 +43,6 @@ class CropModule(LightningDataModule):
         batch_size: int,
         num_workers: int,
         pin_memory: bool,
-        seed: int,
     ) -> None:
         super().__init__()
         for name, value, lowest in (
@@ -57,13 +55,11 @@ class CropModule(LightningDataModule):
                 raise ConfigError(f"datas.{name} must be a whole number from {lowest}, not {value!r}")
         if not isinstance(segments, int | float) or not 0.1 <= segments <= 600:
             raise ConfigError(f"datas.segments must be a number of seconds from 0.1 to 600, not {segments!r}")
-        self.sample_rate = sr
         self.samples = round(segments * sr)
         self.num_steps = num_steps
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.pin_memory = pin_memory
-        self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Crop]:
         """Batches of `{original, degraded}`, each `(batch, 2, samples)`."""
@@ -128,7 +124,7 @@ class DataModule(CropModule):
         pin_memory: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory, seed)
+        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
         if not (codec or {}).get("enable"):
             raise ConfigError("training on prepared pairs is not there yet: set datas.codec.enable=true to make them")
         options = RandomCodec(sr, **((codec or {}).get("options") or {}))
@@ -174,7 +170,7 @@ class StemDataModule(CropModule):
         pin_memory: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory, seed)
+        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
         levels = (float(peak[0]), float(peak[-1]))
 
         def crops(folder: str) -> Crops:

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
+from apollo.atomic import replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.errors import ConfigError, DataError
 from apollo.nn import Apollo
@@ -65,7 +66,8 @@ def fit(config: DictConfig, resume: Path | None) -> Path | None:
     data: LightningDataModule = build(config, "datas", seed=seed)
     trainer = build_trainer(config, run)
     run.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, run / "config.yaml")
+    with replacing(run / "config.yaml") as temporary:
+        OmegaConf.save(config, temporary)
     trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
     return export_best(trainer, run, str(config.get("licence", "not stated")))
 
