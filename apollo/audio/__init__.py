@@ -2,12 +2,14 @@
 
 from apollo.audio.alignment import lag
 from apollo.audio.codecs import CODECS, MARGIN, degrade
+from apollo.audio.decoders import SUFFIXES
 from apollo.audio.files import AudioInfo, AudioReader, AudioWriter, info, read, write
 from apollo.audio.resampling import Resampler, resample, resampled_length
 
 __all__ = [
     "CODECS",
     "MARGIN",
+    "SUFFIXES",
     "AudioInfo",
     "AudioReader",
     "AudioWriter",

@@ -20,9 +20,15 @@ import soundfile
 
 from apollo.errors import AudioFileError
 
-__all__ = ["AudioInfo", "FFmpegDecoder", "SoundFileDecoder", "open_decoder"]
+__all__ = ["SUFFIXES", "AudioInfo", "FFmpegDecoder", "SoundFileDecoder", "open_decoder"]
 
 log = logging.getLogger(__name__)
+
+# What to look for in folders; a file that is named is tried whatever it is called.
+SUFFIXES = frozenset(
+    {".aac", ".aif", ".aifc", ".aiff", ".caf", ".flac", ".m4a", ".mp2", ".mp3", ".mp4"}
+    | {".oga", ".ogg", ".opus", ".w64", ".wav", ".wma"}
+)
 
 _UNKNOWN_LENGTH = 1 << 62  # what libsndfile reports for a stream without an end in its header, or above
 

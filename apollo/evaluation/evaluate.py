@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from apollo.audio import SUFFIXES
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.metrics import METRICS
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 44_100
 BITRATES = (24, 32, 48, 64, 96, 128)
-SUFFIXES = frozenset({".wav", ".flac", ".aif", ".aiff", ".w64", ".caf", ".ogg", ".opus", ".mp3", ".m4a"})
 
 Progress = Callable[[int, int], None]
 

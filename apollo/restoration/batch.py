@@ -7,13 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from apollo.audio import SUFFIXES
 from apollo.errors import AudioFileError
 
-# What to look for in folders; a file that is named is tried whatever it is called.
-AUDIO_SUFFIXES = frozenset(
-    {".aac", ".aif", ".aifc", ".aiff", ".caf", ".flac", ".m4a", ".mp2", ".mp3", ".mp4"}
-    | {".oga", ".ogg", ".opus", ".w64", ".wav", ".wma"}
-)
 RESTORED = ".restored"
 
 
@@ -51,7 +47,7 @@ def plan(inputs: Sequence[Path], output: Path | None = None) -> list[Task]:
     for path in inputs:
         for source, inside in expand(path):
             places.setdefault(source, output / inside if output else source.parent)
-    if output is not None and output.suffix.lower() in AUDIO_SUFFIXES and not is_folder(output):
+    if output is not None and output.suffix.lower() in SUFFIXES and not is_folder(output):
         if len(inputs) > 1 or is_folder(inputs[0]):
             raise AudioFileError(f"{output} is one file, but there may be several to restore: give a folder instead")
         return [Task(inputs[0], output)]
@@ -78,7 +74,7 @@ def expand(path: Path) -> Iterator[tuple[Path, Path]]:
     for file in sorted(path.rglob("*")):
         inside = file.relative_to(path)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if file.suffix.lower() in AUDIO_SUFFIXES and not hidden and not file.stem.endswith(RESTORED) and file.is_file():
+        if file.suffix.lower() in SUFFIXES and not hidden and not file.stem.endswith(RESTORED) and file.is_file():
             found += 1
             yield file, inside.parent
     if not found:
