@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from apollo.audio import CODECS, MARGIN, degrade, lag
-from apollo.audio.codecs import _coded_rate, _encode
+from apollo.audio.codecs import (
+    _coded_rate,
+    _Coding,
+    _encoder,
+    _packets,
+    degrade_blocks,
+    nearest_bitrate,
+)
+from apollo.audio.filters import low_pass, mirrored, recut
 from apollo.errors import ApolloError
 
 SAMPLE_RATE = 44_100
@@ -15,6 +23,14 @@ BITRATES = (24_000, 32_000, 48_000, 64_000, 96_000, 128_000)
 
 def noise_to_signal_db(original, degraded):
     return 10 * np.log10(np.mean((original - degraded) ** 2) / np.mean(original**2))
+
+
+def coded_bitrate(waveform, rate, codec, bitrate=64_000, vbr_quality=None, stereo="joint"):
+    """What the encoder makes of a waveform, in bit/s."""
+    coding = _Coding(codec, rate, len(waveform), bitrate, 7, vbr_quality, stereo)
+    packets = list(_packets([waveform], _encoder(coding)))
+    samples = {"mp3": 1152 if rate >= 32_000 else 576, "aac": 1024, "opus": 960}[codec]
+    return 8 * sum(packet.size for packet in packets) * rate / (samples * len(packets))
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -52,17 +68,82 @@ def test_more_bits_mean_less_noise(music, codec):
 @pytest.mark.parametrize("bitrate", BITRATES)
 def test_mp3_is_coded_at_the_bitrate_asked_for(music, bitrate, channels, sample_rate):
     coded_rate = _coded_rate("mp3", sample_rate, bitrate, channels)
-    packets, _ = _encode(music[:channels, :40_000], coded_rate, "mp3", bitrate, 7)
-    seconds = len(packets) * (1152 if coded_rate >= 32_000 else 576) / coded_rate
-    assert 8 * sum(packet.size for packet in packets) / seconds == pytest.approx(bitrate, rel=0.01)
+    assert coded_bitrate(music[:channels, :40_000], coded_rate, "mp3", bitrate) == pytest.approx(bitrate, rel=0.01)
 
 
 @pytest.mark.parametrize("codec", ["aac", "opus"])
 @pytest.mark.parametrize("bitrate", [32_000, 128_000])
 def test_other_codecs_come_near_the_bitrate_asked_for(music, codec, bitrate):
-    packets, _ = _encode(music, 48_000, codec, bitrate, 7)
-    seconds = music.shape[1] / 48_000
-    assert 8 * sum(packet.size for packet in packets) / seconds == pytest.approx(bitrate, rel=0.25)
+    assert coded_bitrate(music, 48_000, codec, bitrate) == pytest.approx(bitrate, rel=0.25)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("codec", "quality"),
+    [*[("mp3", v) for v in (0, 2, 4.5, 7, 9)], ("aac", 0.6), ("aac", 2), ("vorbis", 0), ("vorbis", 9)],
+)
+def test_variable_bitrate_is_aligned_level_and_of_equal_length(music, codec, quality, channels):
+    original = music[:channels, :100_001]
+    degraded = degrade(original, SAMPLE_RATE, codec, vbr_quality=quality)
+    assert degraded.shape == original.shape
+    assert abs(lag(original, degraded)) <= 0.1
+    assert np.vdot(original, degraded) / np.vdot(original, original) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("quality", [0, 2, 4, 6, 8])
+def test_variable_mp3_keeps_the_level(quality):
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    chords = [(150, 310, 470, 700), (220, 330, 550, 1210), (180, 905, 1500, 1900)]
+    tones = [sum(0.05 * np.sin(2 * np.pi * f * time + f) for f in chord).astype(np.float32) for chord in chords]
+    gains = [np.vdot(t, degrade(t[None], SAMPLE_RATE, vbr_quality=quality)) / np.vdot(t, t) for t in tones]
+    assert np.mean(gains) == pytest.approx(1, abs=0.002 if quality < 4 else 0.015)
+
+
+@pytest.mark.parametrize(("codec", "qualities"), [("mp3", (8, 4, 0)), ("aac", (0.2, 0.6, 2.0))])
+def test_better_quality_takes_more_bits_and_makes_less_noise(music, codec, qualities):
+    bits = [coded_bitrate(music, SAMPLE_RATE, codec, vbr_quality=quality) for quality in qualities]
+    noise = [
+        noise_to_signal_db(music, degrade(music, SAMPLE_RATE, codec, vbr_quality=quality)) for quality in qualities
+    ]
+    assert bits == sorted(bits)
+    assert bits[-1] > 1.5 * bits[0]
+    assert noise == sorted(noise, reverse=True)
+
+
+def test_variable_bitrate_takes_no_notice_of_the_bitrate(music):
+    first, second = (degrade(music, SAMPLE_RATE, "mp3", bitrate, vbr_quality=5) for bitrate in (8_000, 320_000))
+    assert np.array_equal(first, second)
+
+
+def test_joint_stereo_is_the_default_and_kinder_to_a_nearly_mono_piece_than_separate(music):
+    # Middle and side say once what left and right say twice.
+    nearly_mono = np.stack([music[0], music[0] + 0.01 * music[1]])
+    joint, separate = (degrade(nearly_mono, SAMPLE_RATE, "mp3", 64_000, stereo=mode) for mode in ("joint", "separate"))
+    assert np.array_equal(joint, degrade(nearly_mono, SAMPLE_RATE, "mp3", 64_000))
+    assert noise_to_signal_db(nearly_mono, joint) < noise_to_signal_db(nearly_mono, separate) - 1
+    assert abs(lag(nearly_mono, separate)) <= 0.1
+
+
+@pytest.mark.parametrize("compression_level", [0, 9])
+@pytest.mark.parametrize("stereo", ["joint", "separate"])
+def test_neither_compression_level_nor_stereo_mode_changes_the_level(compression_level, stereo):
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    tone = sum(0.05 * np.sin(2 * np.pi * f * time + f) for f in (150, 310, 470, 700)).astype(np.float32)
+    original = np.stack([tone, 0.5 * tone])
+    degraded = degrade(original, SAMPLE_RATE, "mp3", 160_000, compression_level=compression_level, stereo=stereo)
+    assert np.vdot(original, degraded) / np.vdot(original, original) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_nearest_bitrate_is_one_that_the_codec_can_do(music, codec, channels):
+    for wish in (1_000, 24_000, 25_000, 70_001, 128_000, 300_000, 2_000_000):
+        bitrate = nearest_bitrate(codec, wish, channels)
+        assert degrade(music[:channels, :3_000], SAMPLE_RATE, codec, bitrate).shape == (channels, 3_000)
+        assert nearest_bitrate(codec, bitrate, channels) == bitrate
+    assert nearest_bitrate("mp3", 144_001, channels) == 144_000
+    assert nearest_bitrate("mp3", 52_000, channels) == 48_000
+    assert nearest_bitrate("opus", 1_000, channels) == 6_000
 
 
 def test_24_kbit_per_second_is_not_32(music):
@@ -124,6 +205,65 @@ def test_minutes_of_music_work(music, codec):
     assert abs(lag(long[:, end], degraded[:, end])) <= 0.1
 
 
+@pytest.mark.parametrize(
+    ("codec", "sample_rate"), [("mp3", 44_100), ("mp3", 96_000), ("aac", 44_100), ("opus", 44_100), ("vorbis", 44_100)]
+)
+@pytest.mark.parametrize("length", [0, 1, 1_000, 300_000])
+def test_blocks_joined_are_the_whole(music, codec, sample_rate, length):
+    long = 1.5 * np.tile(music, (1, 3))[:, :length]
+    blocks = list(
+        degrade_blocks(
+            lambda: (long[:, n : n + 9_999] for n in range(0, length, 9_999)), long.shape, sample_rate, codec
+        )
+    )
+    whole = degrade(long, sample_rate, codec)
+    assert whole.shape == long.shape
+    assert np.array_equal(np.concatenate([np.zeros((2, 0), np.float32), *blocks], axis=1), whole)
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 44_100, 192_000])
+@pytest.mark.parametrize("frequency", [1_000, 3_500])
+def test_low_pass_keeps_what_is_below_and_where_it_is(sample_rate, frequency):
+    noise = np.random.default_rng(0).standard_normal((2, 150_000)).astype(np.float32)
+    filtered = np.concatenate(list(low_pass([noise], sample_rate, frequency)), axis=1)
+    assert filtered.shape == noise.shape
+    assert filtered.dtype == np.float32
+    before, after = (np.fft.rfft(x * np.hanning(x.shape[1])) for x in (noise, filtered))
+    frequencies = np.fft.rfftfreq(noise.shape[1], 1 / sample_rate)
+    # The response itself, not its magnitude alone: a delay would turn the phase.
+    kept = frequencies < frequency - 310
+    assert np.abs(after - before)[:, kept].max() < 2e-3 * np.abs(before).max()
+    lost = frequencies > frequency + 310
+    assert np.abs(after[:, lost]).max() < 1e-3 * np.abs(before).max()
+
+
+@pytest.mark.parametrize("length", [1, 100, 5_000, 200_000])
+def test_low_pass_does_not_depend_on_blocks_nor_fade_at_the_edges(length):
+    waveform = np.full((1, length), 0.5, np.float32)
+    waveform[:, length // 2 :] = 0.4
+    whole = np.concatenate(list(low_pass([waveform], SAMPLE_RATE, 5_000)), axis=1)
+    pieces = (waveform[:, n : n + 777] for n in range(0, length, 777))
+    assert np.array_equal(np.concatenate(list(low_pass(pieces, SAMPLE_RATE, 5_000)), axis=1), whole)
+    assert whole.shape == waveform.shape
+    if length > 1_000:
+        assert whole[0, 0] == pytest.approx(0.5, abs=1e-3)
+        assert whole[0, -1] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_low_pass_above_half_the_rate_does_nothing(music):
+    assert np.array_equal(next(low_pass([music], SAMPLE_RATE, 22_050)), music)
+
+
+@pytest.mark.parametrize("length", [1, 3, 10, 64, 1_000])
+@pytest.mark.parametrize("size", [1, 7, 2_000])
+def test_blocks_are_mirrored_and_cut_as_the_whole_is(length, size):
+    waveform = np.arange(2 * length, dtype=np.float32).reshape(2, length)
+    pieces = (waveform[:, n : n + size] for n in range(0, length, size))
+    blocks = list(recut(mirrored(pieces, 10), 16))
+    assert np.array_equal(np.concatenate(blocks, axis=1), np.pad(waveform, ((0, 0), (10, 10)), mode="symmetric"))
+    assert {block.shape[1] for block in blocks[:-1]} <= {16}
+
+
 def test_same_input_gives_same_output(music):
     assert np.array_equal(degrade(music, SAMPLE_RATE), degrade(music, SAMPLE_RATE))
 
@@ -158,6 +298,11 @@ def test_input_is_left_as_it_was(music):
         ({"compression_level": 10}, r"0 \(best\) to 9"),
         ({"codec": "aac", "compression_level": 3}, "only"),
         ({"sample_rate": 0}, "above 0"),
+        ({"vbr_quality": 9.5}, "mp3 knows 0 to 9"),
+        ({"codec": "aac", "vbr_quality": 5}, "aac knows 0.1 to 2"),
+        ({"codec": "opus", "vbr_quality": 5}, "opus has no scale of quality"),
+        ({"codec": "opus", "stereo": "joint"}, "'mp3' only"),
+        ({"stereo": "wide"}, "'joint' or 'separate'"),
     ],
 )
 def test_impossible_request_is_told_with_what_is_possible(music, arguments, says):
