@@ -1,41 +1,291 @@
-"""The damage that training teaches to undo: a codec with options drawn afresh for every crop."""
+"""The damage that training teaches to undo: codecs with settings drawn afresh for every crop or file.
+
+What is drawn is data, a `Degradation`, so that it can be written down beside what it was done to.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import isfinite
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio import degrade
+from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, VBR_QUALITIES, degrade_blocks, nearest_bitrate
+from apollo.audio.filters import joined, low_pass, recut
 
 BITRATES = (24000, 32000, 48000, 64000, 96000, 128000)
 
+Waveform = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One way through a codec; what does not apply to it is None.
+
+    Attributes:
+        codec: One of `apollo.audio.CODECS`.
+        bitrate: In bit/s, where it is not variable.
+        vbr_quality: LAME's `-V`, where it is.
+        compression_level: LAME's `-q`.
+        stereo: LAME's mode, "joint" or "separate", for two channels.
+    """
+
+    codec: str
+    bitrate: int | None = None
+    vbr_quality: float | None = None
+    compression_level: int | None = None
+    stereo: Literal["joint", "separate"] | None = None
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """All that is done to a waveform, in this order.
+
+    Attributes:
+        lowpass: Frequency in Hz of a low-pass before the first codec, or None.
+        encodings: The codecs that it goes through, one after the other.
+    """
+
+    lowpass: float | None
+    encodings: tuple[Encoding, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same in what JSON knows, without what does not apply."""
+        encodings = [{key: value for key, value in asdict(e).items() if value is not None} for e in self.encodings]
+        return {"lowpass": self.lowpass, "encodings": encodings}
+
 
 class RandomCodec:
-    """Puts waveforms through MP3.
+    """Puts waveforms through codecs whose settings are drawn anew each time, MP3 alone unless `formats` says more.
+
+    A bitrate that the format drawn does not have becomes the nearest that it does have for as many channels (see
+    `apollo.audio.codecs.nearest_bitrate`): Vorbis in stereo turns 8 kbit/s into the least that it can.
+
+    What is drawn depends on the generator alone, in this order, and on whether an option is in use, never on how the
+    draws before came out: the bitrate (unless fixed); the format (if there are several); for `compression` as a mapping
+    its probability and level; for `vbr` its probability and quality; for `stereo: random` the mode; with `double` its
+    probability and all of the above for the first codec; for `lowpass` its probability and frequency.
 
     Args:
         sample_rate: Of the waveforms, in Hz.
-        bitrate: In bit/s, such as 64000, or `"random"` for one of `BITRATES` a crop.
-        compression: LAME's quality from 0 (best, slow) to 9, or `"random"` for the fast one that training can afford.
+        bitrate: In bit/s, such as 64000; several to choose from; or `"random"` for one of `BITRATES`.
+        compression: LAME's quality from 0 (best, slow) to 9 (all above counts as 9: published configurations give
+            kbit/s here); `"random"` for the fast one that training can afford; or
+            `{probability: 0.5, level: [0, 9]}` for any of these as often, else the fast one.
+        formats: Names in `apollo.audio.CODECS` as a list, or with their weights: `{mp3: 1, aac: 0.5}`.
+        vbr: `{probability: 0.3, quality: [0, 9]}` makes that share of MP3s variable, with LAME's `-V` in this range.
+        stereo: How MP3 codes two channels: "joint" as LAME sees fit, "separate", or "random" for one or the other.
+        lowpass: `{probability: 0.5, frequency: [12000, 16000]}` first takes away what lies above a frequency in Hz.
+        double: Share of waveforms that go through a first codec before the second, each with settings of its own.
+
+    Raises:
+        ValueError: If an option is not among these.
     """
 
     def __init__(
         self,
         sample_rate: int,
-        bitrate: int | Literal["random"] = "random",
-        compression: int | Literal["random"] = "random",
+        bitrate: int | Sequence[int] | Literal["random"] = "random",
+        compression: int | Mapping[str, Any] | Literal["random"] = "random",
+        *,
+        formats: Sequence[str] | Mapping[str, float] = ("mp3",),
+        vbr: Mapping[str, Any] | None = None,
+        stereo: Literal["joint", "separate", "random"] = "joint",
+        lowpass: Mapping[str, Any] | None = None,
+        double: float = 0.0,
     ) -> None:
-        for name, value, lowest in (("bitrate", bitrate, 8000), ("compression", compression, 0)):
-            if value != "random" and not (isinstance(value, int) and value >= lowest):
-                raise ValueError(f"{name} must be 'random' or a whole number from {lowest}, not {value!r}")
         self.sample_rate = sample_rate
-        self.bitrate = bitrate
-        self.compression = compression
+        self.formats, self.weights = _formats(formats)
+        self.bitrates = _bitrates(bitrate, self.formats)
+        self.compression: int | _Sometimes = COMPRESSION_LEVEL
+        if isinstance(compression, Mapping):
+            self.compression = _sometimes("compression", compression, "level", 0, 9, whole=True)
+        elif _is_whole(compression) and int(compression) >= 0:
+            self.compression = min(int(compression), 9)
+        elif compression != "random":
+            raise ValueError(
+                f"compression must be 'random', a whole number from 0, or {{probability, level}}, not {compression!r}"
+            )
+        self.vbr = None if vbr is None else _sometimes("vbr", vbr, "quality", *VBR_QUALITIES["mp3"])
+        if stereo not in ("joint", "separate", "random"):
+            raise ValueError(f"stereo must be 'joint', 'separate' or 'random', not {stereo!r}")
+        self.stereo = stereo
+        for name, used in (("vbr", vbr is not None), ("stereo", stereo != "joint")):
+            if used and "mp3" not in self.formats:
+                raise ValueError(f"{name} is a mode of LAME and needs mp3 among formats, which are {self.formats}")
+        self.lowpass = None if lowpass is None else _sometimes("lowpass", lowpass, "frequency", 20, 1_000_000)
+        self.double = _probability("double", double)
 
-    def __call__(self, waveform: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         """Encode and decode `(channels, samples)`; the result is aligned and as long."""
-        bitrate = int(rng.choice(BITRATES)) if self.bitrate == "random" else int(self.bitrate)
-        compression = None if self.compression == "random" else int(self.compression)
-        return degrade(waveform, self.sample_rate, codec="mp3", bitrate=bitrate, compression_level=compression)
+        return self.apply(waveform, self.choose(rng, len(waveform)))
+
+    def choose(self, rng: np.random.Generator, channels: int = 2) -> Degradation:
+        """Draw what to do to a waveform with so many channels."""
+        encodings: tuple[Encoding, ...] = (self._encoding(rng, channels),)
+        if self.double:
+            twice, first = rng.random() < self.double, self._encoding(rng, channels)
+            encodings = (first, *encodings) if twice else encodings
+        return Degradation(None if self.lowpass is None else self.lowpass.draw(rng), encodings)
+
+    def apply(self, waveform: Waveform, degradation: Degradation) -> Waveform:
+        """Do what was chosen to `(channels, samples)`; the result is aligned and as long.
+
+        More than two channels are coded pair by pair, and the last of an odd number by itself, at the same bitrate.
+
+        Raises:
+            ApolloError: If samples are not finite.
+        """
+        waveform = np.asarray(waveform, np.float32)
+        channels, samples = waveform.shape
+        blocks = self.apply_blocks(lambda: [waveform], (channels, samples), degradation)
+        return np.ascontiguousarray(joined(blocks, channels))
+
+    def apply_blocks(
+        self, read: Callable[[], Iterable[Waveform]], shape: tuple[int, int], degradation: Degradation
+    ) -> Iterator[Waveform]:
+        """Do what was chosen to a long waveform: joined, the blocks are what `apply` gives for the whole.
+
+        Args:
+            read: Gives the waveform from its start in blocks of any length; may be called several times.
+            shape: Of the whole waveform: (channels, samples).
+            degradation: What to do.
+
+        Returns:
+            Blocks of any length.
+        """
+        channels, samples = shape
+        streams = []
+        for first in range(0, channels, 2):
+            pair = slice(first, min(first + 2, channels))
+            streams.append(self._through(partial(_select, read, pair), (pair.stop - pair.start, samples), degradation))
+        if len(streams) == 1:
+            return streams[0]
+        return (np.concatenate(parts) for parts in zip(*(recut(s, _BLOCK) for s in streams), strict=True))
+
+    def _through(
+        self, read: Callable[[], Iterable[Waveform]], shape: tuple[int, int], degradation: Degradation
+    ) -> Iterator[Waveform]:
+        if degradation.lowpass is not None:
+            read = partial(_low_passed, read, self.sample_rate, degradation.lowpass)
+        for encoding in degradation.encodings:
+            settings = {key: value for key, value in asdict(encoding).items() if value is not None}
+            if encoding.bitrate is not None:
+                settings["bitrate"] = nearest_bitrate(encoding.codec, encoding.bitrate, shape[0])
+            read = partial(degrade_blocks, read, shape, self.sample_rate, **settings)
+        return iter(read())
+
+    def _encoding(self, rng: np.random.Generator, channels: int) -> Encoding:
+        bitrate = self.bitrates[0] if len(self.bitrates) == 1 else int(rng.choice(self.bitrates))
+        codec = self.formats[0]
+        if len(self.formats) > 1:
+            codec = self.formats[rng.choice(len(self.formats), p=self.weights)]
+        level: float | None = self.compression if isinstance(self.compression, int) else self.compression.draw(rng)
+        quality = None if self.vbr is None else self.vbr.draw(rng)
+        joint = rng.random() < 0.5 if self.stereo == "random" else self.stereo == "joint"
+        if codec != "mp3":
+            return Encoding(codec, nearest_bitrate(codec, bitrate, min(channels, 2)))
+        return Encoding(
+            codec,
+            nearest_bitrate(codec, bitrate, min(channels, 2)) if quality is None else None,
+            quality,
+            COMPRESSION_LEVEL if level is None else int(level),
+            ("joint" if joint else "separate") if channels > 1 else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Sometimes:
+    """A value from a range, with a probability."""
+
+    probability: float
+    low: float
+    high: float
+    whole: bool
+
+    def draw(self, rng: np.random.Generator) -> float | None:
+        """Draw the value, or None; it takes two draws either way."""
+        used = rng.random() < self.probability
+        if self.whole:
+            value = float(rng.integers(int(self.low), int(self.high), endpoint=True))
+        else:
+            value = float(rng.uniform(self.low, self.high))
+        return value if used else None
+
+
+def _select(read: Callable[[], Iterable[Waveform]], channels: slice) -> Iterator[Waveform]:
+    return (block[channels] for block in read())
+
+
+def _low_passed(read: Callable[[], Iterable[Waveform]], sample_rate: int, frequency: float) -> Iterator[Waveform]:
+    return low_pass(read(), sample_rate, frequency)
+
+
+def _formats(formats: Sequence[str] | Mapping[str, float]) -> tuple[list[str], list[float]]:
+    """The names and their shares."""
+    weights = dict(formats) if isinstance(formats, Mapping) else {}
+    if isinstance(formats, list | tuple):
+        weights = {str(name): 1.0 for name in formats}
+    good = bool(weights) and all(name in CODECS for name in weights)
+    if not good or not all(_is_number(w) and w >= 0 for w in weights.values()) or not sum(weights.values()):
+        raise ValueError(
+            f"formats must be a list of {', '.join(CODECS)}, or weights from 0 for some of them, not {formats!r}"
+        )
+    used = {name: float(weight) for name, weight in weights.items() if weight}
+    total = sum(used.values())
+    return list(used), [weight / total for weight in used.values()]
+
+
+def _bitrates(bitrate: int | Sequence[int] | str, formats: Sequence[str]) -> list[int]:
+    """The bitrates to choose from."""
+    if bitrate == "random":
+        return list(BITRATES)
+    choices: list[Any] = list(bitrate) if isinstance(bitrate, list | tuple) else [bitrate]
+    if not choices or not all(_is_whole(choice) and choice >= 1000 for choice in choices):
+        raise ValueError(
+            f"bitrate must be 'random', a whole number of bit/s such as 64000, or a list of them, not {bitrate!r}"
+        )
+    for choice in choices:
+        nearest = {nearest_bitrate(codec, choice, channels) for codec in formats for channels in (1, 2)}
+        if choice not in nearest:
+            raise ValueError(
+                f"bitrate {choice} is none that {', '.join(formats)} can do: the nearest is "
+                f"{min(nearest, key=lambda known: abs(known - choice))} bit/s"
+            )
+    return [int(choice) for choice in choices]
+
+
+def _sometimes(
+    option: str, given: Mapping[str, Any], name: str, lowest: float, highest: float, whole: bool = False
+) -> _Sometimes:
+    values = given.get(name) if isinstance(given, Mapping) and set(given) == {"probability", name} else None
+    if not isinstance(values, list | tuple) or len(values) != 2:
+        raise ValueError(f"{option} must be {{probability: 0 to 1, {name}: [lowest, highest]}}, not {given!r}")
+    low, high = values
+    kind = _is_whole if whole else _is_number
+    if not (kind(low) and kind(high) and lowest <= low <= high <= highest):
+        raise ValueError(
+            f"{option}.{name} must be two {'whole ' if whole else ''}numbers from {lowest:g} to {highest:g}, the lower "
+            f"first, not {values!r}"
+        )
+    return _Sometimes(_probability(f"{option}.probability", given["probability"]), low, high, whole)
+
+
+def _probability(option: str, value: Any) -> float:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{option} must be a number from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
