@@ -1,8 +1,13 @@
+from fractions import Fraction
+
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+import soundfile
 
 SAMPLE_RATE = 44_100
+_SAMPLE_FORMATS = {"libopus": "flt", "alac": "s16p"}
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +32,31 @@ def music() -> npt.NDArray[np.float32]:
         right[struck] += 0.3 * brush
     waveform = np.stack([left, right])
     return (0.7 * waveform / np.abs(waveform).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def encode():
+    """Write a waveform with an FFmpeg encoder, or with libsndfile where that is named; gives the path."""
+
+    def encode(path, waveform, encoder, rate=SAMPLE_RATE, kbps=128, options=None, container_options=None):
+        layout = "mono" if waveform.shape[0] == 1 else "stereo"
+        if encoder == "libsndfile":
+            with soundfile.SoundFile(path, "w", rate, waveform.shape[0], format=path.suffix[1:].upper()) as file:
+                for start in range(0, waveform.shape[1], 1 << 16):
+                    file.write(waveform[:, start : start + (1 << 16)].T)
+            return path
+        sample_format = _SAMPLE_FORMATS.get(encoder, "fltp")
+        with av.open(str(path), "w", options=container_options or {}) as container:
+            stream = container.add_stream(encoder, rate=rate, layout=layout, options=options or {})
+            if kbps is not None:
+                stream.bit_rate = 1000 * kbps
+            samples = waveform.T.reshape(1, -1) if sample_format == "flt" else waveform
+            if sample_format == "s16p":
+                samples = np.round(32767 * np.clip(samples, -1, 1)).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=sample_format, layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path
+
+    return encode
