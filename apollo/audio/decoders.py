@@ -7,8 +7,8 @@ come out at the length of their original; an M4A may keep up to a frame of paddi
 
 Both go to any sample of a file and give there what reading up to it would have given. libsndfile does so by itself.
 FFmpeg's time stamps lead to the sample where they have no gaps and are fine enough; whether what is decoded there is
-the same as well depends on the codec. MP3's is, once its bit reservoir has filled. AAC's is not: the noise that it fills
-bands with (perceptual noise substitution, ISO/IEC 14496-3) comes from a generator that runs on from the file's start.
+the same as well depends on the codec. MP3's is, once its bit reservoir has filled. AAC's is not: the noise that it
+fills bands with (perceptual noise substitution, ISO/IEC 14496-3) comes from a generator that runs on from the start.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ SUFFIXES = frozenset(
 _UNKNOWN_LENGTH = 1 << 62  # what libsndfile reports for a stream without an end in its header, or above
 _BLOCK = 1 << 18
 
-# What libsndfile 1.2.2 gets wrong in Ogg: it misses samples of Vorbis less than 2 s ahead and those of the last page (at
-# most 255 packets, RFC 3533, of 1024 samples, as libvorbis makes them), and after a read that ends within the last
+# What libsndfile 1.2.2 gets wrong in Ogg: it misses samples of Vorbis less than 2 s ahead and those of the last page
+# (at most 255 packets, RFC 3533, of 1024 samples, as libvorbis makes them), and after a read that ends within the last
 # packet of Opus (at most 120 ms at 48 kHz, RFC 6716) it goes on at another sample.
 _OGG_NEAR = 3.0
 _OGG_PAGE = 255 * 1024
