@@ -18,6 +18,7 @@ __all__ = ["between", "joined", "low_pass", "mirrored", "recut", "resampled"]
 
 Block = npt.NDArray[np.float32]
 
+_RESAMPLED = 1 << 14  # soxr takes up to twice the time over blocks much longer or shorter
 _FFT = 1 << 16
 _TRANSITION_HZ = 600.0  # about as steep as the low-pass that encoders come with
 _KAISER_BETA = 8.0  # 80 dB of attenuation
@@ -82,7 +83,7 @@ def resampled(blocks: Iterable[Block], from_rate: int, to_rate: int, channels: i
         yield from blocks
         return
     resampler = Resampler(from_rate, to_rate, channels)
-    for block in blocks:
+    for block in recut(blocks, _RESAMPLED):
         yield resampler.process(block)
     yield resampler.process(np.zeros((channels, 0), np.float32), last=True)
 
