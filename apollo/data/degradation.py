@@ -249,7 +249,7 @@ def _bitrates(bitrate: int | Sequence[int] | str, formats: Sequence[str]) -> lis
     choices: list[Any] = list(bitrate) if isinstance(bitrate, list | tuple) else [bitrate]
     if not choices or not all(_is_whole(choice) and choice >= 1000 for choice in choices):
         raise ValueError(
-            f"bitrate must be 'random', a whole number of bit/s such as 64000, or a list of them, not {bitrate!r}"
+            f"bitrate must be 'random' or a whole number of bit/s such as 64000, or a list of them, not {bitrate!r}"
         )
     for choice in choices:
         nearest = {nearest_bitrate(codec, choice, channels) for codec in formats for channels in (1, 2)}
