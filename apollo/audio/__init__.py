@@ -1,6 +1,6 @@
 """Waveforms and files: read, write, resample, align, and put through a codec. Knows no network."""
 
-from apollo.audio.alignment import lag
+from apollo.audio.alignment import Relation, lag, relate
 from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.decoders import SUFFIXES
 from apollo.audio.files import AudioInfo, AudioReader, AudioWriter, info, read, write
@@ -13,11 +13,13 @@ __all__ = [
     "AudioInfo",
     "AudioReader",
     "AudioWriter",
+    "Relation",
     "Resampler",
     "degrade",
     "info",
     "lag",
     "read",
+    "relate",
     "resample",
     "resampled_length",
     "write",
