@@ -124,8 +124,8 @@ def relate(
     """Compare two files by a few stretches of theirs, in memory that does not grow with their length.
 
     At most five stretches of 8 s are read of each, evenly spread over the time that both last. What is heard in the
-    middle is compared, so that mono fits stereo. The other may have any sample rate; drifts of up to some 200 parts per
-    million are followed, a greater one looks like different music.
+    middle is compared, so that mono fits stereo. The other may have any sample rate; drifts of up to 50 parts per
+    million are measured; a greater one may look like a cut or like different music.
 
     Args:
         reference: A file, or a reader of one, which is left standing anywhere.
