@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from apollo.data.folders import ATTEMPTS, SILENCE, Track, find_tracks, read_stretch
+from apollo.data.folders import ATTEMPTS, SILENCE, Track, as_stereo, find_tracks, read_stretch
+from apollo.data.stem_corpus import MIXTURE, OTHER, kind_of
 from apollo.errors import DataError
 
 Waveform = npt.NDArray[np.float32]
@@ -26,11 +27,80 @@ class Song:
 
     Attributes:
         stems: Aligned files.
-        seconds: Length of the shortest.
+        seconds: Up to where crops of the song are drawn.
     """
 
     stems: tuple[Track, ...]
     seconds: float
+
+
+def find_songs(root: Path) -> list[Song]:
+    """The songs of a folder, in the order of their names.
+
+    Raises:
+        DataError: If it holds none, or audio files of its own.
+    """
+    songs: dict[Path, list[Track]] = {}
+    for track in find_tracks(root):
+        songs.setdefault(track.path.parent, []).append(track)
+    if root in songs:
+        raise DataError(f"{root} holds audio files itself: give a folder of songs with one folder of stems each")
+    return [Song(tuple(stems), min(stem.seconds for stem in stems)) for stems in songs.values()]
+
+
+class StemFiles:
+    """Crops of stems and of whole songs, straight from the files; what `apollo.data.mixing.StemMixer` mixes.
+
+    A stem is drawn by class, then file, both evenly; files of no known class count as `other`. A song is its
+    `mixture.*` where it has one, else the sum of its stems. Silence follows where a crop is longer than a file.
+
+    Args:
+        root: Folder of songs.
+        sample_rate: Of the crops, in Hz; other rates are resampled.
+
+    Attributes:
+        coherent: True, since every song can be played whole.
+
+    Raises:
+        DataError: If the folder holds no songs, or no stems but mixtures.
+    """
+
+    coherent = True
+
+    def __init__(self, root: Path, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.songs: list[Song] = []
+        self.stems: dict[str, list[Track]] = {}
+        for song in find_songs(root):
+            parts = [track for track in song.stems if kind_of(track.path.stem) != MIXTURE]
+            whole = [track for track in song.stems if kind_of(track.path.stem) == MIXTURE][:1] or parts
+            self.songs.append(Song(tuple(whole), max(track.seconds for track in whole)))
+            for track in parts:
+                self.stems.setdefault(kind_of(track.path.stem) or OTHER, []).append(track)
+        self.classes = sorted(self.stems)
+        if not self.classes:
+            raise DataError(f"{root} holds mixtures but no stems: name them <song>/<class>[_n].flac")
+
+    def stem(self, rng: np.random.Generator, samples: int) -> Waveform:
+        """Draw a crop `(2, samples)` of one stem."""
+        files = self.stems[self.classes[rng.integers(len(self.classes))]]
+        track = files[rng.integers(len(files))]
+        return self._read(track, self._start(rng, track.seconds, samples), samples)
+
+    def mixture(self, rng: np.random.Generator, samples: int) -> Waveform:
+        """Draw a crop `(2, samples)` of one song."""
+        song = self.songs[rng.integers(len(self.songs))]
+        start = self._start(rng, song.seconds, samples)
+        mix = np.zeros((2, samples), np.float32)
+        for track in song.stems:
+            mix += self._read(track, start, samples)
+        return mix
+
+    def _start(self, rng: np.random.Generator, seconds: float, samples: int) -> float:
+        return rng.uniform(0, max(0.0, seconds - samples / self.sample_rate))
+
+    def _read(self, track: Track, start: float, samples: int) -> Waveform:
+        return as_stereo(read_stretch(track, start, samples, self.sample_rate))
 
 
 class StemFolder:
@@ -65,12 +135,7 @@ class StemFolder:
         equalisation: float = 8.0,
         speed: float = 1.25,
     ) -> None:
-        songs: dict[Path, list[Track]] = {}
-        for track in find_tracks(root):
-            songs.setdefault(track.path.parent, []).append(track)
-        self.songs = [Song(tuple(stems), min(stem.seconds for stem in stems)) for stems in songs.values()]
-        if any(folder == root for folder in songs):
-            raise DataError(f"{root} holds audio files itself: give a folder of songs with one folder of stems each")
+        self.songs = find_songs(root)
         self.sample_rate = sample_rate
         self.coherent_probability = coherent_probability
         self.max_stems = max_stems
