@@ -5,6 +5,18 @@ what to do. The command line prints that sentence and exits with a code other th
 its traceback.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What may have been meant by an unknown key, to end a message with."""
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+
 
 class ApolloError(Exception):
     """Something the user gave or asked for cannot work; the message says what, where, and what to do."""
@@ -24,3 +36,20 @@ class ConfigError(ApolloError):
 
 class DataError(ApolloError):
     """Training or evaluation data are missing, unreadable, or do not fit together."""
+
+
+class TrainingError(ApolloError):
+    """A training run cannot go on; what it had saved is still there."""
+
+
+class StoppedError(ApolloError):
+    """A signal has ended a run, which had saved everything.
+
+    Args:
+        message: What to tell.
+        code: Exit code of the process.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

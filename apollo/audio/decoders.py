@@ -84,8 +84,9 @@ def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:
             head = file.read(3)
     except FileNotFoundError:
         raise AudioFileError(f"{path} does not exist; check the path.") from None
-    except OSError as error:
-        raise AudioFileError(f"{path} cannot be opened ({error.strerror}); check its name and permissions.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that is not valid text
+        reason = error.strerror if isinstance(error, OSError) else "its name cannot be read"
+        raise AudioFileError(f"{path!s} cannot be opened ({reason}); check its name and permissions.") from None
     if not head:
         raise AudioFileError(f"{path} is empty (0 bytes); copy or download it again.")
     named_mpeg = path.suffix.lower() in {".mp1", ".mp2", ".mp3"}

@@ -14,16 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import re
 import shutil
-import signal
 import struct
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -37,6 +32,7 @@ from apollo.atomic import replacing
 from apollo.audio import AudioReader
 from apollo.data.degradation import Degradation, RandomCodec
 from apollo.data.folders import Problem, audio_files
+from apollo.data.processes import in_processes
 from apollo.errors import ApolloError, ConfigError, DataError
 
 Waveform = npt.NDArray[np.float32]
@@ -173,7 +169,7 @@ def degrade_folder(
         if progress:
             progress(0, len(jobs), "")
         with (target / MANIFEST).open("a", encoding="utf-8") as manifest:
-            for done, (job, outcome) in enumerate(_run(jobs, workers), start=1):
+            for done, (job, outcome) in enumerate(in_processes(_make, jobs, workers), start=1):
                 if isinstance(outcome, Problem):
                     failures.append(outcome)
                     pairs.pop(f"{job.codec}.wav", None)
@@ -263,36 +259,6 @@ def _write_manifest(target: Path, pairs: Iterable[Pair]) -> None:
     with replacing(target / MANIFEST) as temporary:
         lines = map(_line, sorted(pairs, key=lambda pair: pair.codec.path))
         temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Pair | Problem | None]]:
-    """Do all jobs and give their outcomes, in any order."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job, _make(job)
-        return
-    # Spawned: libraries that decode hold threads and locks that must not be copied half-way.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_end_with_parent)
-    try:
-        futures = {pool.submit(_make, job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone: a killed parent cannot tell it to, and it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer: it lets begun files be finished
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make(job: _Job) -> Pair | Problem | None:

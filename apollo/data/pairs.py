@@ -1,65 +1,181 @@
-"""Validation pairs on disk: `<root>/<any name>/{original, degraded}`, one folder a song."""
+"""Pairs on disk: originals beside versions that a codec has damaged, laid sample on sample.
+
+A pair made outside carries the delay of its encoder and is longer or shorter by some padding. Every pair is measured
+before anything starts; its lag is then undone wherever it is read, and what has no partner in time is left out: nothing
+is filled in, nothing rolled around.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from apollo.audio.files import read
 from apollo.data.crops import Crop
-from apollo.errors import DataError
+from apollo.data.folders import (
+    SHORTEST,
+    Problem,
+    Track,
+    Waveform,
+    as_stereo,
+    first_sounding,
+    read_from,
+    side_by_side,
+    try_track,
+    warn_of,
+)
+from apollo.data.layouts import Found
+from apollo.data.relations import relation_of
+from apollo.errors import ApolloError, DataError
+
+log = logging.getLogger(__name__)
+
+NEGLIGIBLE = 0.02  # samples of lag: the estimate is no better
 
 
-class ValidationPairs(Dataset[Crop]):
-    """Whole songs beside their damaged versions, read one at a time.
+@dataclass(frozen=True)
+class Pair:
+    """An original and its damaged version, and how they lie to each other.
 
-    Args:
-        root: Folder of song folders.
-        original: File name of the original in each.
-        degraded: File name of the damaged version.
-        sample_rate: That all of them must have, in Hz.
-
-    Raises:
-        DataError: If the folder is missing, holds no song, or a song lacks one of its two files.
+    Attributes:
+        original: The original.
+        codec: The damaged version; rate and number of channels may differ.
+        lag: By how many seconds the damaged version is late.
     """
 
-    def __init__(self, root: Path, original: str, degraded: str, sample_rate: int) -> None:
-        if not root.is_dir():
-            raise DataError(f"there is no folder {root}: datas.valid_dir must hold one folder a song")
-        folders = sorted(path for path in root.iterdir() if path.is_dir())
-        if not folders:
-            raise DataError(f"{root} holds no folders: give one folder a song, with {original} and {degraded} in it")
-        for folder in folders:
-            for name in (original, degraded):
-                if not (folder / name).is_file():
-                    raise DataError(f"{folder} lacks {name}: put it there, or name it in datas.valid_*")
-        self.pairs = [(folder / original, folder / degraded) for folder in folders]
+    original: Track
+    codec: Track
+    lag: float = 0.0
+
+    @property
+    def begin(self) -> float:
+        """Where both have begun, in seconds of the original."""
+        return max(0.0, -self.lag)
+
+    @property
+    def seconds(self) -> float:
+        """For how long both last from there."""
+        return min(self.original.seconds, self.codec.seconds - self.lag) - self.begin
+
+
+def open_pairs(found: Found) -> list[Pair]:
+    """Open and measure pairs, several at a time.
+
+    Lags that will be corrected are logged once for every file. Files that cannot be read, drift, or are not the same
+    music are named in one warning, with whatever the search had found wrong, and left out.
+
+    Raises:
+        DataError: If no pair is left.
+    """
+    opened = side_by_side(try_pair, found.pairs)
+    pairs = [pair for pair in opened if isinstance(pair, Pair)]
+    problems = [*found.problems, *(problem for problem in opened if isinstance(problem, Problem))]
+    for pair in pairs:
+        if pair.lag:
+            log.info("%s is %.2f ms late; corrected", pair.codec.path, 1000 * pair.lag)
+    warn_of(problems, len(pairs) + len(problems))
+    if not pairs:
+        first = f"; the first: {problems[0]}" if problems else ""
+        raise DataError(f"{found.place} holds no usable pair of original and damaged version{first}")
+    return pairs
+
+
+def try_pair(paths: tuple[Path, Path]) -> Pair | Problem:
+    """Open and measure a pair, or say why it cannot be used."""
+    tracks = []
+    for path in paths:
+        track = try_track(path)
+        if isinstance(track, Problem):
+            return track
+        tracks.append(track)
+    original, codec = tracks
+    try:
+        relation = relation_of(original.path, codec.path)
+    except ApolloError as error:
+        return Problem(codec.path, str(error))
+    if relation.problem is not None:
+        return Problem(codec.path, f"{relation.problem} (against {original.path})")
+    pair = Pair(original, codec, relation.lag / original.sample_rate if abs(relation.lag) > NEGLIGIBLE else 0.0)
+    if pair.seconds < SHORTEST:
+        return Problem(codec.path, f"it shares less than {SHORTEST} s with {original.path}")
+    return pair
+
+
+def read_pair(pair: Pair, start: float, samples: int, sample_rate: int) -> tuple[Waveform, Waveform]:
+    """Read both sides of a pair from `start` seconds after both have begun; `(2, samples)` each.
+
+    What lies beyond the end of either is silent on both sides.
+    """
+    first = round((pair.begin + start) * pair.original.sample_rate)
+    position = (first / pair.original.sample_rate + pair.lag) * pair.codec.sample_rate
+    if abs(position - round(position)) < NEGLIGIBLE:
+        position = round(position)
+    original = as_stereo(read_from(pair.original, first, samples, sample_rate))
+    codec = as_stereo(read_from(pair.codec, position, samples, sample_rate))
+    end = max(0, round((pair.begin + pair.seconds) * sample_rate - first / pair.original.sample_rate * sample_rate))
+    original[:, end:] = codec[:, end:] = 0
+    return original, codec
+
+
+def as_crop(original: Waveform, degraded: Waveform) -> Crop:
+    """Divide both sides by the larger of their two peaks."""
+    level = np.float32(max(np.abs(original).max(initial=1e-9), np.abs(degraded).max(initial=1e-9)))
+    return Crop(original=torch.from_numpy(original / level), degraded=torch.from_numpy(degraded / level))
+
+
+class PairCrops(Dataset[Crop]):
+    """Random crops of pairs by number; crop `n` depends on `(seed, n)` alone.
+
+    Pairs are drawn by their length. What is shorter than a crop is followed by silence.
+
+    Args:
+        pairs: From `open_pairs`.
+        samples: Length of a crop.
+        sample_rate: Of the crops, in Hz; other rates are resampled.
+        seed: Of all randomness.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], samples: int, sample_rate: int, seed: int) -> None:
+        self.pairs = list(pairs)
+        self.samples = samples
+        self.sample_rate = sample_rate
+        self.seed = seed
+        lengths = np.array([pair.seconds for pair in self.pairs])
+        self.shares = lengths / lengths.sum()
+
+    def __getitem__(self, number: int) -> Crop:
+        """Make crop `number`; silence, and what has become unreadable, is drawn again a few times."""
+        rng = np.random.default_rng((self.seed, number))
+
+        def attempt() -> tuple[Waveform, Waveform]:
+            pair = self.pairs[rng.choice(len(self.pairs), p=self.shares)]
+            start = rng.uniform(0, max(0.0, pair.seconds - self.samples / self.sample_rate))
+            return read_pair(pair, start, self.samples, self.sample_rate)
+
+        return as_crop(*first_sounding(attempt, lambda sides: sides[0]))
+
+
+class WholePairs(Dataset[Crop]):
+    """Whole songs beside their damaged versions, read one at a time: what a run is validated on.
+
+    Args:
+        pairs: From `open_pairs`.
+        sample_rate: Of what is given, in Hz; other rates are resampled.
+    """
+
+    def __init__(self, pairs: Iterable[Pair], sample_rate: int) -> None:
+        self.pairs = list(pairs)
         self.sample_rate = sample_rate
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, number: int) -> Crop:
-        """Read pair `number`; mono is made stereo.
-
-        Raises:
-            DataError: If the two differ in shape, or have another sample rate.
-        """
-        paths = self.pairs[number]
-        waveforms = []
-        for path in paths:
-            waveform, rate = read(path)
-            if rate != self.sample_rate:
-                raise DataError(f"{path} has {rate} Hz, not {self.sample_rate}: resample it, or change datas.sr")
-            waveforms.append(np.repeat(waveform, 2, axis=0) if len(waveform) == 1 else waveform[:2])
-        if waveforms[0].shape != waveforms[1].shape:
-            raise DataError(
-                f"{paths[0]} has {waveforms[0].shape[1]} samples and {paths[1].name} {waveforms[1].shape[1]}: "
-                "validation pairs must be equally long"
-            )
-        original, degraded = waveforms
-        level = max(float(np.abs(original).max()), float(np.abs(degraded).max()), 1e-9)
-        return Crop(original=torch.from_numpy(original / level), degraded=torch.from_numpy(degraded / level))
+        """Read pair `number`, as long as both sides last."""
+        pair = self.pairs[number]
+        return as_crop(*read_pair(pair, 0.0, int(pair.seconds * self.sample_rate), self.sample_rate))

@@ -181,11 +181,24 @@ class StemFolder:
     def _equalise(self, rng: np.random.Generator, mix: Waveform) -> Waveform:
         """Shape the spectrum by a smooth random curve over `EQ_NODES_HZ`."""
         curve = rng.uniform(-self.equalisation, self.equalisation, len(EQ_NODES_HZ)) * rng.random()
-        frequencies = np.fft.rfftfreq(mix.shape[1], 1 / self.sample_rate)
+        size = fast_size(mix.shape[1])
+        frequencies = np.fft.rfftfreq(size, 1 / self.sample_rate)
         response = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(EQ_NODES_HZ), curve)
-        spectrum = np.fft.rfft(mix) * 10 ** (response / 20)
-        shaped: Waveform = np.fft.irfft(spectrum, mix.shape[1]).astype(np.float32)
+        spectrum = np.fft.rfft(mix, size) * 10 ** (response / 20)
+        shaped: Waveform = np.fft.irfft(spectrum, size)[:, : mix.shape[1]].astype(np.float32)
         return shaped
+
+
+def fast_size(samples: int) -> int:
+    """The least size from `samples` up whose only prime factors are 2, 3 and 5; others may take 15 times as long."""
+    while True:
+        rest = samples
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return samples
+        samples += 1
 
 
 def place(rng: np.random.Generator, stem: Waveform) -> Waveform:

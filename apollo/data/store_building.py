@@ -8,13 +8,9 @@ left to do.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +24,7 @@ from apollo.atomic import replacing
 from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import as_stereo
+from apollo.data.processes import in_processes
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
 from apollo.errors import ApolloError, AudioFileError, DataError
@@ -129,7 +126,7 @@ def build_store(
         if progress:
             progress(len(done), len(plan), "")
         jobs = [(file, source, target, dtype, sample_rate) for file in plan if file.name not in done]
-        for finished in _run(jobs, workers):
+        for _, finished in in_processes(_make, jobs, workers):
             done[finished.name] = finished
             if progress:
                 progress(len(done), len(plan), finished.name)
@@ -216,34 +213,6 @@ def _write_manifest(target: Path, source: Path, settings: dict[str, Any], plan: 
 
 
 Job = tuple[StoreFile, Path, Path, SampleType, int]
-
-
-def _run(jobs: Sequence[Job], workers: int) -> Iterator[StoreFile]:
-    """Do all jobs and give their outcomes, in any order."""
-    if workers == 1 or len(jobs) < 2:
-        yield from map(_make, jobs)
-        return
-    # Spawned: libraries that decode hold threads and locks that must not be copied half-way.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_end_with_parent)
-    try:
-        for future in as_completed([pool.submit(_make, job) for job in jobs]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone: a killed parent cannot tell it to, and it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer: it lets begun files be finished
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make(job: Job) -> StoreFile:

@@ -1,0 +1,155 @@
+"""Where originals and damaged versions lie: the layouts that people have on disk, and which files belong together.
+
+- *Two folders*: `original/**/<name>.<ext>` beside `codec/**/<name>.<ext>`; names match, extensions may differ.
+- *One folder a song*: `<song>/original.<ext>` and `<song>/codec.<ext>`, at any depth.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from apollo.audio import SUFFIXES
+from apollo.data.folders import Problem, audio_files
+from apollo.errors import DataError
+
+SIDES = (("original", "codec"), ("ori_wav", "codec_wav"))  # what the two sides are called, without their endings
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search for pairs has found.
+
+    Attributes:
+        place: What was searched, for messages.
+        pairs: Original and damaged version.
+        problems: What lacks its partner.
+    """
+
+    place: str
+    pairs: list[tuple[Path, Path]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def two_folders(original: Path, codec: Path, original_format: str = "", codec_format: str = "") -> Found:
+    """Match the files of two folders by their paths without the endings.
+
+    Args:
+        original: Folder of originals.
+        codec: Folder of damaged versions.
+        original_format: Ending that originals must have, such as `wav`; any when empty.
+        codec_format: Likewise for the damaged versions.
+
+    Raises:
+        DataError: If a folder is missing or holds no such files.
+    """
+    originals, codecs = by_name(original, original_format), by_name(codec, codec_format)
+    problems = []
+    for (folder, own), (other, theirs) in (
+        ((original, originals), (codec, codecs)),
+        ((codec, codecs), (original, originals)),
+    ):
+        for name, paths in own.items():
+            if len(paths) > 1:
+                problems.append(Problem(paths[1], f"{folder} holds the name {name} {len(paths)} times"))
+            elif name not in theirs:
+                problems.append(Problem(paths[0], f"it has no partner of that name in {other}"))
+    pairs = [
+        (paths[0], codecs[name][0])
+        for name, paths in originals.items()
+        if len(paths) == 1 and len(codecs.get(name, ())) == 1
+    ]
+    return Found(f"{original} and {codec}", pairs, problems)
+
+
+def by_name(folder: Path, ending: str) -> dict[str, list[Path]]:
+    """The audio files below a folder by their relative paths without endings."""
+    suffix = f".{ending.lower().lstrip('.')}" if ending else ""
+    named: dict[str, list[Path]] = {}
+    for path in audio_files(folder):
+        if not suffix or path.suffix.lower() == suffix:
+            named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    if not named:
+        raise DataError(f"{folder} holds no {suffix or 'audio'} files: put them there, or name another folder")
+    return named
+
+
+def song_folders(root: Path, original: str, codec: str) -> Found:
+    """Look for one folder a song, at any depth.
+
+    Args:
+        root: Folder of song folders.
+        original: Name of the original in each, with its ending or without.
+        codec: Name of the damaged version.
+
+    Raises:
+        DataError: If there is no such folder, or no folder in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}: give a folder that holds one folder a song")
+    songs = sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith("."))
+    if not songs:
+        raise DataError(f"{root} holds no folders: give one folder a song, with {original} and {codec} in it")
+    found = Found(str(root))
+    for song in songs:
+        sides = [named(song, name) for name in (original, codec)]
+        if all(len(side) == 1 for side in sides):
+            found.pairs.append((sides[0][0], sides[1][0]))
+        elif any(len(side) > 1 for side in sides):
+            several = next(side for side in sides if len(side) > 1)
+            found.problems.append(Problem(song, f"{several[0].name} and {several[1].name} may both be meant"))
+        elif any(sides) or not any(path.is_dir() for path in song.iterdir()):
+            lacking = [name for name, side in zip((original, codec), sides, strict=True) if not side]
+            found.problems.append(Problem(song, f"it lacks {' and '.join(lacking)}"))
+    return found
+
+
+def named(folder: Path, name: str) -> list[Path]:
+    """The audio files of a folder that have a name, given with its ending or without."""
+    if Path(name).suffix.lower() in SUFFIXES:
+        return [folder / name] if (folder / name).is_file() else []
+    return sorted(
+        path for path in folder.iterdir() if path.stem == name and path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+
+
+def join(parts: Sequence[Found]) -> Found:
+    """What several searches have found, as one."""
+    return Found(
+        " and ".join(part.place for part in parts),
+        [pair for part in parts for pair in part.pairs],
+        [problem for part in parts for problem in part.problems],
+    )
+
+
+def any_layout(root: Path) -> tuple[Found, list[Path]]:
+    """Look for pairs in all layouts at any depth.
+
+    Returns:
+        The pairs, and the audio files that belong to none: clean music.
+
+    Raises:
+        DataError: If there is no such folder, or no audio in it.
+    """
+    files = audio_files(root)
+    if not files:
+        raise DataError(f"{root} holds no audio: put {', '.join(sorted(SUFFIXES))} files there")
+    parts = []
+    for original, codec in SIDES:
+        for folder in sorted({parent for file in files for parent in file.parents if parent.is_relative_to(root)}):
+            if all((folder / name).is_dir() and audio_files(folder / name) for name in (original, codec)):
+                parts.append(two_folders(folder / original, folder / codec))
+        names = Counter(file.parent for file in files if file.stem in (original, codec))
+        for song in names:
+            sides = [named(song, name) for name in (original, codec)]
+            if all(len(side) == 1 for side in sides):
+                parts.append(Found(str(song), [(sides[0][0], sides[1][0])]))
+            elif sides[1] or len(sides[0]) > 1:
+                reason = "it holds several files of one name" if all(sides) else f"it lacks {original}"
+                parts.append(Found(str(song), problems=[Problem(song, reason)]))
+    found = join(parts)
+    used = {path for pair in found.pairs for path in pair} | {problem.path for problem in found.problems}
+    loose = [file for file in files if file not in used and file.parent not in used]
+    return Found(str(root), found.pairs, found.problems), loose
