@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apollo.data.module import DataModule, StemDataModule
+    from apollo.data.module import DataModule, StemDataModule, StemStoreDataModule
 
-__all__ = ["DataModule", "StemDataModule"]
+__all__ = ["DataModule", "StemDataModule", "StemStoreDataModule"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
 import numpy as np
@@ -105,23 +106,42 @@ class FixedCrops(Dataset[Crop]):
         return self.crops[number]
 
 
-class CropSampler(Sampler[int]):
-    """Numbers of the crops of one epoch; no number comes twice in a run.
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands.
 
-    Args:
-        count: Crops in an epoch.
+    Attributes:
+        batches: How many batches this process has trained on since the run began, in all its parts.
+        rank: Which of the processes this is.
+        processes: How many there are.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.epoch = 0
+    batches: int = 0
+    rank: int = 0
+    processes: int = 1
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose crops come next; Lightning calls this."""
-        self.epoch = epoch
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.count, (self.epoch + 1) * self.count))
+class CropBatches(Sampler[list[int]]):
+    """Numbers of the crops in each batch of an epoch; none comes twice in a run, whatever interrupts it.
+
+    Several processes share the numbers out as one would have drawn them in batches so many times as large.
+
+    Args:
+        batches: Batches in an epoch.
+        batch_size: Crops in a batch of one process.
+        place: Tells where the run stands whenever an epoch begins or is gone on with.
+    """
+
+    def __init__(self, batches: int, batch_size: int, place: Callable[[], Place] = Place) -> None:
+        self.batches = batches
+        self.batch_size = batch_size
+        self.place = place
+
+    def __iter__(self) -> Iterator[list[int]]:
+        place = self.place()
+        for batch in range(place.batches, place.batches + self.batches - place.batches % self.batches):
+            first = (batch * place.processes + place.rank) * self.batch_size
+            yield list(range(first, first + self.batch_size))
 
     def __len__(self) -> int:
-        return self.count
+        return self.batches

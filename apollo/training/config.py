@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from apollo.errors import ApolloError, ConfigError
+from apollo.errors import ApolloError, ConfigError, nearest
+from apollo.training.types import described, fits, hints_of
 
 # What configurations written for the published training code call our counterparts.
 PUBLISHED_NAMES = {
     "look2hear.datas.DataModule": "apollo.data.DataModule",
+    "look2hear.datas.MusdbMoisesdbDataModule": "apollo.data.StemStoreDataModule",
     "look2hear.models.apollo.Apollo": "apollo.nn.Apollo",
     "look2hear.discriminators.frequencydis.MultiFrequencyDiscriminator": "apollo.nn.MultiFrequencyDiscriminator",
     "look2hear.losses.gan_losses.MultiFrequencyGenLoss": "apollo.nn.losses.GeneratorLoss",
@@ -61,11 +62,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     return config
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """What may have been meant by an unknown key."""
-    known = sorted(known)
-    near = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+def resolved(config: DictConfig) -> str:
+    """A configuration as YAML, its interpolations filled in.
+
+    Raises:
+        ConfigError: If one refers to a key that is missing.
+    """
+    try:
+        return OmegaConf.to_yaml(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error)) from None
 
 
 def one_line(error: Exception) -> str:
@@ -124,7 +130,24 @@ def target(block: Mapping[str, Any], name: str) -> tuple[Callable[..., Any], dic
         for key in arguments:
             if key not in parameters:
                 raise ConfigError(f"{name}.{key} is not known: {nearest(key, parameters)}")
+    hints = hints_of(made)
+    for key, value in arguments.items():
+        if key in hints and not fits(value, hints[key]):
+            raise ConfigError(f"{name}.{key} must be {described(hints[key])}, not {value!r}")
     return made, arguments
+
+
+def check(config: DictConfig) -> None:
+    """Look at every block before anything is built or read: targets, keys, and kinds of values.
+
+    Raises:
+        ConfigError: If one of them cannot be used; it names the block and the key.
+    """
+    for name in map(str, config):
+        if config.get(name) is not None and isinstance(config[name], DictConfig):
+            block = section(config, name)
+            if "_target_" in block:
+                target(block, name)
 
 
 def build(config: DictConfig, name: str, **extra: Any) -> Any:

@@ -1,0 +1,202 @@
+"""What lies in a folder of music, and what of it training can use: the report before a long run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from apollo.audio import AudioReader, inspect_bandwidth
+from apollo.data.folders import SHORTEST, Problem
+from apollo.data.layouts import any_layout
+from apollo.data.relations import relation_of
+from apollo.errors import ApolloError
+
+BLOCK = 1 << 16
+FULL_SCALE = 0.999
+RUN = 3  # neighbouring samples at full scale that make a clipped peak
+QUIET = 1e-4  # root mean square of a block that counts as silent
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class Row:
+    """One original with its damaged version, if it has one.
+
+    Attributes:
+        original: Path of the original; `None` if there is only a damaged version.
+        codec: Path of the damaged version; `None` for clean music without one.
+        sample_rate: Of the original, in Hz.
+        codec_sample_rate: Of the damaged version.
+        channels: Of the original.
+        codec_channels: Of the damaged version.
+        samples: Length of the original at its rate.
+        codec_samples: Length of the damaged version at its own.
+        lag: By how many samples of the original's rate the damaged version is late; may be negative and fractional.
+        drift: By how many the lag grows from beginning to end.
+        polarity: −1 if the damaged version is turned upside down.
+        swapped: Whether its left is the original's right.
+        gain_db: How much louder it is than the original.
+        similarity: 0 for different music, 1 for the same.
+        peak_db: Highest peak of the original in dBFS.
+        clipped: Peaks of the original that stay at full scale for three samples or more.
+        silent: Share of the original that is below −80 dBFS.
+        cutoff_hz: Where the spectrum of the original ends.
+        lossy: Whether the original itself has been through a lossy codec.
+        bitrate: At about how many kbit/s.
+        problem: Why training would leave it out; `None` if it would not.
+    """
+
+    original: str | None
+    codec: str | None = None
+    sample_rate: int | None = None
+    codec_sample_rate: int | None = None
+    channels: int | None = None
+    codec_channels: int | None = None
+    samples: int | None = None
+    codec_samples: int | None = None
+    lag: float | None = None
+    drift: float | None = None
+    polarity: int | None = None
+    swapped: bool | None = None
+    gain_db: float | None = None
+    similarity: float | None = None
+    peak_db: float | None = None
+    clipped: int | None = None
+    silent: float | None = None
+    cutoff_hz: float | None = None
+    lossy: bool | None = None
+    bitrate: int | None = None
+    problem: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """All attributes by name; what is no number becomes `None`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
+
+
+def check(roots: Sequence[Path], progress: Progress = lambda done, total, name: None) -> list[Row]:
+    """Look at everything below some folders, in whatever layout; see `apollo.data.layouts`.
+
+    Args:
+        roots: The folders.
+        progress: Called after each pair with how many are done, of how many, and its name.
+
+    Returns:
+        One row a pair, one a clean file, and one for every file or folder that lacks its partner.
+
+    Raises:
+        DataError: If a folder is missing or holds no audio.
+    """
+    work: list[tuple[Path, Path | None]] = []
+    problems: list[Problem] = []
+    for root in roots:
+        found, loose = any_layout(root)
+        work += [*found.pairs, *((path, None) for path in loose)]
+        problems += found.problems
+    rows = []
+    with ThreadPoolExecutor() as pool:
+        for row in pool.map(lambda pair: examine(*pair), work):
+            rows.append(row)
+            progress(len(rows), len(work), row.original or "")
+    return [*rows, *(Row(str(problem.path), problem=problem.reason) for problem in problems)]
+
+
+def examine(original: Path, codec: Path | None) -> Row:
+    """Measure an original and, if there is one, how its damaged version lies to it; never raises for bad files."""
+    row = Row(str(original), None if codec is None else str(codec))
+    try:
+        measure_original(row, original)
+        if codec is not None:
+            measure_codec(row, original, codec)
+    except ApolloError as error:
+        row.problem = str(error)
+    return row
+
+
+def measure_original(row: Row, path: Path) -> None:
+    """Fill in what concerns the original alone.
+
+    Raises:
+        ApolloError: If it cannot be read to its end.
+    """
+    peak, sounding, blocks, numbers = 0.0, 0, 0, True
+    clipping = Clipping()
+    with AudioReader(path) as reader:
+        row.sample_rate, row.channels = reader.sample_rate, reader.channels
+        row.samples = 0
+        for block in blocks_of(reader):
+            row.samples += block.shape[1]
+            numbers = numbers and bool(np.isfinite(block).all())
+            block = np.nan_to_num(block, posinf=0, neginf=0)
+            peak = max(peak, float(np.abs(block).max()))
+            clipping.take(block)
+            blocks += 1
+            sounding += bool(np.sqrt(np.mean(block**2)) > QUIET)
+    if row.samples < SHORTEST * row.sample_rate:
+        row.problem = f"it is shorter than {SHORTEST} s ({row.samples} samples)"
+        return
+    row.peak_db = 20 * np.log10(peak).item() if peak else -np.inf
+    row.clipped = clipping.peaks
+    row.silent = 1 - sounding / blocks
+    if not numbers:
+        row.problem = "it holds samples that are no numbers (NaN or infinite)"
+    elif not sounding:
+        row.problem = "it is silent from beginning to end"
+    else:
+        bandwidth = inspect_bandwidth(path)
+        row.cutoff_hz, row.lossy, row.bitrate = bandwidth.cutoff_hz, bandwidth.lossy, bandwidth.bitrate_kbps
+
+
+def measure_codec(row: Row, original: Path, codec: Path) -> None:
+    """Fill in what concerns the damaged version, and how it lies to the original.
+
+    Raises:
+        ApolloError: If it cannot be read to its end.
+    """
+    with AudioReader(codec) as reader:
+        row.codec_sample_rate, row.codec_channels = reader.sample_rate, reader.channels
+        row.codec_samples = sum(block.shape[1] for block in blocks_of(reader))
+    if row.problem is not None:
+        return
+    relation = relation_of(original, codec)
+    row.lag, row.drift, row.polarity = relation.lag, relation.drift, relation.polarity
+    row.swapped, row.gain_db, row.similarity = relation.swapped, relation.gain_db, relation.similarity
+    row.problem = relation.problem
+
+
+def blocks_of(reader: AudioReader) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """The blocks of a file to its end, `(channels, at most BLOCK)` each."""
+    while (block := reader.read(BLOCK)).shape[1]:
+        yield block
+
+
+class Clipping:
+    """Counts clipped peaks: runs of at least three samples at full scale in one channel, across blocks."""
+
+    def __init__(self) -> None:
+        self.peaks = 0
+        self.runs: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
+
+    def take(self, block: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> None:
+        """Go on with the next block, `(channels, samples)`."""
+        full = np.abs(block) >= FULL_SCALE
+        before = self.runs if self.runs is not None else np.zeros(len(full), np.int64)
+        after = before.copy()
+        for channel, at in enumerate(full):
+            if not at.any():
+                after[channel] = 0
+                continue
+            edges = np.flatnonzero(np.diff(np.concatenate(([False], at, [False])).astype(np.int8)))
+            starts, ends = edges[::2], edges[1::2]
+            lengths = ends - starts
+            carried = before[channel] if starts[0] == 0 else 0
+            self.peaks += int(np.count_nonzero(lengths[1:] >= RUN))
+            self.peaks += int(lengths[0] + carried >= RUN and carried < RUN)
+            open_run = lengths[-1] + (carried if len(lengths) == 1 else 0)
+            after[channel] = open_run if ends[-1] == len(at) else 0
+        self.runs = after

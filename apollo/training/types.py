@@ -1,0 +1,68 @@
+"""Whether a value from a YAML file is of the kind that a parameter asks for, and how to say what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def hints_of(made: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a class's constructor; none where they cannot be evaluated."""
+    try:
+        return get_type_hints(made.__init__)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a YAML file may stand where a type is asked for; what YAML cannot hold is not judged."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if hint in (bool, str) or hint is type(None):
+        return isinstance(value, hint)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(hint, type) and issubclass(hint, Path):
+        return isinstance(value, str)
+    kind = origin or hint
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return isinstance(value, Mapping) and all(fits(item, arguments[1]) for item in value.values() if arguments)
+    if isinstance(kind, type) and issubclass(kind, Sequence):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return False
+        return not arguments or all(fits(item, arguments[0]) for item in value)
+    return hint is object or not isinstance(hint, type)  # no value of a YAML file is an object of some other class
+
+
+def described(hint: Any) -> str:
+    """What a type asks for, in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        parts = [described(argument) for argument in arguments]
+        return " or ".join(dict.fromkeys(part for part in parts if part))
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    if hint in NAMES:
+        return NAMES[hint]
+    kind = origin or hint
+    if isinstance(kind, type) and issubclass(kind, Path):
+        return "a path"
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return "a block of keys and values"
+    if isinstance(kind, type) and issubclass(kind, Sequence):
+        inner = (
+            f" of {described(arguments[0]).removeprefix('a ')}s" if arguments and arguments[0] in (int, float) else ""
+        )
+        return f"a list{inner}"
+    return ""
