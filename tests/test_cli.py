@@ -29,7 +29,7 @@ VERBS = ["restore", "train", "evaluate"]
 
 def apollo(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
-    command = [sys.executable, "-m", "apollo.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "apollo", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, encoding="utf-8", **options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -190,9 +190,9 @@ def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_pat
 def test_missing_extra_names_the_command_that_installs_it(tmp_path: Path, verb: str, package: str) -> None:
     program = f"""
 import importlib.util, sys
-import apollo.cli
+import apollo.cli, apollo.cli.terminal
 find = importlib.util.find_spec
-apollo.cli.find_spec = lambda name: None if name == {package!r} else find(name)
+apollo.cli.terminal.find_spec = lambda name: None if name == {package!r} else find(name)
 sys.argv = ["apollo", *sys.argv[1:]]
 apollo.cli.main()
 """
@@ -225,7 +225,7 @@ def test_interruption_leaves_no_debris(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "apollo.cli",
+        "apollo",
         "restore",
         tmp_path / "song.wav",
         "-m",

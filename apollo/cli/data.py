@@ -1,0 +1,253 @@
+"""`apollo data`: look at what there is to train on, and make it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apollo.cli.terminal import SETTINGS, counting, require
+from apollo.errors import ApolloError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apollo.data.check import Row
+
+app = typer.Typer(help="Look at music to train on, and prepare it.", **SETTINGS)
+
+
+@app.callback()
+def data() -> None:
+    """Look at music to train on, and prepare it."""
+
+
+@app.command(epilog="Examples: apollo data check train/ valid/    apollo data check pairs/ --json > pairs.json")
+def check(
+    roots: Annotated[list[Path], typer.Argument(metavar="ROOT", help="Folders of pairs or of clean music.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of one object a pair instead.")] = False,
+) -> None:
+    """Tell what training could use: lengths, lags, clipping, and originals that are lossy themselves."""
+    from apollo.data.check import check as look
+
+    with counting("Checking") as progress:
+        rows = look(roots, progress)
+    if as_json:
+        typer.echo(json.dumps([row.as_json() for row in rows], indent=1, ensure_ascii=False))
+    else:
+        show(rows)
+    if any(row.problem for row in rows):
+        raise typer.Exit(1)
+
+
+class Corpus(str, Enum):
+    """Where stems come from."""
+
+    musdb = "musdb"
+    moisesdb = "moisesdb"
+    folders = "folders"
+
+
+class SampleType(str, Enum):
+    """How a store keeps samples."""
+
+    float32 = "float32"
+    int16 = "int16"
+
+
+class Layout(str, Enum):
+    """How pairs lie on disk."""
+
+    songs = "songs"
+    folders = "folders"
+
+
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")]
+
+
+@app.command(epilog="Example: apollo data stems --corpus musdb musdb18hq/ store/")
+def stems(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The corpus; it is only read.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The store to make, or to go on with.")],
+    corpus: Annotated[Corpus, typer.Option(help="Layout of IN; folders is <song>/<class>[_n].flac or .wav.")],
+    dtype: Annotated[
+        SampleType, typer.Option(help="int16 takes half the space, but only Apollo reads it.")
+    ] = SampleType.float32,
+    include_test: Annotated[bool, typer.Option("--include-test", help="Take MUSDB's test songs as well.")] = False,
+    workers: Workers = None,
+) -> None:
+    """Make the paper's HDF5 store of stems: their active segments of 6 s, ready for random crops."""
+    require("train", "h5py")
+    from apollo.data.store_building import build_store
+
+    with counting("Storing") as progress:
+        report = build_store(
+            corpus.value,
+            source,
+            target,
+            dtype=dtype.value,
+            include_test=include_test,
+            workers=workers or os.cpu_count() or 1,
+            progress=progress,
+        )
+    for kind, count in sorted(report.segments.items()):
+        typer.echo(f"{kind:14} {count:6} segments")
+    finished = f", {report.kept} of them finished before" if report.kept else ""
+    typer.echo(f"{target} holds {sum(report.segments.values())} segments in {report.files} files{finished}.")
+    if report.silent:
+        typer.echo(f"Nothing is active in {listed(report.silent)}.")
+    for sentence in (*report.repaired, *report.unreadable):
+        typer.echo(f"Warning: {sentence}", err=True)
+    if report.unreadable:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: apollo data degrade music/ pairs/ --layout songs --bitrates 64k 96k 128k --codec mp3")
+def degrade(
+    places: Annotated[list[str], typer.Argument(metavar="IN OUT", help="Folder of music, and folder for the pairs.")],
+    layout: Annotated[
+        Layout, typer.Option(help="One folder a song, or the folders original/ and codec/.")
+    ] = Layout.songs,
+    bitrates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RATE...", help="Bitrates to choose among, such as 64k 96k; by default 24k to 128k."),
+    ] = None,
+    codec: Annotated[str, typer.Option(metavar="CODEC", help="mp3, aac, opus or vorbis; several with commas.")] = "mp3",
+    quality: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="MIN MAX", help="LAME's -q to choose in, from 0 (best) to 9, for some of the files."),
+    ] = None,
+    quality_probability: Annotated[float, typer.Option(metavar="P", help="For what share of the files.")] = 0.5,
+    lowpass: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="Low-pass to choose in, in Hz, before the codec, for some of the files."),
+    ] = None,
+    lowpass_probability: Annotated[float, typer.Option(metavar="P", help="For what share of the files.")] = 0.5,
+    workers: Workers = None,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another seed makes other choices.")] = 0,
+) -> None:
+    """Make pairs of originals and damaged versions, aligned and equally long, with a manifest of every choice."""
+    from apollo.data.offline import degrade_folder
+
+    source, target, rates = places_and_rates(places, bitrates)
+    options: dict[str, object] = {"formats": [name.strip() for name in codec.split(",")]}
+    if rates:
+        options["bitrate"] = rates
+    if quality is not None:
+        options["compression"] = {"probability": quality_probability, "level": list(quality)}
+    if lowpass is not None:
+        options["lowpass"] = {"probability": lowpass_probability, "frequency": list(lowpass)}
+    with counting("Degrading") as progress:
+        report = degrade_folder(
+            source,
+            target,
+            layout=layout.value,
+            options=options,
+            workers=workers or os.cpu_count() or 1,
+            seed=seed,
+            progress=progress,
+        )
+    finished = f", {report.kept} were finished before" if report.kept else ""
+    typer.echo(f"Made {report.made} pairs in {target}{finished}; {report.manifest} lists what was done to each.")
+    for failure in report.failures:
+        typer.echo(f"Warning: {failure}", err=True)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def places_and_rates(words: Sequence[str], bitrates: Sequence[str] | None) -> tuple[Path, Path, list[int]]:
+    """Tell folders from the bitrates that follow the first behind `--bitrates`.
+
+    Raises:
+        ConfigError: If there are not two folders, or a bitrate is no number.
+    """
+    behind = [word for word in words if bitrates and re.fullmatch(r"\d+k?", word)]
+    places = [word for word in words if word not in behind]
+    if len(places) != 2:
+        raise ConfigError(f"give two folders, one of music and one for the pairs, not {len(places)}")
+    rates = [rate for given in bitrates or () for rate in given.split(",")] + behind
+    return Path(places[0]), Path(places[1]), [bits_per_second(rate) for rate in rates]
+
+
+def bits_per_second(text: str) -> int:
+    """Read `64k`, `64000` or `64`, which means kbit/s."""
+    if not re.fullmatch(r"\d+k?", text.strip()):
+        raise ApolloError(f"--bitrates takes numbers such as 64k, not {text!r}")
+    number = int(text.strip().rstrip("k"))
+    return number if number >= 1000 else 1000 * number
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names with commas, a few of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print a table of what was found, and what it means for training."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("File", overflow="fold")
+    for name in ("Hz", "Ch", "Length", "Lag", "Gain dB", "Peak dB", "Clipped", "Silent", "Cut-off"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Verdict", overflow="fold")
+    for row in rows:
+        verdict = row.problem or (f"original is lossy{likely(row)}" if row.lossy else "ok")
+        style = "red" if row.problem else "yellow" if row.lossy else ""
+        files = Text(row.original or row.codec or "")
+        if row.codec is not None:
+            files.append(f"\n{row.codec}", style="dim")
+        table.add_row(files, *cells(row), Text(verdict, style=style))
+    console.print(table)
+    pairs = sum(row.codec is not None for row in rows)
+    bad = sum(row.problem is not None for row in rows)
+    lossy = sum(bool(row.lossy) and row.problem is None for row in rows)
+    found = f"{pairs} pairs, {len(rows) - pairs} single files" if pairs else f"{len(rows)} files"
+    console.print(f"\n{found}: {len(rows) - bad} usable, {bad} not.", soft_wrap=True)
+    if lossy:
+        console.print(
+            f"{lossy} of the originals look lossy themselves: a network learns their damage as if it were music.",
+            soft_wrap=True,
+        )
+
+
+def likely(row: Row) -> str:
+    """The bitrate that an original seems to have been coded at."""
+    return "" if row.bitrate is None else f", about {row.bitrate} kbit/s"
+
+
+def cells(row: Row) -> list[str]:
+    """The measured columns of a row; what differs between the sides is given for both."""
+
+    def both(one: int | None, other: int | None) -> str:
+        return "" if one is None else str(one) if other in (None, one) else f"{one}/{other}"
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    length = "" if row.samples is None or not row.sample_rate else clock(row.samples / row.sample_rate)
+    return [
+        both(row.sample_rate, row.codec_sample_rate),
+        both(row.channels, row.codec_channels),
+        length,
+        number(row.lag, "+.1f"),
+        number(row.gain_db, "+.2f"),
+        number(row.peak_db, ".1f"),
+        number(row.clipped, "d"),
+        number(row.silent, ".0%"),
+        "" if row.cutoff_hz is None else f"{row.cutoff_hz / 1000:.1f}k",
+    ]
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds // 60)}:{seconds % 60:04.1f}"

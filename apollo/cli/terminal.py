@@ -1,0 +1,75 @@
+"""What every verb says to the terminal, and how."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from apollo.errors import ApolloError
+
+SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar for work that is counted, with the time left; give it how many are done, of how many, and a name."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        row = bar.add_task("", total=None)
+        yield lambda done, total, name: bar.update(row, completed=done, total=total, description=name)
+
+
+def show_log() -> None:
+    """Show what the package logs, from notes of what was corrected to warnings of what was left out."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True, highlight=False), show_time=False, show_path=False)
+    log = logging.getLogger("apollo")
+    log.setLevel(logging.INFO)
+    log.handlers = [handler]
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ApolloError(f"the output folder {folder} cannot be made: {error.strerror}") from None
+
+
+def require(extra: str, *packages: str) -> None:
+    """Refuse to begin when packages are missing that only an extra of ours installs."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ApolloError(
+                f"this needs {package}, which is not installed: in Apollo's source folder, run "
+                f"pip install -c constraints.txt '.[{extra}]'"
+            )
+
+
+def complain(error: Exception) -> None:
+    """Print an error as one sentence on standard error."""
+    typer.echo(f"Error: {error}", err=True)

@@ -1,0 +1,44 @@
+"""`apollo train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apollo.cli.terminal import require, show_log
+
+
+def train(
+    config: Annotated[
+        Path, typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that says it all.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("-m", "--model", metavar="CKPT", help="Training checkpoint to go on from.")
+    ] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Model file whose weights a new run starts from.")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the configuration as it would be used, and leave.")
+    ] = False,
+) -> None:
+    """Train a model from folders of music."""
+    require("train", "lightning", "omegaconf")
+    if print_config:
+        from apollo.training.config import check, load_config, resolved
+
+        settings = load_config(config, overrides or [])
+        check(settings)
+        typer.echo(resolved(settings), nl=False)
+        return
+    from apollo.training.train import train as fit
+
+    show_log()
+    best = fit(config, overrides or [], checkpoint, init_from)
+    if best is not None:
+        typer.echo(f"The best model is {best}. Restore a song with it:\n  apollo restore SONG.mp3 -m {best}")
