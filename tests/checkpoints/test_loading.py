@@ -14,7 +14,7 @@ from apollo.checkpoints import from_published, load_model, save_model, to_publis
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(DATA / "apollo-tiny.golden.npz")
 FIXTURES = ["upstream.bin", "lightning.ckpt", "msst.ckpt"]
 

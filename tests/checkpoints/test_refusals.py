@@ -16,7 +16,7 @@ from apollo.checkpoints import load_model, to_published
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "golden"
 UPSTREAM = DATA / "apollo-tiny.upstream.bin"
 
 

@@ -11,7 +11,7 @@ from apollo.evaluation.metrics import si_sdr
 from apollo.evaluation.results import UNPROCESSED
 
 SAMPLE_RATE = 44_100
-TINY_MODEL = str(Path(__file__).parents[1] / "data" / "apollo-tiny.msst.ckpt")
+TINY_MODEL = str(Path(__file__).parents[1] / "golden" / "apollo-tiny.msst.ckpt")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from apollo.checkpoints import load_model
 from apollo.nn import Apollo
 from apollo.nn.generator import band_widths
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent.parent / "golden"
 SMALL = {"feature_dim": 32, "layer": 2}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from apollo.nn import MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, hearing_bands
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent.parent / "golden"
 GOLDEN = json.loads((DATA / "apollo-tiny.golden.json").read_text())
 
 
