@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from apollo.errors import nearest
 from apollo.nn.discriminator import Judgement
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
@@ -19,15 +20,32 @@ class DiscriminatorLoss(nn.Module):
 
     Args:
         eps: Taken because published configurations give it; nothing here is divided.
+        r1: Weight of `r1_penalty`, which training adds; 0 leaves it out.
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
+    def __init__(self, eps: float = 1e-8, r1: float = 0.0) -> None:
         super().__init__()
+        self.r1 = r1
 
     def forward(self, real: Sequence[Judgement], made: Sequence[Judgement]) -> Tensor:
         """Loss over the judgements of original and restored waveforms; a scalar."""
         terms = [(r.logits - 1).square().mean() + m.logits.square().mean() for r, m in zip(real, made, strict=True)]
         return torch.stack(terms).mean()
+
+
+def r1_penalty(real: Sequence[Judgement], originals: Tensor) -> Tensor:
+    """`½ |∂D/∂x|²` at the originals, averaged over the batch (Mescheder et al. 2018, eq. 9), summed over the branches.
+
+    Args:
+        real: Judgements of `originals`.
+        originals: `(batch, channels, samples)`, which must require a gradient.
+
+    Returns:
+        A scalar with a graph of its own gradient.
+    """
+    logits = torch.stack([judgement.logits.float().mean((1, 2, 3)).sum() for judgement in real]).sum()
+    (gradient,) = torch.autograd.grad(logits, originals, create_graph=True)
+    return 0.5 * gradient.square().sum((1, 2)).mean()
 
 
 def adversarial_loss(made: Sequence[Judgement]) -> Tensor:
@@ -52,6 +70,8 @@ class GeneratorLoss(nn.Module):
 
     - `adversarial`, `feature_matching`: from the discriminator, as published.
     - `magnitude`: mean `||E| − |R|| / |R|` over `windows`, as published.
+    - `complex`: mean `|E − R| / |R|` over `windows`: magnitude and phase.
+    - `waveform`: mean `|e − r|` over the waveform.
     - `log_magnitude`: mean `|ln |E| − ln |R||`, with a floor 60 dB below the reference's level.
     - `band_level`: the same on the power in bands as wide as hearing resolves them: it asks for the right level, not
       for the right noise.
@@ -70,6 +90,8 @@ class GeneratorLoss(nn.Module):
         "adversarial",
         "feature_matching",
         "magnitude",
+        "complex",
+        "waveform",
         "log_magnitude",
         "band_level",
         "error_ratio",
@@ -85,26 +107,17 @@ class GeneratorLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.eps = eps
-        self.weights: dict[str, float] = {}
-        self.reweight(weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0))
+        given = weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0)
+        for name in given:
+            if name not in self.TERMS:
+                raise ValueError(f"unknown loss {name!r}: {nearest(name, self.TERMS)}")
+        self.weights = {name: float(given[name]) for name in self.TERMS if given.get(name)}
+        if not self.weights:
+            raise ValueError("every weight is 0: give at least one loss a weight")
         self.windows = tuple(windows)
         for size in self.windows:
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
             self.register_buffer(f"bands_{size}", hearing_bands(size, sample_rate), persistent=False)
-
-    def reweight(self, weights: Mapping[str, float]) -> None:
-        """Change the weights of the terms named; a weight of 0 leaves a term out.
-
-        Raises:
-            ValueError: If there is no such term, or none is left.
-        """
-        unknown = sorted(set(weights) - set(self.TERMS))
-        if unknown:
-            raise ValueError(f"unknown loss {unknown[0]!r}: choose from {', '.join(self.TERMS)}")
-        merged = {**self.weights, **weights}
-        self.weights = {name: float(merged[name]) for name in self.TERMS if merged.get(name)}
-        if not self.weights:
-            raise ValueError("every weight is 0: give at least one loss a weight")
 
     @property
     def needs_discriminator(self) -> bool:
@@ -116,16 +129,16 @@ class GeneratorLoss(nn.Module):
         estimate: Tensor,
         reference: Tensor,
         degraded: Tensor,
-        real: Sequence[Judgement] = (),
-        made: Sequence[Judgement] = (),
+        real: Sequence[Judgement] | None = None,
+        made: Sequence[Judgement] | None = None,
     ) -> dict[str, Tensor]:
-        """Compute every weighted term.
+        """Compute every weighted term; those of the discriminator only if its judgements are given.
 
         Args:
             estimate: Restored waveforms, `(batch, channels, samples)`.
             reference: The originals, same shape.
             degraded: What the generator was given, same shape.
-            real: The discriminator's judgement of the originals, if `needs_discriminator`.
+            real: The discriminator's judgement of the originals.
             made: Its judgement of the estimates.
 
         Returns:
@@ -133,20 +146,22 @@ class GeneratorLoss(nn.Module):
         """
         with torch.autocast(estimate.device.type, enabled=False):
             terms = self._reconstruction(estimate.float(), reference.float(), degraded.float())
-        if "adversarial" in self.weights:
+        if made is not None and "adversarial" in self.weights:
             terms["adversarial"] = adversarial_loss(made)
-        if "feature_matching" in self.weights:
+        if made is not None and real is not None and "feature_matching" in self.weights:
             terms["feature_matching"] = feature_matching_loss(real, made, self.eps)
-        total = torch.stack([self.weights[name] * terms[name] for name in self.weights]).sum()
+        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         return {**terms, "loss": total}
 
     def _reconstruction(self, estimate: Tensor, reference: Tensor, degraded: Tensor) -> dict[str, Tensor]:
-        wanted = set(self.weights) & {"magnitude", "log_magnitude", "band_level", "band_error_ratio"}
+        wanted = set(self.weights) & {"magnitude", "complex", "log_magnitude", "band_level", "band_error_ratio"}
         sums: dict[str, list[Tensor]] = {name: [] for name in sorted(wanted)}
         for size in self.windows if wanted else ():
             for name, value in self._spectral(size, estimate, reference, degraded).items():
                 sums[name].append(value)
         terms = {name: torch.stack(values).mean() for name, values in sums.items()}
+        if "waveform" in self.weights:
+            terms["waveform"] = (estimate - reference).abs().mean()
         if "error_ratio" in self.weights:
             error, before, level = (x.square().sum(-1) for x in (estimate - reference, degraded - reference, reference))
             terms["error_ratio"] = log_ratio(error, before, 1e-8 * level).mean()
@@ -164,6 +179,8 @@ class GeneratorLoss(nn.Module):
         terms = {}
         if "magnitude" in self.weights:
             terms["magnitude"] = (e_magnitude - r_magnitude).abs().mean() / (r_magnitude.mean() + self.eps)
+        if "complex" in self.weights:
+            terms["complex"] = magnitude(e - r).mean() / (r_magnitude.mean() + self.eps)
         if "log_magnitude" in self.weights:
             floor = 1e-3 * level.sqrt() + self.eps
             terms["log_magnitude"] = (torch.log(e_magnitude + floor) - torch.log(r_magnitude + floor)).abs().mean()

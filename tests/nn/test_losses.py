@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from apollo.nn import MultiFrequencyDiscriminator
-from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, hearing_bands
+from apollo.nn.discriminator import Judgement
+from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, hearing_bands, r1_penalty
 
 DATA = Path(__file__).parent.parent / "golden"
 GOLDEN = json.loads((DATA / "apollo-tiny.golden.json").read_text())
@@ -114,3 +115,17 @@ def test_hearing_bands_average_every_bin_once() -> None:
     assert torch.allclose(bands.sum(1), torch.ones(len(bands)))
     assert ((bands > 0).sum(0) == 1).all()
     assert 35 < len(bands) < 45
+
+
+def test_without_judgements_the_other_terms_remain(signals: dict[str, Tensor]) -> None:
+    reference, estimate = signals["loss_reference"], signals["loss_estimate"]
+    terms = GeneratorLoss()(estimate, reference, estimate)
+    assert set(terms) == {"magnitude", "loss"}
+
+
+def test_the_r1_penalty_is_half_the_squared_gradient(signals: dict[str, Tensor]) -> None:
+    original = signals["loss_reference"].double().requires_grad_()
+    weight = torch.linspace(-1, 1, original.shape[-1], dtype=torch.float64)
+    judgement = Judgement((original * weight).sum((1, 2)).view(-1, 1, 1, 1), [])
+    penalty = r1_penalty([judgement], original)
+    assert penalty.item() == pytest.approx(0.5 * 2 * weight.square().sum().item(), rel=1e-5)
