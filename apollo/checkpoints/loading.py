@@ -165,3 +165,18 @@ def window_milliseconds(bins: int, sample_rate: int) -> float:
     if int(sample_rate * whole / 1000) in (n_fft, n_fft + 1):
         return whole
     return (n_fft + 0.5) * 1000 / sample_rate
+
+
+def load_discriminator(path_or_name: str | Path) -> dict[str, Tensor] | None:
+    """The weights of the discriminator that a training checkpoint holds beside its generator; `None` if it holds none.
+
+    Raises:
+        ModelFileError: If the file is missing, damaged, or would run code when read.
+    """
+    if str(path_or_name) == "default":
+        return None
+    content, _ = read_file(Path(path_or_name))
+    state = content.get("state_dict", content)
+    prefix = "discriminator."
+    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if str(name).startswith(prefix)}
+    return found or None

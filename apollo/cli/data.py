@@ -188,6 +188,9 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
+COLUMNS = ("Hz", "Ch", "Length", "Peak dB", "Clipped", "Silent", "Cut-off", "Lag", "Gain dB")
+
+
 def show(rows: Sequence[Row]) -> None:
     """Print a table of what was found, and what it means for training."""
     from rich.console import Console
@@ -197,7 +200,8 @@ def show(rows: Sequence[Row]) -> None:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("File", overflow="fold")
-    for name in ("Hz", "Ch", "Length", "Lag", "Gain dB", "Peak dB", "Clipped", "Silent", "Cut-off"):
+    paired = any(row.codec is not None for row in rows)
+    for name in COLUMNS[: None if paired else -2]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Verdict", overflow="fold")
     for row in rows:
@@ -206,13 +210,13 @@ def show(rows: Sequence[Row]) -> None:
         files = Text(row.original or row.codec or "")
         if row.codec is not None:
             files.append(f"\n{row.codec}", style="dim")
-        table.add_row(files, *cells(row), Text(verdict, style=style))
+        table.add_row(files, *cells(row)[: None if paired else -2], Text(verdict, style=style))
     console.print(table)
     pairs = sum(row.codec is not None for row in rows)
     bad = sum(row.problem is not None for row in rows)
     lossy = sum(bool(row.lossy) and row.problem is None for row in rows)
-    found = f"{pairs} pairs, {len(rows) - pairs} single files" if pairs else f"{len(rows)} files"
-    console.print(f"\n{found}: {len(rows) - bad} usable, {bad} not.", soft_wrap=True)
+    found = [f"{count} {what}" for count, what in ((pairs, "pair(s)"), (len(rows) - pairs, "single file(s)")) if count]
+    console.print(f"\n{' and '.join(found)}: {len(rows) - bad} usable, {bad} not.", soft_wrap=True)
     if lossy:
         console.print(
             f"{lossy} of the originals look lossy themselves: a network learns their damage as if it were music.",
@@ -232,19 +236,20 @@ def cells(row: Row) -> list[str]:
         return "" if one is None else str(one) if other in (None, one) else f"{one}/{other}"
 
     def number(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
+        text = "" if value is None else format(value, form)
+        return text.removeprefix("-") if text.strip("-0.") == "" else text
 
     length = "" if row.samples is None or not row.sample_rate else clock(row.samples / row.sample_rate)
     return [
         both(row.sample_rate, row.codec_sample_rate),
         both(row.channels, row.codec_channels),
         length,
-        number(row.lag, "+.1f"),
-        number(row.gain_db, "+.2f"),
         number(row.peak_db, ".1f"),
         number(row.clipped, "d"),
         number(row.silent, ".0%"),
         "" if row.cutoff_hz is None else f"{row.cutoff_hz / 1000:.1f}k",
+        number(row.lag, ".1f"),
+        number(row.gain_db, ".2f"),
     ]
 
 

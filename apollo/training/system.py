@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,9 +13,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from apollo.data.crops import Crop
+from apollo.errors import TrainingError
+from apollo.evaluation.metrics import log_spectral_distance, visqol
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.chunks import restore_in_chunks
-from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR
+from apollo.nn.discriminator import Judgement
+from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, r1_penalty
 
 CHUNK_SECONDS = 10  # validated at a time
 
@@ -27,7 +30,7 @@ class ApolloSystem(LightningModule):
     """Generator and discriminator, trained in turn on every batch.
 
     The discriminator steps on the detached estimate, then the generator against it; the gradients of both are clipped.
-    Without a discriminator only the generator is trained.
+    Without a discriminator only the generator is trained. A step whose gradient is not finite is left out.
 
     Args:
         generator: The network that restores.
@@ -37,8 +40,16 @@ class ApolloSystem(LightningModule):
         metrics: The validation metric, lower is better; logged as `val_loss`.
         optimizers: Make the optimisers of generator and discriminator from their parameters.
         schedulers: Make their schedulers, which step once an epoch.
+        accumulate: Batches whose gradients are averaged for one step.
         clip: Largest norm of the gradient of either network.
-        loss_schedule: Weights of the generator's loss that change: first epoch → weights by name, from then on.
+        adversarial_warmup: Batches at the start of a run that train the generator without the discriminator.
+        compile: Whether the generator is compiled for training.
+        gradient_checkpointing: Whether the generator's blocks are computed again for the backward pass instead of kept.
+        skip_limit: How many steps in a row may be left out before the run is ended.
+        visqol: Whether validation measures ViSQOL, which takes about a second for ten of music.
+
+    Raises:
+        TrainingError: From training, when `skip_limit` is reached.
     """
 
     def __init__(
@@ -50,10 +61,22 @@ class ApolloSystem(LightningModule):
         metrics: NegativeSDR,
         optimizers: Sequence[MakeOptimizer],
         schedulers: Sequence[MakeScheduler],
+        accumulate: int = 1,
         clip: float = 5.0,
-        loss_schedule: Mapping[int, Mapping[str, float]] | None = None,
+        adversarial_warmup: int = 0,
+        compile: bool = False,  # noqa: A002 (as Lightning and PyTorch call it)
+        gradient_checkpointing: bool = False,
+        skip_limit: int = 20,
+        visqol: bool = False,
     ) -> None:
         super().__init__()
+        for name, value, least in (
+            ("accumulate", accumulate, 1),
+            ("adversarial_warmup", adversarial_warmup, 0),
+            ("skip_limit", skip_limit, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -62,8 +85,20 @@ class ApolloSystem(LightningModule):
         self.metrics = metrics
         self.make_optimizers = optimizers
         self.make_schedulers = schedulers
+        self.accumulate = accumulate
         self.clip = clip
-        self.loss_schedule = {int(epoch): dict(weights) for epoch, weights in sorted((loss_schedule or {}).items())}
+        self.adversarial_warmup = adversarial_warmup
+        self.skip_limit = skip_limit
+        self.visqol = visqol
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+        self.validated: dict[str, list[float]] = {}
+        generator.checkpointing = gradient_checkpointing
+        # Not a submodule: its weights are the generator's, and their names must stay.
+        restore = torch.compile(generator) if compile else generator
+        object.__setattr__(self, "restore", restore)
+
+    restore: Callable[[Tensor], Tensor]
 
     def configure_optimizers(self) -> Any:
         """Optimisers and schedulers of the generator and, if there is one, the discriminator."""
@@ -72,28 +107,61 @@ class ApolloSystem(LightningModule):
         return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the network's sizes beside its weights, so that the file alone tells how to build it."""
+        """Add the network's sizes, so that the file alone tells how to build it, and the state of randomness."""
         checkpoint["config"] = self.generator.config
+        checkpoint["skipped"] = self.skipped
+        checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the randomness that the checkpoint holds; ours from before it did hold none."""
+        self.skipped = int(checkpoint.get("skipped", 0))
+        if "random" in checkpoint:
+            torch.set_rng_state(checkpoint["random"]["cpu"].cpu())
+            if len(checkpoint["random"]["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["random"]["cuda"]])
 
     def training_step(self, batch: Crop, number: int) -> None:
         """Train both networks on one batch of `{original, degraded}`, each `(batch, channels, samples)`."""
         original, degraded = batch["original"], batch["degraded"]
         found = self.optimizers()
         optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
-        estimate = self.generator(degraded)
-        logged = {}
-        if self.discriminator is not None and self.loss_d is not None:
-            loss_d = self.loss_d(self.discriminator(original), self.discriminator(estimate.detach()))
-            self._step(optimizers[1], loss_d)
-            logged["loss_d"] = loss_d.detach()
-        terms = self._generator_terms(estimate, original, degraded)
-        self._step(optimizers[0], terms["loss"])
+        steps = (number + 1) % self.accumulate == 0 or self.trainer.is_last_batch
+        adversarial = self.trainer.fit_loop.total_batch_idx >= self.adversarial_warmup
+        estimate = self.restore(degraded)
+        logged: dict[str, Tensor] = {}
+        if adversarial and self.discriminator is not None and self.loss_d is not None:
+            logged |= self._train_discriminator(optimizers[1], original, estimate.detach(), steps)
+        terms = self._generator_terms(estimate, original, degraded, adversarial)
+        self._learn(optimizers[0], terms["loss"], steps)
         logged |= {("loss_g" if name == "loss" else name): value.detach() for name, value in terms.items()}
         self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=len(original))
-        self.log("loss_g", logged["loss_g"], prog_bar=True, logger=False)
+        self.log("train/skipped_steps", float(self.skipped), batch_size=len(original))
+        self.log("loss_g", logged["loss_g"], prog_bar=True, logger=False, batch_size=len(original))
+        if "loss_d" in logged:
+            self.log("loss_d", logged["loss_d"], prog_bar=True, logger=False, batch_size=len(original))
 
-    def _generator_terms(self, estimate: Tensor, original: Tensor, degraded: Tensor) -> dict[str, Tensor]:
-        if self.discriminator is None:
+    def _train_discriminator(
+        self, optimizer: LightningOptimizer, original: Tensor, estimate: Tensor, steps: bool
+    ) -> dict[str, Tensor]:
+        assert self.discriminator is not None
+        assert self.loss_d is not None
+        penalised = self.loss_d.r1 > 0
+        if penalised:
+            original = original.detach().requires_grad_()
+        # Both sides in one pass: half the calls, and one round of power iteration for both.
+        real, made = halves(self.discriminator(torch.cat((original, estimate))))
+        logged = {"loss_d": self.loss_d(real, made)}
+        loss = logged["loss_d"]
+        if penalised:
+            logged["r1"] = r1_penalty(real, original)
+            loss = loss + self.loss_d.r1 * logged["r1"]
+        self._learn(optimizer, loss, steps)
+        return {name: value.detach() for name, value in logged.items()}
+
+    def _generator_terms(
+        self, estimate: Tensor, original: Tensor, degraded: Tensor, adversarial: bool = True
+    ) -> dict[str, Tensor]:
+        if self.discriminator is None or not adversarial:
             return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded))
         # The generator's step must not leave gradients in the discriminator.
         self.discriminator.requires_grad_(False)
@@ -103,23 +171,36 @@ class ApolloSystem(LightningModule):
         self.discriminator.requires_grad_(True)
         return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded, real, made))
 
-    def _step(self, optimizer: LightningOptimizer, loss: Tensor) -> None:
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+    def _learn(self, optimizer: LightningOptimizer, loss: Tensor, steps: bool) -> None:
+        """Add to the gradients, and use them up if it is time to."""
+        self.manual_backward(loss / self.accumulate)
+        if steps:
+            optimizer.step()
+            optimizer.zero_grad()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the gradients of the network about to step; a 16-bit run has unscaled them by now."""
+        """Clip the gradients of the network about to step, or take away those that are not finite.
+
+        A 16-bit run has unscaled them by now; its scaler sees for itself that they are not finite.
+        """
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return
         norm = nn.utils.clip_grad_norm_(parameters, self.clip)
         trained = "generator" if parameters[0] is next(self.generator.parameters()) else "discriminator"
-        self.log(f"train/gradient_norm_{trained}", norm)
-
-    def on_train_epoch_start(self) -> None:
-        """Bring the loss's weights to where the schedule has them."""
-        for epoch, weights in self.loss_schedule.items():
-            if epoch <= self.current_epoch:
-                self.loss_g.reweight(weights)
+        if bool(norm.isfinite()):
+            self.skipped_in_a_row = 0
+            self.log(f"train/gradient_norm_{trained}", norm)
+            return
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= self.skip_limit:
+            raise TrainingError(
+                f"the gradient of the {trained} was not finite {self.skip_limit} steps in a row, in epoch "
+                f"{self.current_epoch}: go on from the last checkpoint with a lower learning rate, or precision 32"
+            )
+        for parameter in parameters:  # an optimiser leaves out what has no gradient
+            parameter.grad = None
 
     def on_train_epoch_end(self) -> None:
         """Step the schedulers."""
@@ -127,17 +208,56 @@ class ApolloSystem(LightningModule):
         for scheduler in found if isinstance(found, list) else [found]:
             cast(LRScheduler, scheduler).step()
 
-    def validation_step(self, batch: Crop, number: int) -> None:
-        """Score one item of `{original, degraded}`, each `(1, channels, samples)`, of any length.
+    def validation_step(self, batch: Crop, number: int) -> Tensor:
+        """Score one item of `{original, degraded}`, each `(1, channels, samples)`, of any length; give it restored.
 
-        Logs `val_loss`, and what the unprocessed input would score. The item is restored chunk by chunk, with the
-        samples that the whole would give; the terms of the loss are those of its first seconds.
+        Logs `val_loss`, `val_lsd` and, where it is wanted, `val_visqol`, each beside what the unprocessed input scores.
+        The item is restored chunk by chunk, with the samples that the whole would give; the terms of the loss are those
+        of its first seconds.
         """
         original, degraded = batch["original"], batch["degraded"]
-        rate, hop = self.generator.sample_rate, self.generator.hop_length
-        estimate = restore_in_chunks(self.generator, degraded[0], CHUNK_SECONDS * rate // hop)[None].to(original)
+        estimate = self.restore_whole(degraded)
+        rate = self.generator.sample_rate
         scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}
-        self.log_dict(scores, prog_bar=True, batch_size=1, sync_dist=True)
-        head = (x[..., : CHUNK_SECONDS * rate] for x in (estimate, original, degraded))
-        terms = self._generator_terms(*head)
-        self.log_dict({f"valid/{name}": value for name, value in terms.items()}, batch_size=1, sync_dist=True)
+        truth = original[0].cpu().numpy()
+        for name, waveform in (("", estimate), ("_unprocessed", degraded)):
+            heard = waveform[0].float().cpu().numpy()
+            scores[f"val_lsd{name}"] = torch.tensor(log_spectral_distance(truth, heard, rate))
+            if self.visqol:
+                scores[f"val_visqol{name}"] = torch.tensor(visqol(truth, heard, rate))
+        first = slice(CHUNK_SECONDS * rate)
+        terms = self._generator_terms(estimate[..., first], original[..., first], degraded[..., first])
+        scores |= {f"valid/{name}": value for name, value in terms.items()}
+        for name, value in scores.items():
+            self.validated.setdefault(name, []).append(float(value))
+        return estimate
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new mean."""
+        self.validated = {}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all items, however many each process had."""
+        shares: list[dict[str, list[float]]] = [self.validated]
+        if self.trainer.world_size > 1:
+            shares = [{}] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, self.validated)
+        for name in sorted({name for share in shares for name in share}):
+            values = [value for share in shares for value in share.get(name, ())]
+            self.log(name, sum(values) / len(values), prog_bar=name.startswith("val_"))
+
+    def restore_whole(self, degraded: Tensor) -> Tensor:
+        """Restore `(1, channels, samples)` of any length, with memory for one chunk."""
+        frames = CHUNK_SECONDS * self.generator.sample_rate // self.generator.hop_length
+        return restore_in_chunks(self.generator, degraded[0], frames)[None].to(degraded)
+
+
+def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:
+    """Take the judgements of two batches that were judged as one apart."""
+    parts: tuple[list[Judgement], list[Judgement]] = ([], [])
+    for judgement in judgements:
+        logits = judgement.logits.chunk(2)
+        features = [feature.chunk(2) for feature in judgement.features]
+        for side, part in enumerate(parts):
+            part.append(Judgement(logits[side], [feature[side] for feature in features]))
+    return parts

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from apollo.atomic import replacing
-from apollo.checkpoints import load_model, save_model
+from apollo.checkpoints import load_discriminator, load_model, save_model
 from apollo.errors import ConfigError, DataError
 from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
-from apollo.training.config import build, construct, factory, load_config, one_line, section
+from apollo.training.callbacks import Clips, Speed
+from apollo.training.config import build, check, construct, factory, load_config, one_line, resolved, section
+from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -28,13 +32,19 @@ log = logging.getLogger(__name__)
 MIXED = {"bf16": "bf16-mixed", "16": "16-mixed", "32": "32-true"}
 
 
-def train(config_path: Path, overrides: Sequence[str] = (), resume: Path | None = None) -> Path | None:
+def train(
+    config_path: Path,
+    overrides: Sequence[str] = (),
+    resume: Path | None = None,
+    init: Path | str | None = None,
+) -> Path | None:
     """Train as a configuration says.
 
     Args:
         config_path: YAML file.
         overrides: `key=value` each, applied over the file.
-        resume: Checkpoint to go on from.
+        resume: Checkpoint to go on from, as if the run had never ended.
+        init: Model file to start a new run from.
 
     Returns:
         The best model as a `.safetensors` file, or `None` if no checkpoint was written.
@@ -45,7 +55,7 @@ def train(config_path: Path, overrides: Sequence[str] = (), resume: Path | None 
     if resume is not None and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to go on from")
     try:
-        return fit(load_config(config_path, overrides), resume)
+        return fit(load_config(config_path, overrides), resume, init)
     except ConfigError as error:
         raise ConfigError(f"{config_path}: {error}") from error
     except DataError as error:
@@ -55,19 +65,23 @@ def train(config_path: Path, overrides: Sequence[str] = (), resume: Path | None 
         raise ConfigError(f"{config_path}: {one_line(error)}") from error
 
 
-def fit(config: DictConfig, resume: Path | None) -> Path | None:
+def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
     """Build everything that a configuration names, train, and export the best model."""
+    check(config)
     seed = config.get("seed", 0)
     if not isinstance(seed, int):
         raise ConfigError(f"seed must be a whole number, not {seed!r}")
     seed_everything(seed, workers=True, verbose=False)
     run = run_folder(config)
     system = build_system(config)
+    if init is not None:
+        start_from(system, init)
+    trainer = build_trainer(config, run, system)
     data: LightningDataModule = build(config, "datas", seed=seed)
-    trainer = build_trainer(config, run)
-    run.mkdir(parents=True, exist_ok=True)
-    with replacing(run / "config.yaml") as temporary:
-        OmegaConf.save(config, temporary)
+    if trainer.is_global_zero:
+        run.mkdir(parents=True, exist_ok=True)
+        with replacing(run / "config.yaml") as temporary:
+            temporary.write_text(resolved(config), encoding="utf-8")
     trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
     return export_best(trainer, run, str(config.get("licence", "not stated")))
 
@@ -93,11 +107,42 @@ def build_system(config: DictConfig) -> ApolloSystem:
         metrics=build(config, "metrics"),
         optimizers=[factory(config, f"optimizer_{side}") for side in sides],
         schedulers=[factory(config, f"scheduler_{side}") for side in sides],
+        # Lightning leaves accumulation to those who optimise by hand, and refuses its own key.
+        accumulate=section(config, "trainer").get("accumulate_grad_batches", 1),
     )
     return system
 
 
-def build_trainer(config: DictConfig, run: Path) -> Trainer:
+def start_from(system: ApolloSystem, path: Path | str) -> None:
+    """Take the weights of a model file, and of its discriminator if it has one that fits.
+
+    Raises:
+        ModelFileError: If the file is no model.
+        ConfigError: If its network has other sizes than the configuration's.
+    """
+    model = load_model(path)
+    own = system.generator.config
+    different = [
+        f"{key} is {model.config[key]} there and {own[key]} here" for key in own if model.config[key] != own[key]
+    ]
+    if different:
+        raise ConfigError(
+            f"{path} is a model of other sizes: {', '.join(different)}; change model in the configuration"
+        )
+    system.generator.load_state_dict(model.state_dict())
+    if system.discriminator is None:
+        return
+    weights = load_discriminator(path)
+    if weights is None:
+        log.info("%s holds no discriminator; it starts anew", path)
+        return
+    try:
+        system.discriminator.load_state_dict(weights)
+    except RuntimeError:
+        log.warning("the discriminator in %s has other sizes than the configuration's; it starts anew", path)
+
+
+def build_trainer(config: DictConfig, run: Path, system: ApolloSystem) -> Trainer:
     """The Lightning trainer of a configuration, with its callbacks and loggers.
 
     Raises:
@@ -107,22 +152,65 @@ def build_trainer(config: DictConfig, run: Path) -> Trainer:
     settings = section(config, "trainer")
     if settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
-    if settings.get("accelerator") in ("auto", "cpu") and not torch.cuda.is_available():
-        # A list of device numbers, as GPU configurations have it, means as many processes on a CPU.
-        options["devices"] = 1
+    if isinstance(settings.get("devices"), list) and not torch.cuda.is_available():
+        # A list of device numbers, as configurations for GPUs have it, means nothing to a CPU.
+        options["devices"] = len(settings["devices"])
     precision = str(settings.get("precision", "32"))
     options["precision"] = MIXED.get(precision, precision)
+    if system.discriminator is not None and settings.get("strategy", "auto") in ("auto", "ddp"):
+        # Each of the two networks leaves the other without gradients.
+        options["strategy"] = "ddp_find_unused_parameters_true" if processes(settings) > 1 else "auto"
     callbacks: list[Callback] = [build(config, name) for name in ("checkpoint", "early_stopping") if config.get(name)]
     if config.get("ema"):
         callbacks.append(construct("ema", averaging, **section(config, "ema")))
-    if config.get("logger"):
-        log.warning("the block 'logger' is not used yet: logs go to CSV and TensorBoard in %s", run)
-    loggers: list[Logger] = [CSVLogger(run, name="logs"), TensorBoardLogger(run, name="tensorboard")]
+    rate = system.generator.sample_rate
+    callbacks += [Speed(rate), Clips(run / "clips", rate), StopOnSignal(last_checkpoint(callbacks, run))]
     config = config.copy()
     for name, value in options.items():
         OmegaConf.update(config, f"trainer.{name}", value)
-    trainer: Trainer = build(config, "trainer", callbacks=callbacks, logger=loggers)
+    OmegaConf.update(config, "trainer.accumulate_grad_batches", 1)
+    trainer: Trainer = build(
+        config,
+        "trainer",
+        callbacks=callbacks,
+        logger=build_loggers(config, run),
+        plugins=[WholeCheckpoints()],
+        use_distributed_sampler=False,  # crops know by their number whose they are
+    )
     return trainer
+
+
+def processes(settings: Mapping[str, Any]) -> int:
+    """How many processes the block `trainer` asks for."""
+    devices = settings.get("devices", "auto")
+    if isinstance(devices, list):
+        count = len(devices)
+    elif str(devices) in ("auto", "-1"):
+        count = max(1, torch.cuda.device_count()) if settings.get("accelerator") != "cpu" else 1
+    else:
+        count = len(str(devices).split(",")) if "," in str(devices) else int(devices)
+    return count * int(settings.get("num_nodes", 1))
+
+
+def build_loggers(config: DictConfig, run: Path) -> list[Logger]:
+    """The loggers of the block `logger`, one or a list, and CSV always; TensorBoard where none is named."""
+    given = config.get("logger")
+    blocks = list(given) if isinstance(given, ListConfig) else [given] if given else []
+    loggers: list[Logger] = []
+    for number, block in enumerate(blocks):
+        name = f"logger.{number}" if isinstance(given, ListConfig) else "logger"
+        one = OmegaConf.create({"logger": OmegaConf.to_container(block, resolve=True)}) if block else None
+        if one is None:
+            continue
+        if str(one.logger.get("_target_", "")).endswith(".WandbLogger") and find_spec("wandb") is None:
+            log.warning("%s asks for Weights & Biases, which is not installed: pip install wandb; logs go to CSV", name)
+            continue
+        loggers.append(build(one, "logger"))
+    if not loggers:
+        loggers.append(TensorBoardLogger(run, name="tensorboard"))
+    if not any(isinstance(logger, CSVLogger) for logger in loggers):
+        loggers.append(CSVLogger(run, name="logs"))
+    return loggers
 
 
 def averaging(decay: float) -> EMAWeightAveraging:
@@ -133,12 +221,13 @@ def averaging(decay: float) -> EMAWeightAveraging:
 
 
 def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:
-    """Write the best checkpoint's generator as `best_model.safetensors` into the run's folder."""
+    """Write the best checkpoint's generator as `best_model.safetensors`, and the scores of the best few beside it."""
     checkpoint = trainer.checkpoint_callback
-    best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-    if not trainer.is_global_zero or not best:
+    if not trainer.is_global_zero or not isinstance(checkpoint, ModelCheckpoint) or not checkpoint.best_model_path:
         return None
+    scores = {path: float(score) for path, score in checkpoint.best_k_models.items()}
+    with replacing(run / "best_k_models.json") as temporary:
+        temporary.write_text(json.dumps(scores, indent=1))
     target = run / "best_model.safetensors"
-    save_model(load_model(best), target, licence=licence)
-    log.info("best model: %s", target)
+    save_model(load_model(checkpoint.best_model_path), target, licence=licence)
     return target

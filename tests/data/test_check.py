@@ -91,7 +91,7 @@ def test_the_command_prints_a_table_or_json_and_fails_on_what_is_unusable(tmp_pa
     runner = CliRunner()
     told = runner.invoke(app, ["data", "check", str(tmp_path)], env={"COLUMNS": "200"})
     assert told.exit_code == 0, told.output
-    assert "1 pairs" in told.stdout
+    assert "1 pair(s): 1 usable" in told.stdout
     assert "44100" in told.stdout
     (good.parent / "broken.wav").write_bytes(b"RIFF but not audio")
     told = runner.invoke(app, ["data", "check", str(tmp_path), "--json"])

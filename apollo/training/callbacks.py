@@ -1,0 +1,101 @@
+"""What a run shows of itself while it goes on: how fast it is, and how its restorations sound and look."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+from apollo.audio import write
+from apollo.data.crops import Crop
+from apollo.evaluation.plots import spectrogram_triptych
+from apollo.training.system import ApolloSystem
+
+
+class Speed(Callback):
+    """Shows and logs how many seconds of audio are trained on in a second.
+
+    Args:
+        sample_rate: In Hz.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.before = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validation does not count."""
+        self.before = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Crop, batch_idx: int
+    ) -> None:
+        """Log the speed of this batch, waiting for data included."""
+        now = time.perf_counter()
+        items, _, samples = batch["original"].shape
+        seconds = trainer.world_size * items * samples / self.sample_rate
+        pl_module.log("audio_seconds_per_second", seconds / (now - self.before), prog_bar=True, batch_size=items)
+        self.before = now
+
+
+class Clips(Callback):
+    """After every validation, writes what became of its first items: sound and spectrograms.
+
+    The newest lie in the run's folder as `clips/<number>/{damaged,restored,original}.flac` and `spectrograms.png`; the
+    loggers that show sound and pictures get them all.
+
+    Args:
+        folder: Where the clips go.
+        sample_rate: In Hz.
+        count: How many items.
+        seconds: How much of each, from its start.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int, count: int = 3, seconds: float = 10.0) -> None:
+        self.folder = folder
+        self.sample_rate = sample_rate
+        self.count = count
+        self.samples = round(seconds * sample_rate)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Crop, batch_idx: int, *rest: Any
+    ) -> None:
+        """Write one item, if it is among the first."""
+        if batch_idx >= self.count or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, ApolloSystem)
+        sides = {"damaged": batch["degraded"], "restored": outputs, "original": batch["original"]}
+        clips = {name: side[0, :, : self.samples].float().cpu().numpy() for name, side in sides.items()}
+        folder = self.folder / str(batch_idx)
+        folder.mkdir(parents=True, exist_ok=True)
+        loudest = max(1.0, *(float(np.abs(clip).max()) for clip in clips.values()))
+        for name, clip in clips.items():
+            write(folder / f"{name}.flac", clip / loudest, self.sample_rate)
+        picture = folder / "spectrograms.png"
+        spectrogram_triptych(clips["damaged"], clips["restored"], clips["original"], self.sample_rate, picture)
+        self.show(trainer, batch_idx, {name: clip / loudest for name, clip in clips.items()}, picture)
+
+    def show(self, trainer: Trainer, number: int, clips: dict[str, np.ndarray[Any, Any]], picture: Path) -> None:
+        """Give clips and picture to the loggers that can show them."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                from PIL import Image
+
+                pixels = np.asarray(Image.open(picture).convert("RGB"))
+                step = trainer.global_step
+                logger.experiment.add_image(f"clip {number}/spectrograms", pixels, step, dataformats="HWC")
+                for name, clip in clips.items():
+                    mono = clip.mean(0, keepdims=True)  # TensorBoard plays one channel
+                    logger.experiment.add_audio(f"clip {number}/{name}", mono, step, self.sample_rate)
+            elif isinstance(logger, WandbLogger):
+                logger.log_image(f"clip {number}/spectrograms", [str(picture)])
+                logger.log_audio(
+                    f"clip {number}",
+                    [clip.T for clip in clips.values()],
+                    sample_rate=[self.sample_rate] * len(clips),
+                    caption=list(clips),
+                )

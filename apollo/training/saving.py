@@ -1,0 +1,113 @@
+"""Checkpoints that a crash, a full disk or a signal cannot harm."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from apollo.atomic import replacing
+from apollo.errors import StoppedError, TrainingError
+from apollo.training.system import ApolloSystem
+
+log = logging.getLogger(__name__)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their target and renames them once they are on the disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint whole or not at all.
+
+        Raises:
+            TrainingError: If it cannot be written; what was there before is untouched.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch's own writer turns a full disk into a RuntimeError
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "the disk may be full"
+            raise TrainingError(
+                f"the checkpoint {path} cannot be written ({reason}): make room and go on with -m from the newest one "
+                f"in {path.parent}; those written before are whole"
+            ) from None
+
+
+class StopOnSignal(Callback):
+    """Ends a run on SIGTERM or Ctrl-C after the step at work, with a checkpoint; a second signal ends it at once.
+
+    A signal at the end of an epoch waits for its validation.
+
+    Args:
+        last: Where the checkpoint goes.
+    """
+
+    def __init__(self, last: Path) -> None:
+        self.last = last
+        self.received: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over, from Lightning too, which would end the run without saving."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.before[number] = signal.signal(number, self.receive)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self.restore()
+
+    def restore(self) -> None:
+        """Handle signals as before."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Remember to stop; whoever asks again is served at once."""
+        self.received = number
+        log.warning("finishing the step at work and saving; a second signal ends the run at once")
+        for other in self.before:
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop, on all processes of a run together, where no gradients wait for their step."""
+        assert isinstance(pl_module, ApolloSystem)
+        # After the last batch of an epoch come validation and schedulers, which must not be left out.
+        if (batch_idx + 1) % pl_module.accumulate or trainer.is_last_batch:
+            return
+        stop = self.received is not None
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop:
+            checkpoint = trainer.checkpoint_callback
+            if isinstance(checkpoint, ModelCheckpoint):  # else it takes the file for another run's and spares it
+                checkpoint.last_model_path = str(self.last)
+            trainer.save_checkpoint(self.last)
+            raise StoppedError(
+                f"stopped after {trainer.fit_loop.total_batch_idx + 1} batches, which are saved: go on with "
+                f"-m {self.last}",
+                128 + (self.received or signal.SIGTERM),
+            )
+
+
+def last_checkpoint(callbacks: Sequence[Callback], run: Path) -> Path:
+    """Where a run keeps its newest state: where its own checkpoints lie, else in its folder."""
+    folders = [c.dirpath for c in callbacks if isinstance(c, ModelCheckpoint) and c.dirpath]
+    return Path(folders[0] if folders else run) / "last.ckpt"

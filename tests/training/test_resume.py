@@ -1,0 +1,194 @@
+"""A run that was killed, stopped or had no room ends as one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import apollo
+from apollo.errors import ConfigError, StoppedError
+from apollo.training.train import train
+
+CONFIG = """
+seed: 3
+exp: {dir: EXPS, name: run}
+datas: {_target_: apollo.data.StemDataModule, train_dir: STEMS, valid_dir: STEMS, valid_crops: 2, segments: 0.3,
+  num_steps: 6, batch_size: 2, num_workers: 1, mixing: {saturation_probability: 0}}
+model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
+discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [256, 1024]}
+optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001}
+optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001}
+scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, gamma: 0.9}
+scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, gamma: 0.9}
+loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
+loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
+metrics: {_target_: apollo.nn.losses.NegativeSDR}
+system: {_target_: apollo.training.system.ApolloSystem}
+ema: {decay: 0.9}
+checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
+  monitor: val_loss, save_last: true, save_top_k: 2}
+trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 3, accelerator: cpu, enable_progress_bar: false,
+  enable_model_summary: false, log_every_n_steps: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def config(stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.replace("EXPS", str(folder)).replace("STEMS", str(stems)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config: Path) -> dict[str, torch.Tensor]:
+    train(config, ["exp.name=uninterrupted"])
+    return weights(config.parent / "uninterrupted")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """Everything that a run has learnt, averages and state of the optimisers included."""
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["epoch"] == 2
+    learnt = dict(state["state_dict"])
+    for number, optimizer in enumerate(state["optimizer_states"]):
+        for parameter, values in optimizer["state"].items():
+            learnt |= {f"optimizer {number}.{parameter}.{key}": value for key, value in values.items()}
+    learnt |= {f"current.{name}": value for name, value in state["current_model_state"].items()}
+    return learnt
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def command(config: Path, name: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "apollo", "train", "-c", str(config), f"exp.name={name}", *more]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_been(
+    config: Path, uninterrupted: dict[str, torch.Tensor], number: int
+) -> None:
+    run = config.parent / f"signal-{number}"
+    more = ["datas.num_workers=0", "datas.segments=0.3", "trainer.log_every_n_steps=1"]
+    process = subprocess.Popen(
+        command(config, run.name, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "clips").exists() and time.monotonic() < deadline:  # in the midst of the first validation
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert "go on with -m" in errors.replace("\n", " ")
+    last = run / "checkpoints" / "last.ckpt"
+    assert last.exists()
+    train(config, [f"exp.name={run.name}"], resume=last)
+    assert_same(weights(run), uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL to a process")
+def test_a_killed_run_goes_on_from_its_last_checkpoint(config: Path, uninterrupted: dict[str, torch.Tensor]) -> None:
+    run = config.parent / "killed"
+    process = subprocess.Popen(
+        command(config, run.name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    last = run / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    train(config, [f"exp.name={run.name}"], resume=last)
+    assert_same(weights(run), uninterrupted)
+    assert not list(run.rglob(".*.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 4, 6, 9])
+def test_a_run_stopped_after_any_batch_goes_on_to_the_bit(
+    config: Path, uninterrupted: dict[str, torch.Tensor], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apollo.training.saving import StopOnSignal
+
+    seen = StopOnSignal.on_train_batch_end
+
+    def stop(self: StopOnSignal, trainer: object, *arguments: object) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == batch:  # type: ignore[attr-defined]
+            self.received = signal.SIGTERM
+        seen(self, trainer, *arguments)  # type: ignore[arg-type]
+
+    run = config.parent / f"stopped-{batch}"
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, "on_train_batch_end", stop)
+        expected = batch if batch % 6 else batch + 1  # the end of an epoch belongs together
+        with pytest.raises(StoppedError, match=f"stopped after {expected} batches"):
+            train(config, [f"exp.name={run.name}"])
+    train(config, [f"exp.name={run.name}"], resume=run / "checkpoints" / "last.ckpt")
+    assert_same(weights(run), uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files by a Unix call")
+def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_so(config: Path) -> None:
+    run = config.parent / "full"
+    train(config, ["exp.name=full", "trainer.max_epochs=1"])
+    last = run / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    # No file may grow beyond 20 kB from now on: the checkpoint of the next epoch cannot be written.
+    program = f"""
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+sys.argv = ["apollo", "train", "-c", {str(config)!r}, "-m", {str(last)!r}, "exp.name=full", "datas.num_workers=0"]
+import apollo.training.callbacks
+apollo.training.callbacks.Clips.on_validation_batch_end = lambda *arguments: None
+from apollo.cli import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert result.returncode == 1, result.stderr
+    error = result.stderr[result.stderr.rindex("Error:") :]
+    assert "cannot be written" in error
+    assert "those written before are whole" in error
+    assert "Traceback" not in result.stderr
+    assert last.read_bytes() == before
+    assert not list(run.rglob(".*.part"))
+
+
+@pytest.mark.slow
+def test_a_finished_run_tells_its_best_and_starts_another(config: Path, uninterrupted: dict[str, torch.Tensor]) -> None:
+    run = config.parent / "uninterrupted"
+    scores = json.loads((run / "best_k_models.json").read_text())
+    assert len(scores) == 2
+    assert all(Path(path).exists() for path in scores)
+    best = apollo.load_model(run / "best_model.safetensors")
+    kept = apollo.load_model(min(scores, key=lambda path: scores[path]))
+    for name, value in best.state_dict().items():
+        assert torch.equal(value, kept.state_dict()[name])
+    assert (run / "config.yaml").read_text().count("${") == 0
+    # Nothing is learnt at a rate of 0: what comes out is what went in, discriminator and all.
+    still = ["exp.name=tuned", "ema=null", "trainer.max_epochs=1"]
+    still += ["optimizer_g.lr=0", "optimizer_d.lr=0", "scheduler_g.gamma=1"]
+    start = run / "checkpoints" / "last.ckpt"
+    train(config, still, init=start)
+    tuned = torch.load(config.parent / "tuned" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in torch.load(start, weights_only=True)["state_dict"].items():
+        if not name.endswith(("weight_u", "weight_v")):
+            assert torch.equal(value, tuned[name]), name
+    with pytest.raises(ConfigError, match="feature_dim is 16 there and 32 here"):
+        train(config, ["model.feature_dim=32"], init=run / "best_model.safetensors")
