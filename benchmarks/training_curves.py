@@ -1,4 +1,4 @@
-"""Draw the curves of a training run from its metrics.csv.
+"""Draw the curves of a training run from its metrics.csv, or from several if it was interrupted.
 
 python benchmarks/training_curves.py exps/default-model -o docs/default-model-curves.png
 """
@@ -27,14 +27,18 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("curves.png"))
     arguments = parser.parse_args()
-    newest = max(arguments.run.glob("logs/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    with newest.open() as file:
-        rows = list(csv.DictReader(file))
+    steps: dict[tuple[int, bool], dict[str, str]] = {}
+    for log in sorted(arguments.run.glob("logs/*/metrics.csv"), key=lambda path: path.stat().st_mtime):
+        with log.open() as file:  # one for each part of a run that was interrupted
+            steps |= {(int(row["step"]), bool(row.get("val_loss"))): row for row in csv.DictReader(file)}
+    rows = [steps[key] for key in sorted(steps)]
     figure, axes = plt.subplots(1, len(PANELS), figsize=(16, 3.6), layout="constrained")
     for axis, (title, name, scale) in zip(axes, PANELS, strict=True):
         for stage, style in (("train", {"alpha": 0.35}), ("valid", {"marker": "."})):
             points = [
-                (int(row["step"]) + 1, scale * float(row[f"{stage}/{name}"])) for row in rows if row[f"{stage}/{name}"]
+                (int(row["step"]) + 1, scale * float(row[f"{stage}/{name}"]))
+                for row in rows
+                if row.get(f"{stage}/{name}")
             ]
             axis.plot(*zip(*points, strict=True), label=stage, **style)
         axis.set(title=title, xlabel="step")
