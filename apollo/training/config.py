@@ -15,8 +15,8 @@ from yaml import YAMLError
 from apollo.errors import ApolloError, ConfigError, nearest
 from apollo.training.types import described, fits, hints_of
 
-# What configurations written for the published training code call our counterparts.
-PUBLISHED_NAMES = {
+# What configurations call our counterparts: those written for the published training code, and for Lightning.
+COUNTERPARTS = {
     "look2hear.datas.DataModule": "apollo.data.DataModule",
     "look2hear.datas.MusdbMoisesdbDataModule": "apollo.data.StemStoreDataModule",
     "look2hear.models.apollo.Apollo": "apollo.nn.Apollo",
@@ -25,6 +25,7 @@ PUBLISHED_NAMES = {
     "look2hear.losses.gan_losses.MultiFrequencyDisLoss": "apollo.nn.losses.DiscriminatorLoss",
     "look2hear.losses.MultiSrcNegSDR": "apollo.nn.losses.NegativeSDR",
     "look2hear.system.audio_litmodule.AudioLightningModule": "apollo.training.system.ApolloSystem",
+    "lightning.pytorch.callbacks.ModelCheckpoint": "apollo.training.saving.Checkpoints",
 }
 ALLOWED = ("apollo.", "torch.optim.", "lightning.pytorch.")
 
@@ -110,9 +111,9 @@ def target(block: Mapping[str, Any], name: str) -> tuple[Callable[..., Any], dic
     path = str(arguments.pop("_target_", ""))
     if not path:
         raise ConfigError(f"{name} lacks _target_: name the class to build, such as apollo.nn.Apollo")
-    path = PUBLISHED_NAMES.get(path, path)
     if path.startswith("pytorch_lightning."):
         path = "lightning.pytorch." + path.removeprefix("pytorch_lightning.")
+    path = COUNTERPARTS.get(path, path)
     if not path.startswith(ALLOWED):
         raise ConfigError(
             f"{name}._target_ is {path}, which is not allowed: only {', '.join(ALLOWED)} and their kin are"

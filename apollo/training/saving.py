@@ -61,8 +61,8 @@ class StopOnSignal(Callback):
         self.received: int | None = None
         self.before: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over, from Lightning too, which would end the run without saving."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over, from Lightning too, which by now has and would end the run without saving."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.before[number] = signal.signal(number, self.receive)
@@ -105,6 +105,18 @@ class StopOnSignal(Callback):
                 f"-m {self.last}",
                 128 + (self.received or signal.SIGTERM),
             )
+
+
+class Checkpoints(ModelCheckpoint):
+    """Lightning's checkpoints, but `save_last` saves after every validation, not only after one of the best."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the best few, and then the newest."""
+        super().on_validation_end(trainer, pl_module)
+        if self.save_last and not (
+            self._should_skip_saving_checkpoint(trainer) or self._should_save_on_train_epoch_end(trainer)
+        ):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
 def last_checkpoint(callbacks: Sequence[Callback], run: Path) -> Path:

@@ -70,6 +70,10 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         assert torch.equal(value, other[name]), name
 
 
+# As many threads as the tests have: sums in another order would differ in their last bits.
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 def command(config: Path, name: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "apollo", "train", "-c", str(config), f"exp.name={name}", *more]
 
@@ -83,7 +87,7 @@ def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_b
     run = config.parent / f"signal-{number}"
     more = ["datas.num_workers=0", "datas.segments=0.3", "trainer.log_every_n_steps=1"]
     process = subprocess.Popen(
-        command(config, run.name, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(config, run.name, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ALONE
     )
     deadline = time.monotonic() + 120
     while not (run / "clips").exists() and time.monotonic() < deadline:  # in the midst of the first validation
@@ -104,7 +108,11 @@ def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_b
 def test_a_killed_run_goes_on_from_its_last_checkpoint(config: Path, uninterrupted: dict[str, torch.Tensor]) -> None:
     run = config.parent / "killed"
     process = subprocess.Popen(
-        command(config, run.name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(config, run.name),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=ALONE,
     )
     last = run / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
@@ -168,6 +176,16 @@ main()
     assert "Traceback" not in result.stderr
     assert last.read_bytes() == before
     assert not list(run.rglob(".*.part"))
+
+
+@pytest.mark.slow
+def test_the_last_checkpoint_is_the_last_even_if_others_were_better(config: Path) -> None:
+    # What the unprocessed input scores never improves: the first epoch stays the best.
+    train(config, ["exp.name=worse", "checkpoint.monitor=val_unprocessed", "checkpoint.save_top_k=1", "ema=null"])
+    folder = config.parent / "worse" / "checkpoints"
+    states = {path.name: torch.load(path, weights_only=True)["epoch"] for path in folder.glob("*.ckpt")}
+    assert states.pop("last.ckpt") == 2
+    assert list(states.values()) == [0]
 
 
 @pytest.mark.slow
