@@ -110,12 +110,20 @@ class StopOnSignal(Callback):
 class Checkpoints(ModelCheckpoint):
     """Lightning's checkpoints, but `save_last` saves after every validation, not only after one of the best."""
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best few, and then the newest."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._should_save_on_train_epoch_end(trainer):
+            self._save_newest(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise, where an epoch is validated more than once or not every time."""
         super().on_validation_end(trainer, pl_module)
-        if self.save_last and not (
-            self._should_skip_saving_checkpoint(trainer) or self._should_save_on_train_epoch_end(trainer)
-        ):
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._save_newest(trainer)
+
+    def _save_newest(self, trainer: Trainer) -> None:
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
