@@ -71,7 +71,7 @@ FILES: dict[str, tuple[str, Make, bool]] = {
     "loose end": (".wav", lambda path: path.symlink_to(path.parent / "nowhere"), False),
 }
 KINDS = sorted(FILES)
-HOSTILE = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+HOSTILE = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def fill(root: Path, kinds: list[str]) -> list[Path]:
