@@ -81,12 +81,14 @@ class Crops(Dataset[Crop]):
         if self.peak is not None:
             original = original * np.float32(10 ** (rng.uniform(*self.peak) / 20) / (np.abs(original).max() + 1e-9))
         kept = slice(MARGIN, MARGIN + self.samples)
-        degraded = self.codec(original, rng)[:, kept]
-        original = original[:, kept]
-        level = 1.0
-        if self.peak is None:
-            level = max(float(np.abs(original).max()), float(np.abs(degraded).max()), 1e-9)
-        return np.asarray(original / level, np.float32), np.asarray(degraded / level, np.float32)
+        sides = original[:, kept], self.codec(original, rng)[:, kept]
+        return sides if self.peak is not None else on_one_level(*sides)
+
+
+def on_one_level(original: Waveform, degraded: Waveform) -> tuple[Waveform, Waveform]:
+    """Divide both sides by the larger of their two peaks."""
+    level = np.float32(max(np.abs(original).max(initial=1e-9), np.abs(degraded).max(initial=1e-9)))
+    return original / level, degraded / level
 
 
 class FixedCrops(Dataset[Crop]):

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,12 +136,12 @@ def any_layout(root: Path) -> tuple[Found, list[Path]]:
     if not files:
         raise DataError(f"{root} holds no audio: put {', '.join(sorted(SUFFIXES))} files there")
     parts = []
+    folders = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
     for original, codec in SIDES:
-        for folder in sorted({parent for file in files for parent in file.parents if parent.is_relative_to(root)}):
-            if all((folder / name).is_dir() and audio_files(folder / name) for name in (original, codec)):
+        for folder in sorted(folders):
+            if folder / original in folders and folder / codec in folders:
                 parts.append(two_folders(folder / original, folder / codec))
-        names = Counter(file.parent for file in files if file.stem in (original, codec))
-        for song in names:
+        for song in sorted({file.parent for file in files if file.stem in (original, codec)}):
             sides = [named(song, name) for name in (original, codec)]
             if all(len(side) == 1 for side in sides):
                 parts.append(Found(str(song), [(sides[0][0], sides[1][0])]))

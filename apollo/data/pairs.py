@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from apollo.data.crops import Crop
+from apollo.data.crops import Crop, on_one_level
 from apollo.data.folders import (
     SHORTEST,
     Problem,
@@ -123,9 +123,9 @@ def read_pair(pair: Pair, start: float, samples: int, sample_rate: int) -> tuple
 
 
 def as_crop(original: Waveform, degraded: Waveform) -> Crop:
-    """Divide both sides by the larger of their two peaks."""
-    level = np.float32(max(np.abs(original).max(initial=1e-9), np.abs(degraded).max(initial=1e-9)))
-    return Crop(original=torch.from_numpy(original / level), degraded=torch.from_numpy(degraded / level))
+    """Bring both sides to one level and hand them to torch."""
+    original, degraded = on_one_level(original, degraded)
+    return Crop(original=torch.from_numpy(original), degraded=torch.from_numpy(degraded))
 
 
 class PairCrops(Dataset[Crop]):

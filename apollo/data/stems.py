@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from apollo.data.folders import ATTEMPTS, SILENCE, Track, as_stereo, find_tracks, read_stretch
+from apollo.data.folders import Track, as_stereo, find_tracks, first_sounding, read_stretch
 from apollo.data.stem_corpus import MIXTURE, OTHER, kind_of
 from apollo.errors import DataError
 
@@ -148,10 +148,7 @@ class StemFolder:
         """Draw a mix `(2, samples)` with a peak of 1."""
         speed = rng.uniform(1.0, self.speed) if rng.random() < 0.5 else 1.0
         length = int(np.ceil(samples * speed)) + 1
-        for _ in range(ATTEMPTS):
-            mix = self._mix(rng, length)
-            if np.sqrt(np.mean(mix**2)) > SILENCE:
-                break
+        mix = first_sounding(lambda: self._mix(rng, length), lambda mix: mix)
         if speed != 1.0:
             mix = soxr.resample(mix.T, self.sample_rate * speed, self.sample_rate, quality="HQ").T
         mix = self._equalise(rng, mix[:, :samples])

@@ -195,15 +195,12 @@ def processes(settings: Mapping[str, Any]) -> int:
 def build_loggers(config: DictConfig, run: Path) -> list[Logger]:
     """The loggers of the block `logger`, one or a list, and CSV always; TensorBoard where none is named."""
     given = config.get("logger")
-    blocks = list(given) if isinstance(given, ListConfig) else [given] if given else []
+    blocks = list(given) if isinstance(given, ListConfig) else [given]
     loggers: list[Logger] = []
-    for number, block in enumerate(blocks):
-        name = f"logger.{number}" if isinstance(given, ListConfig) else "logger"
-        one = OmegaConf.create({"logger": OmegaConf.to_container(block, resolve=True)}) if block else None
-        if one is None:
-            continue
+    for block in filter(None, blocks):
+        one = OmegaConf.create({"logger": OmegaConf.to_container(block, resolve=True)})
         if str(one.logger.get("_target_", "")).endswith(".WandbLogger") and find_spec("wandb") is None:
-            log.warning("%s asks for Weights & Biases, which is not installed: pip install wandb; logs go to CSV", name)
+            log.warning("logger asks for Weights & Biases, which is not installed: pip install wandb; logs go to CSV")
             continue
         loggers.append(build(one, "logger"))
     if not loggers:
