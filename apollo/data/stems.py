@@ -19,6 +19,8 @@ from apollo.errors import DataError
 Waveform = npt.NDArray[np.float32]
 
 EQ_NODES_HZ = (20.0, 100.0, 400.0, 1600.0, 6400.0, 12800.0, 20000.0)
+DULL_FROM_HZ = (1000.0, 18000.0)
+DULL_SLOPE = (6.0, 60.0)  # dB an octave
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class StemFolder:
 
     Some are stems of one song played together, the others stems of any songs, and of those nearly half a single one.
     Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary; some mixes are
-    driven into saturation.
+    dull, some driven into saturation.
 
     Args:
         root: Folder of songs.
@@ -119,6 +121,8 @@ class StemFolder:
         saturation_probability: Share of mixes driven into saturation.
         equalisation: Largest gain of the random equaliser in dB.
         speed: Fastest playback; only upwards, so that no mix ends below half the sample rate.
+        dull_probability: Share of mixes that fall by 6 to 60 dB an octave from somewhere between 1 and 18 kHz on, as
+            solo instruments and old or band-limited recordings do.
 
     Raises:
         DataError: If the folder holds no songs.
@@ -134,6 +138,7 @@ class StemFolder:
         saturation_probability: float = 0.15,
         equalisation: float = 8.0,
         speed: float = 1.25,
+        dull_probability: float = 0.0,
     ) -> None:
         self.songs = find_songs(root)
         self.sample_rate = sample_rate
@@ -143,6 +148,7 @@ class StemFolder:
         self.saturation_probability = saturation_probability
         self.equalisation = equalisation
         self.speed = speed
+        self.dull_probability = dull_probability
 
     def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
         """Draw a mix `(2, samples)` with a peak of 1."""
@@ -176,11 +182,14 @@ class StemFolder:
         return mix
 
     def _equalise(self, rng: np.random.Generator, mix: Waveform) -> Waveform:
-        """Shape the spectrum by a smooth random curve over `EQ_NODES_HZ`."""
+        """Shape the spectrum by a smooth random curve over `EQ_NODES_HZ`, and by a slope where it is to be dull."""
         curve = rng.uniform(-self.equalisation, self.equalisation, len(EQ_NODES_HZ)) * rng.random()
         size = fast_size(mix.shape[1])
-        frequencies = np.fft.rfftfreq(size, 1 / self.sample_rate)
-        response = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(EQ_NODES_HZ), curve)
+        frequencies = np.maximum(np.fft.rfftfreq(size, 1 / self.sample_rate), 1.0)
+        response = np.interp(np.log(frequencies), np.log(EQ_NODES_HZ), curve)
+        if rng.random() < self.dull_probability:
+            corner, slope = np.exp(rng.uniform(*np.log(DULL_FROM_HZ))), np.exp(rng.uniform(*np.log(DULL_SLOPE)))
+            response -= slope * np.maximum(np.log2(frequencies / corner), 0.0)
         spectrum = np.fft.rfft(mix, size) * 10 ** (response / 20)
         shaped: Waveform = np.fft.irfft(spectrum, size)[:, : mix.shape[1]].astype(np.float32)
         return shaped

@@ -77,7 +77,9 @@ class GeneratorLoss(nn.Module):
       for the right noise.
     - `error_ratio`: `ln(Σ|e − r|² / Σ|d − r|²)` over the waveform of each channel. Undamaged and badly damaged music
       weigh the same, so what is already good is left alone.
-    - `band_error_ratio`: the same in each of those bands on its own, averaged.
+    - `harm`: mean of `max(0, that logarithm)²`: the few pieces that would be made worse weigh more than the many that
+      are made a little better.
+    - `band_error_ratio`: `error_ratio` in each of those bands on its own, averaged.
 
     Args:
         eps: Added to denominators.
@@ -95,6 +97,7 @@ class GeneratorLoss(nn.Module):
         "log_magnitude",
         "band_level",
         "error_ratio",
+        "harm",
         "band_error_ratio",
     )
 
@@ -162,9 +165,11 @@ class GeneratorLoss(nn.Module):
         terms = {name: torch.stack(values).mean() for name, values in sums.items()}
         if "waveform" in self.weights:
             terms["waveform"] = (estimate - reference).abs().mean()
-        if "error_ratio" in self.weights:
+        if {"error_ratio", "harm"} & set(self.weights):
             error, before, level = (x.square().sum(-1) for x in (estimate - reference, degraded - reference, reference))
-            terms["error_ratio"] = log_ratio(error, before, 1e-8 * level).mean()
+            ratio = log_ratio(error, before, 1e-8 * level)
+            of_ratio = {"error_ratio": ratio.mean(), "harm": ratio.clamp(min=0).square().mean()}
+            terms |= {name: value for name, value in of_ratio.items() if name in self.weights}
         return terms
 
     def _spectral(self, size: int, estimate: Tensor, reference: Tensor, degraded: Tensor) -> dict[str, Tensor]:

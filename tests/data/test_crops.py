@@ -105,3 +105,15 @@ def test_stem_mixes_for_validation_never_change(stems: Path) -> None:
     )
     assert len(first) == 3
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_dull_mixes_fall_towards_the_top_and_others_do_not(stems: Path) -> None:
+    def share_above(hertz: float, dull: float) -> float:
+        source = StemFolder(stems, RATE, equalisation=0.0, speed=1.0, saturation_probability=0.0, dull_probability=dull)
+        power = np.zeros(2049)
+        for seed in range(30):
+            mix = source.draw(np.random.default_rng(seed), 4096)
+            power += (np.abs(np.fft.rfft(mix * np.hanning(4096))) ** 2).sum(axis=0)
+        return float(power[round(hertz / RATE * 4096) :].sum() / power.sum())
+
+    assert share_above(6000, dull=1.0) < 0.2 * share_above(6000, dull=0.0)

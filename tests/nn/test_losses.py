@@ -65,7 +65,7 @@ def test_every_reconstruction_term_is_least_for_the_original_and_teaches(signals
     reference = signals["loss_reference"]
     names = GeneratorLoss.TERMS[2:]
     loss = GeneratorLoss(weights=dict.fromkeys(names, 1.0), windows=[256, 1024])
-    degraded = reference + 0.1 * torch.randn(reference.shape, generator=torch.Generator().manual_seed(0))
+    degraded = reference + 0.01 * torch.randn(reference.shape, generator=torch.Generator().manual_seed(0))
     estimate = (0.8 * degraded).requires_grad_()
     terms, best = loss(estimate, reference, degraded), loss(reference, reference, degraded)
     for name in names:
@@ -86,6 +86,20 @@ def test_the_error_ratio_of_an_untouched_input_is_zero_however_good_it_is(signal
         assert abs(untouched["band_error_ratio"].item()) < 1e-3
         halved = loss(reference + 0.5 * amount * noise, reference, degraded)
         assert halved["error_ratio"].item() == pytest.approx(np.log(0.25), abs=0.02)
+
+
+def test_harm_counts_only_what_was_made_worse_and_grows_faster_than_the_error(signals: dict[str, Tensor]) -> None:
+    reference = signals["loss_reference"]
+    loss = GeneratorLoss(weights={"harm": 1, "error_ratio": 1})
+    noise = 0.1 * torch.randn(reference.shape, generator=torch.Generator().manual_seed(0))
+
+    def terms(factor: float) -> dict[str, Tensor]:
+        return loss(reference + factor * noise, reference, reference + noise)
+
+    assert terms(1.0)["harm"].item() == pytest.approx(0, abs=1e-9)
+    assert terms(0.5)["harm"].item() == 0
+    for factor in (1.2, 2.0):
+        assert terms(factor)["harm"].item() == pytest.approx(terms(factor)["error_ratio"].item() ** 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("signal", ["zeros", "equal"])
