@@ -151,7 +151,7 @@ def check(config: DictConfig) -> None:
                 target(block, name)
 
 
-def build(config: DictConfig, name: str, **extra: Any) -> Any:
+def build(config: DictConfig, name: str, /, **extra: Any) -> Any:
     """Build the object that a block describes; what `extra` gives, the block may give otherwise.
 
     Raises:
@@ -171,7 +171,7 @@ def factory(config: DictConfig, name: str) -> Callable[[Any], Any]:
     return make
 
 
-def construct(name: str, made: Callable[..., Any], *positional: Any, **named: Any) -> Any:
+def construct(name: str, made: Callable[..., Any], /, *positional: Any, **named: Any) -> Any:
     """Call a class for a block; whatever it raises is about what the block says.
 
     Raises:

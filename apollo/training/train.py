@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from apollo.atomic import replacing
@@ -63,6 +63,13 @@ def train(
         raise DataError(str(error).strip().splitlines()[-1].removeprefix("apollo.errors.DataError: ")) from error
     except MisconfigurationException as error:
         raise ConfigError(f"{config_path}: {one_line(error)}") from error
+    except Exception as error:
+        if not type(error).__module__.startswith("wandb."):
+            raise
+        raise ConfigError(
+            f"{config_path}: Weights & Biases cannot begin ({one_line(error)}): set WANDB_API_KEY, or "
+            "logger.offline=true"
+        ) from error
 
 
 def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
@@ -82,7 +89,12 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
         run.mkdir(parents=True, exist_ok=True)
         with replacing(run / "config.yaml") as temporary:
             temporary.write_text(resolved(config), encoding="utf-8")
-    trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+    try:
+        trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+    except BaseException:
+        finish(trainer.loggers, failed=True)
+        raise
+    finish(trainer.loggers, failed=False)
     return export_best(trainer, run, str(config.get("licence", "not stated")))
 
 
@@ -200,7 +212,9 @@ def build_loggers(config: DictConfig, run: Path) -> list[Logger]:
     for block in filter(None, blocks):
         one = OmegaConf.create({"logger": OmegaConf.to_container(block, resolve=True)})
         if str(one.logger.get("_target_", "")).endswith(".WandbLogger") and find_spec("wandb") is None:
-            log.warning("logger asks for Weights & Biases, which is not installed: pip install wandb; logs go to CSV")
+            log.warning(
+                "logger asks for Weights & Biases, which is not installed (pip install wandb): logged without it"
+            )
             continue
         loggers.append(build(one, "logger"))
     if not loggers:
@@ -208,6 +222,14 @@ def build_loggers(config: DictConfig, run: Path) -> list[Logger]:
     if not any(isinstance(logger, CSVLogger) for logger in loggers):
         loggers.append(CSVLogger(run, name="logs"))
     return loggers
+
+
+def finish(loggers: Sequence[Logger], failed: bool) -> None:
+    """End the run at Weights & Biases, which else takes the next run of this process for the same."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish(exit_code=int(failed))
 
 
 def averaging(decay: float) -> EMAWeightAveraging:

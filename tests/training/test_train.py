@@ -1,4 +1,5 @@
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 import apollo
 from apollo.errors import ApolloError, ConfigError, TrainingError
+from apollo.training import train as assemble
 from apollo.training.config import load_config, target
 from apollo.training.system import ApolloSystem
 from apollo.training.train import build_system, train
@@ -53,6 +55,7 @@ SMALL = [
     "trainer.max_epochs=2",
     "trainer.log_every_n_steps=1",
 ]
+WITHOUT_WANDB = "logger=null"  # it takes seconds to start
 
 
 @pytest.fixture
@@ -61,6 +64,7 @@ def seed_config(music: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     path.write_text(SEED_YAML)
     return path, [
         *SMALL,
+        WITHOUT_WANDB,
         f"exp.dir={tmp_path / 'exps'}",
         f"datas.original_dir={music / 'train' / 'original'}",
         f"datas.valid_dir={music / 'valid'}",
@@ -90,6 +94,79 @@ def test_the_published_configuration_trains_and_ends_in_a_model(
         values = [float(row[name]) for row in rows if row[name]]
         assert values, name
         assert np.isfinite(values).all(), name
+
+
+@pytest.mark.slow
+def test_weights_and_biases_offline_gets_metrics_sound_and_pictures(
+    seed_config: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    path, overrides = seed_config
+    overrides.remove(WITHOUT_WANDB)
+    key = "0123456789" * 4
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train(path, [*overrides, "logger.offline=false"])
+    run = tmp_path / "exps" / "apollo"
+    (offline,) = run.glob("logs/wandb/offline-run-*")
+    for pattern, count in (("images/clip ?/spectrograms*.png", 1), ("audio/clip ?_*.wav", 3)):
+        files = list((offline / "files" / "media").glob(pattern))
+        assert len(files) > count  # of two validation items
+        assert all(file.stat().st_size > 1000 for file in files)
+    logged = next(offline.glob("*.wandb")).read_bytes()
+    (metrics,) = run.glob("logs/version_*/metrics.csv")
+    rows = [row for row in csv.DictReader(metrics.open()) if row["val_loss"]]
+    assert len(rows) == 2
+    assert all(row["val_loss"].encode() in logged for row in rows)
+    for name in (b"train/loss_d", b"val_lsd", b"audio_seconds_per_second"):
+        assert name in logged
+    written = [file for file in run.rglob("*") if file.is_file()]
+    assert not any(key.encode() in file.read_bytes() for file in written)
+
+
+def test_weights_and_biases_that_is_not_installed_is_done_without(
+    seed_config: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path, overrides = seed_config
+    overrides.remove(WITHOUT_WANDB)
+    monkeypatch.setattr(assemble, "find_spec", lambda package: None)
+    loggers = assemble.build_loggers(load_config(path, overrides), tmp_path)
+    assert [type(logger).__name__ for logger in loggers] == ["TensorBoardLogger", "CSVLogger"]
+    assert "pip install wandb" in caplog.text
+
+
+@pytest.mark.slow
+def test_weights_and_biases_without_a_key_is_one_sentence(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    path, overrides = seed_config
+    overrides.remove(WITHOUT_WANDB)
+    home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_MODE": "online", "WANDB_API_KEY": ""}
+    result = subprocess.run(
+        [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, "logger.offline=false"],
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {path}: Weights & Biases cannot begin")
+    assert "set WANDB_API_KEY, or logger.offline=true" in result.stderr
+
+
+def test_loggers_may_be_a_list_and_have_names(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"""
+logger:
+- {{_target_: lightning.pytorch.loggers.TensorBoardLogger, save_dir: {tmp_path}, name: one}}
+- {{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: {tmp_path}, name: two}}
+""")
+    loggers = assemble.build_loggers(load_config(path), tmp_path)
+    assert [(type(logger).__name__, logger.name) for logger in loggers] == [
+        ("TensorBoardLogger", "one"),
+        ("CSVLogger", "two"),
+    ]
 
 
 @pytest.mark.slow
