@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from apollo import __version__
+from apollo.cli.benchmark import benchmark
 from apollo.cli.data import app as data
 from apollo.cli.evaluate import evaluate
 from apollo.cli.restore import restore
@@ -39,6 +40,7 @@ app.command(epilog="Example: apollo train -c configs/apollo.yaml datas.batch_siz
 app.command(epilog="Example: apollo evaluate originals/ -m default --codec mp3 --bitrates 24,64,128 -o report/")(
     evaluate
 )
+app.command(epilog="Example: apollo benchmark -m default --precision 32,bf16 --json speed.json")(benchmark)
 app.add_typer(data, name="data")
 
 

@@ -1,0 +1,119 @@
+"""`apollo benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from apollo.cli.terminal import counting
+from apollo.errors import ApolloError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from apollo.evaluation.benchmark import Benchmark
+
+Number = TypeVar("Number", int, float, str)
+
+NOTES = """\
+× real time: seconds of audio restored in a second; higher is better.
+× floor: time taken, over the time of the network's matrix products alone at the rate beside it.
+peak: memory beyond the weights and what was held before."""
+
+
+def benchmark(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", metavar="MODEL", help="Model to measure; may be given several times."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="BITS", help="32, bf16, 16, with commas; by default all that the device has."),
+    ] = None,
+    chunk: Annotated[
+        str, typer.Option(metavar="SECONDS", help="Seconds of a file restored at once, with commas.")
+    ] = "20,5",
+    batch: Annotated[
+        str, typer.Option(metavar="N", help="Clips of 2 s given to the network at once, with commas.")
+    ] = "1,4",
+    output: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything to FILE.")] = None,
+) -> None:
+    """Measure how fast models restore here, and what memory that takes.
+
+    Of precision, chunk and batch one is varied at a time; the others keep the first of their values.
+    """
+    precisions = None if precision is None else parse(precision, str, "--precision", "32, bf16 and 16", "32,bf16")
+    chunks = parse(chunk, float, "--chunk", "numbers of seconds", "20,5")
+    batches = parse(batch, int, "--batch", "whole numbers", "1,4")
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from apollo.evaluation.benchmark import PAPER_MILLISECONDS, describe, write_json
+    from apollo.evaluation.benchmark import benchmark as run
+    from apollo.evaluation.report import make_writable, short_names
+    from apollo.restoration import choose_device
+
+    if output is not None:
+        make_writable(output.parent)
+        if output.is_dir():
+            raise ApolloError(f"{output} is a folder: give --json a file")
+    machine = describe(choose_device(device))
+    with counting("Measuring") as progress:
+        results = run(models or ["default"], device, precisions, chunks, batches, progress=progress)
+    console = Console(highlight=False)
+    console.print(f"{machine}, torch {machine.torch}\n", markup=False)
+    for name, result in zip(short_names([result.model for result in results]), results, strict=True):
+        console.print(Text(name, style="bold"))
+        console.print(facts(result), table(result), "")
+    console.print(NOTES)
+    if machine.threads is None:
+        console.print(f"The paper gives {PAPER_MILLISECONDS} ms for 1 s with its network of 16.54 M parameters.")
+    if output is not None:
+        write_json(results, machine, output)
+        console.print(f"Everything measured: {output}", markup=False)
+
+
+def parse(text: str, kind: Callable[[str], Number], option: str, what: str, example: str) -> list[Number]:
+    """Read values with commas between them."""
+    try:
+        return [kind(part.strip()) for part in text.split(",")]
+    except ValueError:
+        raise ApolloError(f"{option} takes {what} with commas, such as {example}, not {text!r}") from None
+
+
+def facts(result: Benchmark) -> str:
+    """Say in two lines how large a model is and what work it does."""
+    return (
+        f"{result.parameters:,} parameters in a file of {result.file_bytes / 1e6:.1f} MB\n"
+        f"{result.flops / 1e9:,.2f} GFLOP ({result.flops / 2e9:,.2f} G multiply-adds) per second of stereo audio"
+    )
+
+
+def table(result: Benchmark) -> Table:
+    """Lay out a model's measurements, a row each."""
+    from rich.table import Table
+
+    from apollo.evaluation.benchmark import label
+
+    rows = Table()
+    rows.add_column("audio", no_wrap=True)
+    for heading in ("precision", "time\nms", "× real\ntime", "× floor", "peak\nMB", "matrices\nTFLOP/s"):
+        rows.add_column(heading, justify="right")
+    for row, after in zip(result.measurements, [*result.measurements[1:], None], strict=True):
+        milliseconds, rate = 1000 * row.seconds, row.matrix_rate / 1e12
+        rows.add_row(
+            label(row.kind, row.audio_seconds, row.batch),
+            row.precision,
+            f"{milliseconds:.1f}" if milliseconds < 1000 else f"{milliseconds:,.0f}",
+            f"{row.real_time:.2f}" if row.real_time < 10 else f"{row.real_time:,.1f}",
+            f"{row.times_floor:.2f}",
+            "–" if row.memory is None else f"{row.memory / 1e6:,.0f}",
+            f"{rate:.3f}" if rate < 1 else f"{rate:,.1f}",
+            end_section=after is None or after.kind != row.kind,
+        )
+    return rows

@@ -1,0 +1,411 @@
+"""How fast a model restores, in what memory, and how far from what the machine's matrix products would allow."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import math
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from apollo import __version__
+from apollo.atomic import replacing
+from apollo.checkpoints import load_model
+from apollo.errors import ApolloError, nearest
+from apollo.nn import Apollo
+from apollo.restoration import Restorer, choose_device
+from apollo.restoration.files import NO_MEMORY
+
+RUNS = 3
+PRODUCT = (8000, 256, 2048)  # rows, inner size and columns; about the largest of the published network
+CHUNKS = (20.0, 5.0)
+BATCHES = (1, 4)
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+PAPER_MILLISECONDS = 206.23  # Li & Luo, arXiv 2409.08514: "GPU time for 1 s" of Apollo, 16.54 M parameters
+
+Kind = Literal["chunks", "clips", "paper"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured on.
+
+    Attributes:
+        device: As PyTorch calls it.
+        name: What the processor or GPU calls itself.
+        threads: That a CPU's matrix products use; None on a GPU.
+        torch: Version of PyTorch.
+    """
+
+    device: str
+    name: str
+    threads: int | None
+    torch: str
+
+    def __str__(self) -> str:
+        return self.name if self.threads is None else f"{self.name}, {self.threads} thread{'s' * (self.threads != 1)}"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The time and memory of one way to run a model.
+
+    Attributes:
+        kind: `"chunks"` is a stereo file of any length through `Restorer`, each chunk with its context; `"clips"` a
+            batch of stereo clips through the network; `"paper"` a second of mono through the network.
+        precision: `"32"`, or `"bf16"` or `"16"` for mixed precision.
+        audio_seconds: Length of a chunk or clip.
+        batch: Clips at once.
+        seconds: What a chunk or batch took, median of three.
+        floor_seconds: What the network's matrix products alone would take at `matrix_rate`.
+        matrix_rate: Floating-point operations a second of a large matrix product in this precision, measured between
+            the three runs.
+        memory: Most bytes that the runs held beyond the weights and what was held before; None where this cannot be
+            measured.
+    """
+
+    kind: Kind
+    precision: str
+    audio_seconds: float
+    batch: int
+    seconds: float
+    floor_seconds: float
+    matrix_rate: float
+    memory: int | None
+
+    @property
+    def real_time(self) -> float:
+        """Seconds of audio restored in a second."""
+        return self.batch * self.audio_seconds / self.seconds
+
+    @property
+    def times_floor(self) -> float:
+        """How many times as long as its matrix products the network takes."""
+        return self.seconds / self.floor_seconds
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was found out about one model.
+
+    Attributes:
+        model: Its path or name.
+        parameters: Their number.
+        flops: Floating-point operations per second of stereo audio; see `flops_per_second`.
+        file_bytes: Size of the model file.
+        measurements: Every way it was run.
+    """
+
+    model: str
+    parameters: int
+    flops: float
+    file_bytes: int
+    measurements: list[Measurement]
+
+
+def benchmark(
+    models: Sequence[str],
+    device: str = "cpu",
+    precisions: Sequence[str] | None = None,
+    chunks: Sequence[float] = CHUNKS,
+    batches: Sequence[int] = BATCHES,
+    clip_seconds: float = 2.0,
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+) -> list[Benchmark]:
+    """Measure models on noise, on which they work as hard as on music.
+
+    Of precision, chunk and batch one is varied at a time, the others staying at the first of their values.
+
+    Args:
+        models: Paths or names, as `apollo.load_model` takes them.
+        device: Where to compute (`"cpu"`, `"cuda"`, `"mps"` or `"auto"`).
+        precisions: Keys of `PRECISIONS`; by default all that the device has.
+        chunks: Seconds that `Restorer` adds at once, from 1 to 3600.
+        batches: Numbers of clips that the network is given at once.
+        clip_seconds: Length of these clips.
+        progress: Told how many measurements are done, of how many, and what is measured next.
+
+    Raises:
+        ApolloError: If the device is missing or lacks the precision, or there is not enough memory.
+        ModelFileError: If a model cannot be loaded.
+    """
+    place = choose_device(device)
+    precisions = check_precisions(precisions, place)
+    for batch in batches:
+        if batch < 1:
+            raise ApolloError(f"a batch must hold at least 1 clip, not {batch}")
+    ways: list[tuple[Kind, str, float, int]] = [
+        *(("chunks", precisions[0], chunk, 1) for chunk in dict.fromkeys(chunks)),
+        *(("chunks", precision, chunk, 1) for precision in precisions[1:] for chunk in chunks[:1]),
+        *(("clips", precisions[0], clip_seconds, batch) for batch in dict.fromkeys(batches)),
+        ("paper", precisions[0], 1.0, 1),
+    ]
+    names = list(dict.fromkeys(models))
+    networks = [load_model(name) for name in names]
+    # Whatever is refused is refused before anything is measured.
+    restorers = {chunk: [Restorer(network, chunk) for network in networks] for chunk in chunks}
+    products = {precision: MatrixProduct(place, PRECISIONS[precision]) for precision in precisions}
+    results = []
+    for index, (name, network) in enumerate(zip(names, networks, strict=True)):
+        flops = flops_per_second(network)
+        network.to(place)
+        measurements = []
+        for number, (kind, precision, seconds, batch) in enumerate(ways):
+            what = f"{Path(name).name}, {label(kind, seconds, batch)}, precision {precision}"
+            progress(index * len(ways) + number, len(names) * len(ways), what)
+            if kind == "chunks":
+                restorer = restorers[seconds][index]
+                seconds = restorer.chunk_frames * network.hop_length / network.sample_rate
+                prepare = chunk_by_chunk(restorer)
+            else:
+                prepare = through_network(network, batch, 1 if kind == "paper" else 2, seconds)
+            try:
+                took, rate, memory = measure(prepare, network, products[precision])
+            except (MemoryError, RuntimeError) as error:
+                if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+                    raise
+                raise ApolloError(f"memory does not suffice for {what}: choose smaller chunks or batches") from None
+            floor = flops * batch * seconds / rate / (2 if kind == "paper" else 1)
+            measurements.append(Measurement(kind, precision, seconds, batch, took, floor, rate, memory))
+        network.to("cpu")
+        results.append(Benchmark(name, parameters_of(network), flops, file_size(name), measurements))
+    return results
+
+
+def check_precisions(precisions: Sequence[str] | None, device: torch.device) -> list[str]:
+    """Give the precisions to measure in, without doubles.
+
+    Raises:
+        ApolloError: If there is no such precision, or not on this device.
+    """
+    if not precisions:
+        return [name for name in PRECISIONS if name != "16" or device.type != "cpu"]
+    for name in precisions:
+        if name not in PRECISIONS:
+            raise ApolloError(f"there is no precision {name!r}: {nearest(name, PRECISIONS)}")
+        if name == "16" and device.type == "cpu":
+            raise ApolloError("precision 16 needs a GPU: on a CPU use bf16 or 32")
+    return list(dict.fromkeys(precisions))
+
+
+def label(kind: Kind, seconds: float, batch: int) -> str:
+    """Name what is measured, in at most 16 characters for usual sizes."""
+    if kind == "chunks":
+        return f"chunks of {round(seconds, 2):g} s"
+    return "1 s mono (paper)" if kind == "paper" else f"batch of {batch} × {seconds:g} s"
+
+
+def parameters_of(model: Apollo) -> int:
+    """Count a network's parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def file_size(name: str) -> int:
+    """Size of a model file in bytes."""
+    if name == "default":
+        with resources.as_file(resources.files("apollo.checkpoints") / "default.safetensors") as path:
+            return path.stat().st_size
+    return Path(name).stat().st_size
+
+
+def flops_per_second(model: Apollo) -> float:
+    """Floating-point operations that a second of stereo audio takes, a multiply-add counted as two.
+
+    Counted are matrix products and convolutions, the two products of attention among them, in a network on the CPU;
+    not the Fourier transforms and what is done number by number.
+    """
+    # Every frame costs the same, so a few tell, as long as no dilation needs to fill them up.
+    frames = math.lcm(*model.config["dilations"])
+    spectrum = torch.zeros(1, frames, model.n_fft // 2 + 1, 2, dtype=model.spectrum_dtype)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.restore_spectrum(spectrum)
+    return float(2 * counter.get_total_flops() / frames * model.sample_rate / model.hop_length)
+
+
+def chunk_by_chunk(restorer: Restorer) -> Callable[[], Callable[[], Tensor]]:
+    """Prepare to restore one chunk after the other of a stereo file without end, the first one as a warm-up."""
+    length = restorer.chunk_frames * restorer.model.hop_length
+    noise = 0.1 * torch.randn(2, length + restorer.model.context_frames * restorer.model.hop_length)
+
+    def prepare() -> Callable[[], Tensor]:
+        stream = restorer.stream([1.0, 1.0])
+        stream.push(noise)
+        return lambda: stream.push(noise[:, :length])
+
+    return prepare
+
+
+def through_network(model: Apollo, batch: int, channels: int, seconds: float) -> Callable[[], Callable[[], Tensor]]:
+    """Prepare to run the network on clips that lie where it does, one run as a warm-up."""
+    device = next(model.parameters()).device
+    noise = 0.1 * torch.randn(batch, channels, round(seconds * model.sample_rate), device=device)
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return model(noise)  # type: ignore[no-any-return]
+
+    def prepare() -> Callable[[], Tensor]:
+        run()
+        return run
+
+    return prepare
+
+
+def measure(
+    prepare: Callable[[], Callable[[], object]], model: Apollo, products: MatrixProduct
+) -> tuple[float, float, int | None]:
+    """Measure what `prepare` returns after a warm-up, on the device and in the precision of some matrix products.
+
+    Returns:
+        Median seconds of three runs, median rate of matrix products between them, and peak memory.
+    """
+    device, dtype = products.device, products.dtype
+    mixed: AbstractContextManager[object] = (
+        nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+    )
+    times, rates = [], []
+    with mixed:
+        # Kernels that are loaded at their first use are no memory that the audio needs.
+        through_network(model, 1, 1, 0.5)()
+        memory = PeakMemory(device)
+        run = memory.during(prepare)
+        for _ in range(RUNS):
+            times.append(memory.during(lambda: clock(run, device)))
+            rates.append(products.rate())
+    return statistics.median(times), statistics.median(rates), memory.peak
+
+
+class MatrixProduct:
+    """A large matrix product, (8000×256)·(256×2048), as a measure of what the machine can do at the moment."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        rows, inner, columns = PRODUCT
+        self.a = torch.randn(rows, inner, device=device).to(dtype)
+        self.b = torch.randn(inner, columns, device=device).to(dtype)
+        # Always the same memory: a CPU spends a third of its time on pages that are new.
+        self.product = torch.empty(rows, columns, device=device, dtype=dtype)
+        self.repetitions = 2 if device.type == "cpu" else 100
+        self.repeat()
+
+    def rate(self) -> float:
+        """Floating-point operations per second, measured once."""
+        return self.repetitions * 2 * math.prod(PRODUCT) / clock(self.repeat, self.device)
+
+    def repeat(self) -> None:
+        """Multiply several times."""
+        for _ in range(self.repetitions):
+            torch.mm(self.a, self.b, out=self.product)
+
+
+def clock(function: Callable[[], object], device: torch.device) -> float:
+    """Seconds that a call takes, to the end of its work on a GPU."""
+    synchronise(device)
+    start = time.perf_counter()
+    function()
+    synchronise(device)
+    return time.perf_counter() - start
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU to finish."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class PeakMemory:
+    """The most bytes held during some calls, beyond what was held when this was made.
+
+    On CUDA this is what PyTorch's allocator says of the GPU's memory. On a CPU it is the resident memory of the
+    process, which only Linux can be asked for the peak of within a while; before, memory that was freed but kept for
+    later is given back to the system, so that using it again counts.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.base = self._settle()
+        self.peak = None if self.base is None else 0
+
+    def during(self, call: Callable[[], Result]) -> Result:
+        """Watch a call, and give what it gives."""
+        if self.base is None or self.peak is None:
+            return call()
+        self._forget()
+        result = call()
+        self.peak = max(self.peak, self._most() - self.base)
+        return result
+
+    def _settle(self) -> int | None:
+        """Bytes held now; None where the peak cannot be measured."""
+        gc.collect()
+        if self.device.type not in ("cpu", "cuda"):
+            return None
+        try:
+            if self.device.type == "cpu":
+                ctypes.CDLL(None).malloc_trim(0)
+            self._forget()
+            return self._most()
+        except (OSError, AttributeError, TypeError, StopIteration):
+            return None
+
+    def _forget(self) -> None:
+        """Let the peak begin at what is held now."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def _most(self) -> int:
+        """The peak so far."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+
+
+def describe(device: torch.device) -> Machine:
+    """Name the machine."""
+    if device.type == "cuda":
+        return Machine(str(device), torch.cuda.get_device_name(device), None, torch.__version__)
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        found = re.search(r"^model name\s*: (.+)$", information.read_text(encoding="utf-8"), re.MULTILINE)
+        name = found[1] if found else name
+    if device.type != "cpu":
+        return Machine(str(device), f"{name} ({device.type})", None, torch.__version__)
+    return Machine(str(device), name, torch.get_num_threads(), torch.__version__)
+
+
+def write_json(results: Sequence[Benchmark], machine: Machine, path: Path) -> None:
+    """Write all that was measured, times in seconds and sizes in bytes.
+
+    Raises:
+        ApolloError: If the file cannot be written.
+    """
+    models: list[dict[str, Any]] = [asdict(result) for result in results]
+    for model, result in zip(models, results, strict=True):
+        for row, measurement in zip(model["measurements"], result.measurements, strict=True):
+            row.update(real_time=measurement.real_time, times_floor=measurement.times_floor)
+    report = {"apollo": __version__, "machine": asdict(machine), "models": models}
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ApolloError(f"{path} cannot be written ({error.strerror}): give another file") from None
