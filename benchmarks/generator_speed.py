@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import apollo
 from apollo.errors import ModelFileError
+from apollo.evaluation.benchmark import RUNS, MatrixProduct, clock, describe, flops_per_second, synchronise
 
-RUNS = 3
+__all__ = ["RUNS", "describe", "matrix_rate", "synchronise"]
 
 
 def main() -> None:
@@ -37,13 +36,11 @@ def main() -> None:
     print(f"{describe(device)}; torch {torch.__version__}; clips of {arguments.seconds} s stereo")
     print(f"{'model':<10}{'precision':<11}{'mode':<10}{'batch':>5}{'s/s':>10}{'floor':>10}{'ratio':>7}{'TFLOP/s':>9}")
     for name, model in models().items():
+        work = flops_per_second(model)
         model = model.to(device).eval()
         for batch in arguments.batches:
             samples = int(arguments.seconds * model.sample_rate)
             waveform = torch.randn(batch, 2, samples, device=device) * 0.1
-            with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-                model(waveform)
-            work = counter.get_total_flops() / (batch * arguments.seconds)
             for precision in ("float32", "bfloat16") if device.type == "cpu" else ("float32", "tf32", "bfloat16"):
                 torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
                 for compiled in (False,) if arguments.no_compile else (False, True):
@@ -82,33 +79,13 @@ def models() -> dict[str, apollo.Apollo]:
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of a matrix product of the network's size."""
-    a, b = torch.randn(8000, 256, device=device, dtype=dtype), torch.randn(256, 2048, device=device, dtype=dtype)
-    return 10 * 2 * 8000 * 256 * 2048 / median(lambda: [a @ b for _ in range(10)], device)
+    product = MatrixProduct(device, dtype)
+    return statistics.median(product.rate() for _ in range(RUNS))
 
 
 def median(function: Callable[[], object], device: torch.device) -> float:
     """Median seconds of a few calls, after one that warms up."""
-    times = []
-    for _ in range(RUNS + 1):
-        synchronise(device)
-        start = time.perf_counter()
-        function()
-        synchronise(device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for a GPU to finish."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def describe(device: torch.device) -> str:
-    """Name the machine."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    return statistics.median([clock(function, device) for _ in range(RUNS + 1)][1:])
 
 
 if __name__ == "__main__":
