@@ -17,7 +17,8 @@ import torch
 
 import apollo
 from apollo.errors import ModelFileError
-from apollo.evaluation.benchmark import RUNS, MatrixProduct, clock, describe, flops_per_second, synchronise
+from apollo.evaluation.benchmark import RUNS, flops_per_second
+from apollo.evaluation.machine import MatrixProduct, clock, describe, synchronise
 
 __all__ = ["RUNS", "describe", "matrix_rate", "synchronise"]
 

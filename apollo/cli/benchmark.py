@@ -53,8 +53,9 @@ def benchmark(
     from rich.console import Console
     from rich.text import Text
 
-    from apollo.evaluation.benchmark import PAPER_MILLISECONDS, describe, write_json
+    from apollo.evaluation.benchmark import PAPER_MILLISECONDS, write_json
     from apollo.evaluation.benchmark import benchmark as run
+    from apollo.evaluation.machine import describe
     from apollo.evaluation.report import make_writable, short_names
     from apollo.restoration import choose_device
 

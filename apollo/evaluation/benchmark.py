@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import math
-import platform
 import re
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,39 +21,18 @@ from apollo import __version__
 from apollo.atomic import replacing
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, nearest
+from apollo.evaluation.machine import Machine, MatrixProduct, PeakMemory, clock
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, choose_device
 from apollo.restoration.files import NO_MEMORY
 
 RUNS = 3
-PRODUCT = (8000, 256, 2048)  # rows, inner size and columns; about the largest of the published network
 CHUNKS = (20.0, 5.0)
 BATCHES = (1, 4)
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 PAPER_MILLISECONDS = 206.23  # Li & Luo, arXiv 2409.08514: "GPU time for 1 s" of Apollo, 16.54 M parameters
 
 Kind = Literal["chunks", "clips", "paper"]
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What was measured on.
-
-    Attributes:
-        device: As PyTorch calls it.
-        name: What the processor or GPU calls itself.
-        threads: That a CPU's matrix products use; None on a GPU.
-        torch: Version of PyTorch.
-    """
-
-    device: str
-    name: str
-    threads: int | None
-    torch: str
-
-    def __str__(self) -> str:
-        return self.name if self.threads is None else f"{self.name}, {self.threads} thread{'s' * (self.threads != 1)}"
 
 
 @dataclass(frozen=True)
@@ -287,110 +262,6 @@ def measure(
             times.append(memory.during(lambda: clock(run, device)))
             rates.append(products.rate())
     return statistics.median(times), statistics.median(rates), memory.peak
-
-
-class MatrixProduct:
-    """A large matrix product, (8000×256)·(256×2048), as a measure of what the machine can do at the moment."""
-
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
-        rows, inner, columns = PRODUCT
-        self.a = torch.randn(rows, inner, device=device).to(dtype)
-        self.b = torch.randn(inner, columns, device=device).to(dtype)
-        # Always the same memory: a CPU spends a third of its time on pages that are new.
-        self.product = torch.empty(rows, columns, device=device, dtype=dtype)
-        self.repetitions = 2 if device.type == "cpu" else 100
-        self.repeat()
-
-    def rate(self) -> float:
-        """Floating-point operations per second, measured once."""
-        return self.repetitions * 2 * math.prod(PRODUCT) / clock(self.repeat, self.device)
-
-    def repeat(self) -> None:
-        """Multiply several times."""
-        for _ in range(self.repetitions):
-            torch.mm(self.a, self.b, out=self.product)
-
-
-def clock(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a call takes, to the end of its work on a GPU."""
-    synchronise(device)
-    start = time.perf_counter()
-    function()
-    synchronise(device)
-    return time.perf_counter() - start
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for a GPU to finish."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-class PeakMemory:
-    """The most bytes held during some calls, beyond what was held when this was made.
-
-    On CUDA this is what PyTorch's allocator says of the GPU's memory. On a CPU it is the resident memory of the
-    process, which only Linux can be asked for the peak of within a while; before, memory that was freed but kept for
-    later is given back to the system, so that using it again counts.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.base = self._settle()
-        self.peak = None if self.base is None else 0
-
-    def during(self, call: Callable[[], Result]) -> Result:
-        """Watch a call, and give what it gives."""
-        if self.base is None or self.peak is None:
-            return call()
-        self._forget()
-        result = call()
-        self.peak = max(self.peak, self._most() - self.base)
-        return result
-
-    def _settle(self) -> int | None:
-        """Bytes held now; None where the peak cannot be measured."""
-        gc.collect()
-        if self.device.type not in ("cpu", "cuda"):
-            return None
-        try:
-            if self.device.type == "cpu":
-                ctypes.CDLL(None).malloc_trim(0)
-            self._forget()
-            return self._most()
-        except (OSError, AttributeError, TypeError, StopIteration):
-            return None
-
-    def _forget(self) -> None:
-        """Let the peak begin at what is held now."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        else:
-            Path("/proc/self/clear_refs").write_text("5")
-
-    def _most(self) -> int:
-        """The peak so far."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
-
-
-def describe(device: torch.device) -> Machine:
-    """Name the machine."""
-    if device.type == "cuda":
-        return Machine(str(device), torch.cuda.get_device_name(device), None, torch.__version__)
-    name = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        found = re.search(r"^model name\s*: (.+)$", information.read_text(encoding="utf-8"), re.MULTILINE)
-        name = found[1] if found else name
-    if device.type != "cpu":
-        return Machine(str(device), f"{name} ({device.type})", None, torch.__version__)
-    return Machine(str(device), name, torch.get_num_threads(), torch.__version__)
 
 
 def write_json(results: Sequence[Benchmark], machine: Machine, path: Path) -> None:

@@ -13,7 +13,8 @@ from apollo.checkpoints import save_model
 from apollo.cli import main
 from apollo.errors import ApolloError
 from apollo.evaluation import benchmark as module
-from apollo.evaluation.benchmark import Benchmark, PeakMemory, benchmark, describe, flops_per_second, write_json
+from apollo.evaluation import machine
+from apollo.evaluation.benchmark import Benchmark, benchmark, flops_per_second, write_json
 from apollo.nn import Apollo
 
 LINUX = sys.platform == "linux"
@@ -33,13 +34,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PRODUCT", (80, 256, 2048))
+    monkeypatch.setattr(machine, "PRODUCT", (80, 256, 2048))
 
 
 @pytest.fixture
 def half_second_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock by which every run, of the network or of the matrix products, takes 0.5 s."""
-    monkeypatch.setattr(module, "clock", lambda function, device: 0.5)
+    for place in (module, machine):
+        monkeypatch.setattr(place, "clock", lambda function, device: 0.5)
 
 
 def by_hand(n: int, e: int, k: int, layers: int, convolutions: int, width: int, last: int) -> int:
@@ -119,7 +121,8 @@ def test_every_timed_chunk_is_one_pass_with_context_on_both_sides(model: str, mo
         timed.append(list(lengths))
         return 1.0
 
-    monkeypatch.setattr(module, "clock", clock)
+    for place in (module, machine):
+        monkeypatch.setattr(place, "clock", clock)
     benchmark([model], precisions=["32"], chunks=[1], batches=[], clip_seconds=0.1)
     network = tiny(win=40)
     whole = (50 + 2 * network.context_frames) * network.hop_length
@@ -129,7 +132,7 @@ def test_every_timed_chunk_is_one_pass_with_context_on_both_sides(model: str, mo
 @pytest.mark.skipif(not LINUX, reason="only Linux tells the peak of a while")
 def test_peak_memory_is_what_calls_hold_at_most_beyond_what_was_held() -> None:
     kept = [torch.ones(20_000_000 // 4)]
-    memory = PeakMemory(torch.device("cpu"))
+    memory = machine.PeakMemory(torch.device("cpu"))
     assert memory.during(lambda: 7) == 7
     assert memory.peak is not None
     assert memory.peak < 5e6
@@ -227,7 +230,7 @@ def test_too_little_memory_is_said_with_what_it_was_for(model: str, monkeypatch:
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ApolloError, match="cannot be written"):
-        write_json([Benchmark("a", 1, 1.0, 1, [])], describe(torch.device("cpu")), tmp_path / "none" / "a.json")
+        write_json([Benchmark("a", 1, 1.0, 1, [])], machine.describe(torch.device("cpu")), tmp_path / "none" / "a.json")
 
 
 def test_help_has_an_example_and_does_not_wait_for_torch() -> None:
