@@ -1,0 +1,165 @@
+"""How close a waveform is to the original it should equal.
+
+Every metric takes `(original, estimate, sample_rate)`, both waveforms `(channels, samples)` at `sample_rate` in Hz,
+computes in float64 and gives one float. Each channel is scored alone and the channels are averaged; only ViSQOL hears
+their mean. Waveforms are read in blocks, so a `numpy.memmap` of hours needs no more memory than one of seconds, and
+the score does not depend on where blocks end.
+
+Both waveforms must have one shape, hold at least one sample and be finite; else `DataError`. Nothing is aligned,
+trimmed or resampled to fit. NaN means "not defined for this original" and is left out of averages:
+
+============  ======  =====================  ===============  ===============  ==========================
+name          better  identical              silent original  silent estimate  one sample
+============  ======  =====================  ===============  ===============  ==========================
+`sdr`         higher  100                    NaN              -100             100 (a gain is a filter)
+`si_sdr`      higher  100                    NaN              -100             NaN (a constant)
+`snr`         higher  100                    NaN              0                as any length
+`visqol`      higher  4.73                   NaN              1                NaN (anything under 1 s)
+`lsd`         lower   0, also when silent    finite           finite           0 (its window begins at 0)
+`mrstft`      lower   0                      NaN              finite           NaN (the same window)
+`log_wmse`    higher  73.68                  NaN              0                as any length
+`snr_below`   higher  100                    NaN              0                NaN (under 4096 samples)
+`snr_above`   higher  100                    NaN              0                NaN (under 4096 samples)
+============  ======  =====================  ===============  ===============  ==========================
+
+A channel that is silent in the original is left out in the same way, and both in the last two rows where the original
+holds less in the band than rounding to 16 bits puts there, or where there is no band: no cut-off, or one at 0 Hz or at
+half the sample rate.
+
+Any name may end in `_mid` or `_side`: the same for (left + right) / 2 or (left - right) / 2 of a stereo waveform, NaN
+for any other number of channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apollo.errors import DataError, nearest
+from apollo.evaluation.metrics.bands import band_snr, codec_cutoff, snr_above, snr_below
+from apollo.evaluation.metrics.log_wmse import log_wmse
+from apollo.evaluation.metrics.pairs import Pair, Waveform
+from apollo.evaluation.metrics.perceptual import visqol
+from apollo.evaluation.metrics.ratios import sdr, si_sdr, snr
+from apollo.evaluation.metrics.spectral import log_spectral_distance, multi_resolution_stft_distance
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "Metric",
+    "Waveform",
+    "band_snr",
+    "codec_cutoff",
+    "log_spectral_distance",
+    "log_wmse",
+    "metric",
+    "multi_resolution_stft_distance",
+    "sdr",
+    "si_sdr",
+    "snr",
+    "snr_above",
+    "snr_below",
+    "visqol",
+]
+
+
+class Score(Protocol):
+    """How all metrics are called."""
+
+    def __call__(
+        self, original: Waveform, estimate: Waveform, sample_rate: int, cutoff: float | None = None, /
+    ) -> float:
+        """Score an estimate; `cutoff` is the codec's in Hz, and plays no part for metrics of the whole band."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and how to read it.
+
+    Attributes:
+        label: As a table shows it.
+        unit: Of its value; empty where it has none.
+        higher_is_better: Whether a larger value is a better one.
+        score: `(original, estimate, sample_rate, cutoff)` to value. `cutoff` may be left out: then the metrics of what
+            is below or above it are not defined.
+    """
+
+    label: str
+    unit: str
+    higher_is_better: bool
+    score: Score
+
+
+def _whole_band(function: Callable[[Waveform, Waveform, int], float]) -> Score:
+    def score(original: Waveform, estimate: Waveform, sample_rate: int, cutoff: float | None = None, /) -> float:
+        return function(original, estimate, sample_rate)
+
+    return score
+
+
+METRICS = {
+    "sdr": Metric("SDR", "dB", True, _whole_band(sdr)),
+    "si_sdr": Metric("SI-SDR", "dB", True, _whole_band(si_sdr)),
+    "snr": Metric("SNR", "dB", True, _whole_band(snr)),
+    "visqol": Metric("ViSQOL", "MOS", True, _whole_band(visqol)),
+    "lsd": Metric("Log-spectral distance", "log10 power", False, _whole_band(log_spectral_distance)),
+    "mrstft": Metric("Multi-resolution STFT distance", "", False, _whole_band(multi_resolution_stft_distance)),
+    "log_wmse": Metric("log-WMSE", "", True, _whole_band(log_wmse)),
+    "snr_below": Metric("SNR below the cut-off", "dB", True, snr_below),
+    "snr_above": Metric("SNR above the cut-off", "dB", True, snr_above),
+}
+DEFAULT_METRICS = ("sdr", "si_sdr", "visqol", "lsd")
+
+_SIGNS = {"mid": 1, "side": -1}
+
+
+def metric(name: str) -> Metric:
+    """Look a metric up.
+
+    Args:
+        name: A key of `METRICS`, alone or followed by `_mid` or `_side`.
+
+    Raises:
+        DataError: There is none of that name.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    whole, _, part = name.rpartition("_")
+    if whole not in METRICS or part not in _SIGNS:
+        known = [*METRICS, *(f"{whole}_{part}" for whole in METRICS for part in _SIGNS)]
+        raise DataError(f"There is no metric {name!r}; {nearest(name, known)}.")
+    found = METRICS[whole]
+    return replace(found, label=f"{found.label} ({part})", score=partial(_score_mixed, found.score, _SIGNS[part]))
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """Mid (sign 1) or side (sign -1) of a stereo waveform, worked out as it is read."""
+
+    stereo: Waveform
+    sign: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, self.stereo.shape[1])
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> NDArray[np.floating[Any]]:
+        left, right = np.asarray(self.stereo[key], dtype=np.float64)
+        mixed: NDArray[np.float64] = (left + self.sign * right)[None] / 2
+        return mixed
+
+
+def _score_mixed(
+    score: Score, sign: int, original: Waveform, estimate: Waveform, sample_rate: int, cutoff: float | None = None, /
+) -> float:
+    pair = Pair(original, estimate)
+    if pair.channels == 2:
+        return score(_Mixed(original, sign), _Mixed(estimate, sign), sample_rate, cutoff)
+    for _ in pair.blocks():  # What cannot be scored is refused whether or not it is stereo.
+        pass
+    return float("nan")
