@@ -24,7 +24,7 @@ from apollo.cli import main
 from apollo.nn import Apollo
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-VERBS = ["restore", "train", "evaluate"]
+VERBS = ["restore", "train", "evaluate", "benchmark"]
 
 
 def apollo(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -158,7 +158,7 @@ def test_evaluate_prints_tables_and_writes_scores(song: Path, model: Path, tmp_p
     options = ("-m", model, "--bitrates", 64, "--workers", 1)
     result = here("evaluate", tmp_path, *options, "-o", report)
     assert (result.returncode, result.stderr) == (0, "")
-    for heading in ("ViSQOL", "SI-SDR", "Log-spectral distance", "MP3", "model.safetensors", "difference"):
+    for heading in ("ViSQOL", "SI-SDR", "Log-spectral distance", "MP3", "model.safetensors", "change"):
         assert heading in result.stdout
     with (report / "scores.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -173,7 +173,7 @@ def test_evaluate_prints_tables_and_writes_scores(song: Path, model: Path, tmp_p
     result = here("evaluate", tmp_path, *options)
     assert result.returncode == 1
     assert "SI-SDR" in result.stdout
-    assert "Not evaluated: broken.flac at 64 kbit/s" in result.stdout
+    assert "Not evaluated: broken.flac (MP3 64 kbit/s)" in result.stdout
 
 
 def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_path: Path, here: Run) -> None:
@@ -183,6 +183,11 @@ def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_pat
     assert_one_sentence(here("restore", song, "-m", model, "--chunk", 0.1), "0.1")
     assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--bitrates", "fast"), "fast")
     assert_one_sentence(here("evaluate", tmp_path, "-m", model, "-o", song), "a song.wav", "give another folder")
+    assert_one_sentence(here("evaluate", tmp_path / "missing", "-m", model), "missing")
+    assert_one_sentence(here("evaluate", tmp_path, "-m", tmp_path / "missing.ckpt"), "missing.ckpt")
+    assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--codec", "mp4"), "did you mean 'mp3'?")
+    assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--metrics", "visql"), "did you mean 'visqol'?")
+    assert_one_sentence(here("evaluate", tmp_path, "-m", model, "--restored", "theirs"), "NAME=FOLDER")
     assert_one_sentence(here("restore", tmp_path / (300 * "a"), "-m", model), 300 * "a")
 
 

@@ -56,7 +56,8 @@ def benchmark(
     from apollo.evaluation.benchmark import PAPER_MILLISECONDS, write_json
     from apollo.evaluation.benchmark import benchmark as run
     from apollo.evaluation.machine import describe
-    from apollo.evaluation.report import make_writable, short_names
+    from apollo.evaluation.report import short_names
+    from apollo.evaluation.run import make_writable
     from apollo.restoration import choose_device
 
     if output is not None:

@@ -2,41 +2,92 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from apollo.cli.terminal import require
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, nearest
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of undamaged recordings.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS_OR_ORIGINALS",
+            help="Undamaged recordings, pairs of originals and damaged versions, or songs in stems; told by what lies "
+            "in the folder.",
+        ),
+    ],
     models: Annotated[
         list[str] | None,
-        typer.Option("-m", "--model", metavar="MODEL", help="Model to evaluate; may be given several times."),
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="MODEL",
+            help="Model to evaluate, by default 'default'; may be given several times.",
+        ),
     ] = None,
-    codec: Annotated[str, typer.Option(metavar="CODEC", help="What damages the recordings.")] = "mp3",
+    restored: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="What another tool made of the damaged versions, under the same names; may be given several times.",
+        ),
+    ] = None,
+    codecs: Annotated[
+        str,
+        typer.Option("--codec", metavar="CODECS", help="What damages originals: mp3, aac, opus, vorbis; with commas."),
+    ] = "mp3",
     bitrates: Annotated[str, typer.Option(metavar="KBITS", help="In kbit/s, with commas.")] = "24,32,48,64,96,128",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRICS",
+            help="With commas: sdr, si_sdr, snr, visqol, lsd, mrstft, log_wmse, snr_below, snr_above (the codec's "
+            "cut-off), and each with _mid or _side for stereo. 'all' is all but those.",
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")] = None,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "cpu",
+    chunk: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Of audio restored at once: memory, not scores.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="REPORT", help="Folder for scores.csv and report.json.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="REPORT",
+            help="Folder for report.html, report.md, report.json and scores.csv. Stopped half-way, the same command "
+            "goes on from there.",
+        ),
     ] = None,
 ) -> None:
     """Measure how much closer to the originals a model brings compressed music."""
     require("eval", "visqol")
-    from apollo.evaluation import run_evaluation
+    from apollo.evaluation.metrics import DEFAULT_METRICS, METRICS
+    from apollo.evaluation.run import run_evaluation
+    from apollo.evaluation.systems import parse_restorations
 
+    others = [parse_restorations(text) for text in restored or []]
+    chosen = METRICS if metrics == "all" else parts(metrics) if metrics is not None else DEFAULT_METRICS
     result = run_evaluation(
         folder,
-        models or ["default"],
-        codec=codec,
+        models or ([] if others else ["default"]),
+        restorations=others,
+        codecs=parse_codecs(codecs),
         bitrates=parse_bitrates(bitrates),
-        workers=workers,
+        metrics=list(dict.fromkeys(chosen)),
+        workers=workers or os.cpu_count() or 1,
         device=device,
+        chunk_seconds=chunk,
         output=output,
+        command=shlex.join(["apollo", *sys.argv[1:]]),
     )
     if result.failures:
         raise typer.Exit(1)
@@ -45,8 +96,24 @@ def evaluate(
 def parse_bitrates(text: str) -> list[int]:
     """Read kbit/s with commas between them, such as `24,64`."""
     try:
-        return [int(part) for part in text.split(",")]
+        return [int(part) for part in parts(text)]
     except ValueError:
         raise ApolloError(
             f"--bitrates takes whole numbers of kbit/s with commas, such as 24,64, not {text!r}"
         ) from None
+
+
+def parse_codecs(text: str) -> list[str]:
+    """Read names of codecs with commas between them."""
+    from apollo.audio import CODECS
+
+    names = list(dict.fromkeys(parts(text)))
+    for name in names:
+        if name not in CODECS:
+            raise ApolloError(f"there is no codec {name!r}: {nearest(name, CODECS)}")
+    return names
+
+
+def parts(text: str) -> list[str]:
+    """What stands between commas."""
+    return [part.strip() for part in text.split(",")]

@@ -1,219 +1,216 @@
-"""Degrade originals, restore them with models, and score both against the originals."""
+"""Score what a codec leaves of music, and what models and other people's tools make of that, against the originals."""
 
 from __future__ import annotations
 
 import logging
-import os
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import get_context
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from apollo.audio import SUFFIXES
+from apollo.data.processes import in_processes
 from apollo.errors import ApolloError, DataError
-from apollo.evaluation.metrics import METRICS
+from apollo.evaluation.cases import Case, Cases
+from apollo.evaluation.metrics import DEFAULT_METRICS, codec_cutoff, metric
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
-
-if TYPE_CHECKING:
-    from apollo.restoration import Restorer
+from apollo.evaluation.scorebook import Scorebook
+from apollo.evaluation.systems import Restorations, distinct, mark_of_file, mark_of_model, restorer_of
+from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, restored, waveforms
 
 log = logging.getLogger(__name__)
 
-SAMPLE_RATE = 44_100
-BITRATES = (24, 32, 48, 64, 96, 128)
+METHOD = 1  # counts up when a score means something else than before
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, str], None]
 
 
-class _Job(NamedTuple):
-    """What one worker does in one go; plain data, so that it travels to another process."""
+@dataclass(frozen=True)
+class _Job:
+    """A case and what is still to be scored of it; plain data, so that it travels to another process.
 
-    path: Path
-    piece: str
-    codec: str
-    bitrate: int
-    models: tuple[str, ...]
-    metrics: tuple[str, ...]
+    Attributes:
+        case: The case.
+        files: What other tools made of it, by their names.
+        keys: Under which each system's scores are kept.
+        missing: Metrics that each system still lacks.
+        device: Where models run.
+        chunk_seconds: Of `Restorer`.
+    """
+
+    case: Case
+    files: Mapping[str, Path]
+    keys: Mapping[str, str]
+    missing: Mapping[str, Sequence[str]]
     device: str
     chunk_seconds: float | None
 
 
-def find_originals(folder: Path) -> list[Path]:
-    """List the audio files in a folder and all folders below it, sorted, hidden ones left out.
-
-    Args:
-        folder: Where to look.
-
-    Returns:
-        At least one path.
-
-    Raises:
-        DataError: The folder does not exist or holds no audio file.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the folder that holds the original recordings.")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        raise DataError(f"{folder} holds no audio file; evaluation needs original recordings such as FLAC or WAV.")
-    return found
+@dataclass
+class _Outcome:
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
 
 
 def evaluate(
-    originals: Sequence[Path],
+    cases: Cases,
     models: Sequence[str] = (),
     *,
-    codec: str = "mp3",
-    bitrates: Sequence[int] = BITRATES,
-    metrics: Sequence[str] = tuple(METRICS),
-    workers: int | None = None,
+    restorations: Sequence[Restorations] = (),
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    workers: int = 1,
     device: str = "cpu",
     chunk_seconds: float | None = None,
+    kept: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score what a codec leaves of the originals, and what models make of that.
+    """Score every case unprocessed, restored by every model, and as it lies in every folder of restorations.
 
-    All scores are taken at 44.1 kHz; originals at another rate are resampled first. A piece that cannot be
-    evaluated is listed in `failures` and the others go on. Nothing is written to disk.
+    All scores are taken at 44.1 kHz; other rates are resampled first. What cannot be evaluated is listed in `failures`
+    and the rest goes on.
 
     Args:
-        originals: Audio files.
+        cases: From `find_cases`.
         models: Paths or names, as `apollo.load_model` takes them.
-        codec: As `apollo.audio.codecs.degrade` takes it.
-        bitrates: In kbit/s.
-        metrics: Names in `METRICS`.
-        workers: Processes, each with one thread; by default one a core. With 1 everything runs in this process,
-            with whatever threads it has.
+        restorations: Folders of what other tools made of the damaged versions.
+        metrics: Names that `apollo.evaluation.metrics.metric` knows.
+        workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
         device: Where the models run, as `Restorer` takes it.
         chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.
-        progress: Called with (done, total) as pieces × bitrates get done.
+        kept: A file that keeps every score as soon as it is known. What is in it already, of the same files, weights
+            and conditions, is not scored again.
+        progress: Called with (done, total, piece) as cases get done.
 
     Returns:
         Scores, failures and averages.
 
     Raises:
-        DataError: There is nothing to evaluate, a metric is not known, or every single piece failed.
+        DataError: A metric is not known, two systems have one name, or every single case failed.
         ModelFileError: A model cannot be loaded.
     """
-    _check(originals, bitrates, metrics)
     began = time.monotonic()
-    _restorer.cache_clear()  # A checkpoint may have been written anew since the last evaluation in this process.
-    for model in models:
-        _restorer(model, device, chunk_seconds)  # A bad model is one error now rather than one a piece later.
-    jobs = [
-        _Job(path, piece, codec, bitrate, tuple(models), tuple(metrics), device, chunk_seconds)
-        for path, piece in zip(originals, _piece_names(originals), strict=True)
-        for bitrate in sorted(set(bitrates))
-    ]
-    outcomes: dict[int, list[Score] | Failure] = {}
-    for done, (index, outcome) in enumerate(_run(jobs, workers), start=1):
-        outcomes[index] = outcome
-        if progress is not None:
-            progress(done, len(jobs))
-    result = Evaluation(codec, sorted(set(bitrates)), list(models), list(metrics), seconds=time.monotonic() - began)
-    for index in range(len(jobs)):
-        outcome = outcomes[index]
-        if isinstance(outcome, Failure):
-            result.failures.append(outcome)
-        else:
-            result.scores.extend(outcome)
-    if not result.scores:
-        raise DataError(
-            f"None of the {len(originals)} pieces could be evaluated; the first: {result.failures[0].reason}"
-        )
-    return result
-
-
-def _check(originals: Sequence[Path], bitrates: Sequence[int], metrics: Sequence[str]) -> None:
-    if not originals:
-        raise DataError("There is no original recording to evaluate.")
-    if not bitrates:
-        raise DataError("There is no bitrate to evaluate at; give at least one in kbit/s.")
-    if unknown := [name for name in metrics if name not in METRICS]:
-        raise DataError(f"There is no metric {unknown[0]!r}; choose from {', '.join(METRICS)}.")
-
-
-def _piece_names(originals: Sequence[Path]) -> list[str]:
-    """Each path below the folder that all of them share."""
-    parents = [str(path.absolute().parent) for path in originals]
-    try:
-        common = Path(os.path.commonpath(parents))
-    except ValueError:  # On different drives.
-        return [path.as_posix() for path in originals]
-    return [path.absolute().relative_to(common).as_posix() for path in originals]
-
-
-def _run(jobs: Sequence[_Job], workers: int | None) -> Iterator[tuple[int, list[Score] | Failure]]:
-    """Yield (index of the job, outcome) as jobs finish."""
-    count = min(workers or os.cpu_count() or 1, len(jobs))
-    if count == 1:
-        for index, job in enumerate(jobs):
-            yield index, _evaluate_one(job)
-        return
-    # Forking a process that has run torch threads can hang; spawning is also what macOS and Windows do.
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_use_one_thread) as pool:
-        futures = {pool.submit(_evaluate_one, job): index for index, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            index = futures[future]
+    systems = [UNPROCESSED, *models, *(folder.name for folder in restorations)]
+    distinct(systems)
+    for name in metrics:
+        metric(name)
+    restorer_of.cache_clear()  # A checkpoint may have been written anew since the last evaluation in this process.
+    # A bad model is one error now rather than one a piece later.
+    marks = {UNPROCESSED: "", **{model: mark_of_model(restorer_of(model, device, chunk_seconds)) for model in models}}
+    failures = [Failure(name, cases.conditions[0], "", reason) for name, reason in cases.problems]
+    with Scorebook(kept) as book:
+        jobs: list[_Job] = []
+        for case in cases.cases:
+            files, lacking = _files(case, cases, restorations)
+            failures.extend(lacking)
             try:
-                yield index, future.result()
-            except Exception as error:  # The process died: out of memory, or a crash in a codec.
-                yield index, Failure(jobs[index].piece, jobs[index].bitrate, f"The worker process stopped: {error}")
+                keys = _keys(case, marks, files)
+            except OSError as error:
+                failures.append(Failure(case.piece, case.condition, "", f"it cannot be read ({error.strerror})"))
+                continue
+            missing = {
+                system: [name for name in metrics if name not in book.values(key)] for system, key in keys.items()
+            }
+            missing = {system: names for system, names in missing.items() if names}
+            jobs.append(_Job(case, files, keys, missing, device, chunk_seconds))
+        pending = [job for job in jobs if job.missing]
+        for done, (job, outcome) in enumerate(_outcomes(pending, workers), start=len(jobs) - len(pending) + 1):
+            for system, values in outcome.values.items():
+                book.add(job.keys[system], values)
+            failures.extend(outcome.failures)
+            if progress is not None:
+                progress(done, len(jobs), job.case.piece)
+        found = [(job.case, system, book.values(key)) for job in jobs for system, key in job.keys.items()]
+    scores = [
+        Score(case.piece, case.kind, case.condition, system, {name: values[name] for name in metrics})
+        for case, system, values in found
+        if all(name in values for name in metrics)
+    ]
+    if not scores:
+        reason = f"; the first: {failures[0]}" if failures else ""
+        raise DataError(f"none of the {len(cases.cases)} cases could be evaluated{reason}")
+    return Evaluation(
+        cases.source, cases.conditions, systems, list(metrics), scores, failures, time.monotonic() - began
+    )
 
 
-def _use_one_thread() -> None:
-    """Keep each worker to one core: the pieces are spread over workers already."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = "1"
-    import torch
+def _files(case: Case, cases: Cases, restorations: Sequence[Restorations]) -> tuple[dict[str, Path], list[Failure]]:
+    """What other tools made of a case, and what is missing of it."""
+    files, failures = {}, []
+    for folder in restorations:
+        try:
+            files[folder.name] = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
+        except DataError as error:
+            failures.append(Failure(case.piece, case.condition, folder.name, str(error)))
+    return files, failures
 
-    torch.set_num_threads(1)
+
+def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path]) -> dict[str, str]:
+    """Under which the scores of each system are kept: the same only for the same files, weights and method."""
+    mark = case.fingerprint
+    marks = {**marks, **{name: mark_of_file(path) for name, path in files.items()}}
+    return {system: sha256(f"{METHOD} {mark} {own}".encode()).hexdigest()[:32] for system, own in marks.items()}
 
 
-def _evaluate_one(job: _Job) -> list[Score] | Failure:
-    """Score one piece at one bitrate, unprocessed and restored by every model."""
-    from apollo.audio.codecs import degrade
-    from apollo.audio.files import read
-    from apollo.audio.resampling import resample
-
+def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Outcome]]:
+    """Do all jobs; those that are under way or to come when a process is killed have failed."""
+    waiting = list(jobs)
     try:
-        waveform, sample_rate = read(job.path)
-        original = resample(waveform, sample_rate, SAMPLE_RATE)
-        degraded = degrade(original, SAMPLE_RATE, codec=job.codec, bitrate=job.bitrate * 1000)
-        scores = [_score(job, UNPROCESSED, original, degraded)]
-        for model in job.models:
-            restored = _restorer(model, job.device, job.chunk_seconds)(degraded, SAMPLE_RATE)
-            scores.append(_score(job, model, original, restored))
-    except ApolloError as error:
-        return Failure(job.piece, job.bitrate, str(error))
-    except Exception as error:  # A bug or a broken file in one piece must not cost the hours spent on the others.
-        log.exception("Evaluating %s at %d kbit/s failed", job.piece, job.bitrate)
-        return Failure(job.piece, job.bitrate, f"{type(error).__name__}: {error}")
-    return scores
+        for job, outcome in in_processes(_evaluate_one, jobs, workers):
+            waiting.remove(job)
+            yield job, outcome
+    except BrokenProcessPool:
+        reason = "a process was killed, perhaps for want of memory: run the same command again, with fewer --workers"
+        for job in waiting:
+            yield job, _Outcome(failures=[Failure(job.case.piece, job.case.condition, "", reason)])
 
 
-def _score(job: _Job, system: str, original: np.ndarray, estimate: np.ndarray) -> Score:
-    values = {name: METRICS[name].score(original, estimate, SAMPLE_RATE) for name in job.metrics}
-    return Score(job.piece, job.bitrate, system, values)
+def _evaluate_one(job: _Job) -> _Outcome:
+    """Score one case, unprocessed and as every system left it; what fails does not keep the rest from its scores."""
+    if multiprocessing.parent_process() is not None:
+        _use_one_thread()
+    outcome = _Outcome()
+    system = ""
+
+    def failed(reason: str) -> None:
+        outcome.failures.append(Failure(job.case.piece, job.case.condition, system, reason))
+
+    @contextmanager
+    def noting_failures() -> Iterator[None]:
+        try:
+            yield
+        except ApolloError as error:
+            failed(str(error))
+        except Exception as error:  # A bug or a broken file in one piece must not cost the hours spent on the others.
+            log.exception("%s (%s) failed", job.case.piece, job.case.condition)
+            failed(f"{type(error).__name__}: {error}")
+
+    with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder, noting_failures():
+        scratch = Path(folder)
+        original, damaged = waveforms(job.case, scratch)
+        cutoff = codec_cutoff(original, damaged, SAMPLE_RATE)
+        for system, names in job.missing.items():
+            with noting_failures():
+                truth, version = original, damaged
+                if system in job.files:
+                    truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch)
+                elif system != UNPROCESSED:
+                    version = restored(damaged, restorer_of(system, job.device, job.chunk_seconds), scratch)
+                outcome.values[system] = _score(names, truth, version, cutoff)
+    return outcome
+
+
+def _score(names: Sequence[str], original: Waveform, estimate: Waveform, cutoff: float) -> dict[str, float]:
+    return {name: metric(name).score(original, estimate, SAMPLE_RATE, cutoff) for name in names}
 
 
 @cache
-def _restorer(model: str, device: str, chunk_seconds: float | None) -> Restorer:
-    """Load a model once a process."""
-    from apollo.checkpoints import load_model
-    from apollo.restoration import Restorer
+def _use_one_thread() -> None:
+    """Keep a worker to one core: the cases are spread over workers already."""
+    import torch
 
-    network = load_model(model)
-    if chunk_seconds is None:
-        return Restorer(network, device=device)
-    return Restorer(network, chunk_seconds=chunk_seconds, device=device)
+    torch.set_num_threads(1)

@@ -32,7 +32,7 @@ def spectrogram_triptych(
     """Draw three spectrograms side by side on one scale, as a PNG of 1800 × 630 pixels.
 
     Power of the mean over channels, Hann window of 2048 samples, hop 256, on one scale in dB whose 0 is the
-    level that one point in a thousand of the original exceeds: the few loudest, in the bass, would darken the rest.
+    `loudness` of the original.
 
     Args:
         degraded: `(channels, samples)`.
@@ -56,8 +56,8 @@ def spectrogram_triptych(
         raise DataError(
             f"A picture needs three waveforms of one shape (channels, at least {N_FFT} samples), not {shapes}."
         )
-    powers = [_power(waveform) for waveform in waveforms]
-    loud = max(float(np.quantile(powers[-1], 0.999)), 1e-20)
+    powers = [power_spectrogram(waveform, HOP_LENGTH) for waveform in waveforms]
+    loud = loudness(powers[-1])
     seconds = waveforms[0].shape[1] / sample_rate
 
     # No pyplot: it keeps global state and may look for a display.
@@ -101,10 +101,26 @@ def spectrogram_triptych(
         figure.savefig(temporary, format="png", facecolor=BACKGROUND)
 
 
-def _power(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Power spectrogram of the mean over channels, `(bins, frames)`."""
-    mono = waveform.mean(axis=0)
+def power_spectrogram(waveform: NDArray[np.floating[Any]], hop_length: int) -> NDArray[np.float64]:
+    """Power of the mean over channels, Hann window of 2048 samples.
+
+    Args:
+        waveform: `(channels, at least 2048 samples)`.
+        hop_length: In samples.
+
+    Returns:
+        `(bins, frames)`.
+    """
+    mono = np.asarray(waveform, dtype=np.float64).mean(axis=0)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
-    framed = np.lib.stride_tricks.sliding_window_view(mono, N_FFT)[::HOP_LENGTH]
+    framed = np.lib.stride_tricks.sliding_window_view(mono, N_FFT)[::hop_length]
     power: NDArray[np.float64] = np.abs(np.fft.rfft(framed * window)) ** 2
     return power.T
+
+
+def loudness(power: NDArray[np.float64]) -> float:
+    """The level that one point in a thousand of a spectrogram exceeds: what its picture shows as 0 dB.
+
+    The few loudest points, in the bass, would darken the rest.
+    """
+    return max(float(np.quantile(power, 0.999)), 1e-20)

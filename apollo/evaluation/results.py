@@ -1,90 +1,201 @@
-"""What an evaluation found: one score a piece, bitrate and system, what failed, and averages."""
+"""What an evaluation found: one score a piece, condition and system, what failed, and averages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
 
-import numpy as np
+from apollo.evaluation.statistics import Interval, is_defined, paired_bootstrap
 
 UNPROCESSED = "unprocessed"
+PAIRS = "pairs"
+
+_NAMES = {"mp3": "MP3", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", PAIRS: "Pairs"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What was done to the originals before any system got them.
+
+    Attributes:
+        codec: As `apollo.audio.degrade` names it; `PAIRS` where the damaged versions were given.
+        bitrate: In kbit/s; None where the damaged versions were given.
+    """
+
+    codec: str
+    bitrate: int | None = None
+
+    @property
+    def codec_name(self) -> str:
+        """The codec as people write it."""
+        return _NAMES.get(self.codec, self.codec)
+
+    def __str__(self) -> str:
+        return self.codec_name if self.bitrate is None else f"{self.codec_name} {self.bitrate} kbit/s"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One piece at one bitrate as one system left it.
+    """One piece under one condition as one system left it.
 
     Attributes:
         piece: The original's path below the evaluated folder, with forward slashes.
-        bitrate: Of the codec, in kbit/s.
-        system: `UNPROCESSED` or the model as the user named it.
+        kind: Kind of music, as `apollo.evaluation.cases.KINDS` names it; empty where it is not known.
+        condition: What had been done to the piece.
+        system: `UNPROCESSED`, the model as the user named it, or the name of a folder of restorations.
         values: Metric name to value; NaN where the metric is not defined for this piece.
     """
 
     piece: str
-    bitrate: int
+    kind: str
+    condition: Condition
     system: str
     values: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A piece that could not be evaluated at a bitrate, and why in one sentence."""
+    """What could not be evaluated, and why in one sentence.
+
+    Attributes:
+        piece: As in `Score`.
+        condition: As in `Score`.
+        system: The system that failed; empty where the piece itself cannot be used.
+        reason: A sentence.
+    """
 
     piece: str
-    bitrate: int
+    condition: Condition
+    system: str
     reason: str
+
+    def __str__(self) -> str:
+        who = f", {self.system}" if self.system else ""
+        return f"{self.piece} ({self.condition}{who}): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Average:
+    """Mean and spread of a metric.
+
+    Attributes:
+        mean: NaN when there is nothing to average.
+        spread: Standard deviation over the pieces; NaN for fewer than two.
+        pieces: How many pieces went into it.
+    """
+
+    mean: float
+    spread: float
+    pieces: int
 
 
 @dataclass
 class Evaluation:
-    """The outcome of `evaluate`.
+    """The outcome of `evaluate`, or the part of it that `at` selects.
 
     Attributes:
-        codec: Name of the codec that degraded the originals.
-        bitrates: In kbit/s, ascending.
-        models: As the user named them.
-        metrics: Names in `METRICS`.
-        scores: Every score, in the order of pieces, bitrates and systems.
+        source: What was evaluated, as the user named it.
+        conditions: Codec by codec in the order asked for, bitrates ascending.
+        systems: `UNPROCESSED` first, then the models and the folders of restorations.
+        metrics: Names that `apollo.evaluation.metrics.metric` knows.
+        scores: Every score, in the order of pieces, conditions and systems.
         failures: What is missing from `scores`.
         seconds: Wall time that the evaluation took.
+        made: How it was made, for those who read it later: command, date, commit, machine, versions.
     """
 
-    codec: str
-    bitrates: list[int]
-    models: list[str]
+    source: str
+    conditions: list[Condition]
+    systems: list[str]
     metrics: list[str]
     scores: list[Score] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+    made: dict[str, str] = field(default_factory=dict)
 
     @property
-    def systems(self) -> list[str]:
-        """The unprocessed signal first, then the models."""
-        return [UNPROCESSED, *self.models]
+    def codecs(self) -> list[str]:
+        """The codecs of its conditions, each once."""
+        return list(dict.fromkeys(condition.codec for condition in self.conditions))
 
-    def mean(self, system: str, bitrates: int | Sequence[int], metric: str) -> float:
-        """Average a metric over pieces, then over bitrates; NaN values are left out.
+    @property
+    def bitrates(self) -> list[int]:
+        """The bitrates of its conditions in kbit/s, ascending."""
+        return sorted({condition.bitrate for condition in self.conditions if condition.bitrate is not None})
 
-        Every piece counts the same, whatever its length. Averaging each bitrate first keeps a piece that failed at one
-        bitrate from tilting the balance between bitrates.
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of music in it, in the order of their first piece; empty where none is known."""
+        return list(dict.fromkeys(score.kind for score in self.scores if score.kind))
 
-        Args:
-            system: `UNPROCESSED` or a model.
-            bitrates: One bitrate or several, in kbit/s.
-            metric: A name in `METRICS`.
+    @property
+    def pieces(self) -> list[str]:
+        """The pieces that have a score."""
+        return list(dict.fromkeys(score.piece for score in self.scores))
+
+    def at(
+        self, *, codec: str | None = None, bitrates: Sequence[int] | None = None, kind: str | None = None
+    ) -> Evaluation:
+        """The part of it with one codec, some bitrates, or one kind of music; None selects all."""
+        conditions = [
+            condition
+            for condition in self.conditions
+            if codec in (None, condition.codec) and (bitrates is None or condition.bitrate in bitrates)
+        ]
+        wanted = set(conditions)
+        scores = [score for score in self.scores if score.condition in wanted and kind in (None, score.kind)]
+        failures = [failure for failure in self.failures if failure.condition in wanted]
+        return replace(self, conditions=conditions, scores=scores, failures=failures)
+
+    def values(self, system: str, metric: str) -> dict[tuple[str, Condition], float]:
+        """The metric of a system by piece and condition, where it is defined."""
+        return {
+            (score.piece, score.condition): score.values[metric]
+            for score in self.scores
+            if score.system == system and is_defined(score.values.get(metric))
+        }
+
+    def average(self, system: str, metric: str) -> Average:
+        """Average a metric over the pieces under each condition, then over the conditions.
+
+        Every piece counts the same, whatever its length. Averaging each condition first keeps a piece that failed under
+        one of them from tilting the balance between them. The spread is that of the pieces' own averages.
+        """
+        values = self.values(system, metric)
+        by_condition = [fmean(part) for part in _grouped(values, self.conditions)]
+        by_piece = [fmean(part) for part in _grouped_by_piece(values)]
+        return Average(
+            mean=fmean(by_condition) if by_condition else float("nan"),
+            spread=stdev(by_piece) if len(by_piece) > 1 else float("nan"),
+            pieces=len(by_piece),
+        )
+
+    def mean(self, system: str, metric: str) -> float:
+        """The mean of `average`."""
+        return self.average(system, metric).mean
+
+    def gain(self, system: str, metric: str, over: str = UNPROCESSED) -> Interval:
+        """By how much a system's metric exceeds another's where both are defined, with what chance alone would do.
+
+        A paired bootstrap: pieces are drawn, each with all its conditions, because the bitrates of one piece tell
+        the same story.
 
         Returns:
-            The average, NaN when there is nothing to average.
+            Mean difference and its 95 % interval; NaN where there are no common scores.
         """
-        wanted = [bitrates] if isinstance(bitrates, int) else bitrates
-        return _mean([_mean(self._values(system, bitrate, metric)) for bitrate in wanted])
-
-    def _values(self, system: str, bitrate: int, metric: str) -> list[float]:
-        return [s.values[metric] for s in self.scores if s.system == system and s.bitrate == bitrate]
+        ours, theirs = self.values(system, metric), self.values(over, metric)
+        common = {key: ours[key] - theirs[key] for key in ours if key in theirs}
+        return paired_bootstrap([list(part) for part in _grouped_by_piece(common)])
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Mean of the numbers that are not NaN."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")
+def _grouped(values: dict[tuple[str, Condition], float], conditions: Sequence[Condition]) -> Iterator[list[float]]:
+    for condition in conditions:
+        part = [value for (_, own), value in values.items() if own == condition]
+        if part:
+            yield part
+
+
+def _grouped_by_piece(values: dict[tuple[str, Condition], float]) -> Iterator[list[float]]:
+    for name in dict.fromkeys(piece for piece, _ in values):
+        yield [value for (piece, _), value in values.items() if piece == name]

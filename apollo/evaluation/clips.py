@@ -1,0 +1,182 @@
+"""What the systems made of a few telling moments, to look at and to listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from apollo.errors import ApolloError
+from apollo.evaluation.cases import Case, Cases
+from apollo.evaluation.metrics import metric
+from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation
+from apollo.evaluation.systems import Restorations, restorer_of
+from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, blocks_of, pair_waveforms, waveforms
+from apollo.restoration import Restorer
+
+PLACES = ("best", "median", "worst")
+SECONDS = 6.0
+
+_AROUND = 2.0  # seconds of music on either side that a network and its resampling look at, and more
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A moment of a piece under one condition, as each system left it.
+
+    Attributes:
+        place: `best`, `median` or `worst` among all that `system` restored.
+        system: Whose best, median or worst it is.
+        metric: By the gain in which it was chosen.
+        piece: As in `Score`.
+        condition: As in `Score`.
+        start: Where it begins in the piece, in seconds.
+        sample_rate: Of the waveforms, in Hz.
+        original: `(channels, samples)`.
+        versions: By system, `UNPROCESSED` first; same shape.
+        scores: The systems' values of `metric` for the whole piece, where they are defined.
+    """
+
+    place: str
+    system: str
+    metric: str
+    piece: str
+    condition: Condition
+    start: float
+    sample_rate: int
+    original: Waveform
+    versions: dict[str, Waveform]
+    scores: dict[str, float]
+
+
+def cut_clips(
+    evaluation: Evaluation,
+    cases: Cases,
+    models: Sequence[str] = (),
+    restorations: Sequence[Restorations] = (),
+    *,
+    device: str = "cpu",
+    chunk_seconds: float | None = None,
+) -> list[Clip]:
+    """Cut out the loudest 6 s of the case that each system restored best, middling and worst, and restore it again.
+
+    The first metric of the evaluation tells which those are; ViSQOL, where it is among them.
+
+    Args:
+        evaluation: Of these cases, models and restorations.
+        cases: From `find_cases`.
+        models: As `evaluate` took them.
+        restorations: Likewise.
+        device: Likewise.
+        chunk_seconds: Likewise.
+
+    Returns:
+        Up to three clips a system; without those that can no longer be read.
+    """
+    judge = "visqol" if "visqol" in evaluation.metrics else evaluation.metrics[0]
+    by_name = {(case.piece, case.condition): case for case in cases.cases}
+    clips = []
+    for system in evaluation.systems[1:]:
+        for place, (piece, condition) in _places(evaluation, system, judge).items():
+            case = by_name[piece, condition]
+            scores = {
+                name: values[piece, condition]
+                for name in evaluation.systems
+                if (piece, condition) in (values := evaluation.values(name, judge))
+            }
+            try:
+                with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as scratch:
+                    start, original, versions = _moment(
+                        case, cases, models, restorations, Path(scratch), device, chunk_seconds
+                    )
+            except ApolloError:  # It was readable when it was scored.
+                continue
+            clips.append(
+                Clip(
+                    place,
+                    system,
+                    judge,
+                    piece,
+                    condition,
+                    start / SAMPLE_RATE,
+                    SAMPLE_RATE,
+                    original,
+                    versions,
+                    scores,
+                )
+            )
+    return clips
+
+
+def _places(evaluation: Evaluation, system: str, judge: str) -> dict[str, tuple[str, Condition]]:
+    """Which cases a system restored best, middling and worst."""
+    ours, before = evaluation.values(system, judge), evaluation.values(UNPROCESSED, judge)
+    sign = 1 if metric(judge).higher_is_better else -1
+    ranked = sorted((key for key in ours if key in before), key=lambda key: sign * (before[key] - ours[key]))
+    if not ranked:
+        return {}
+    chosen = (ranked[0], ranked[len(ranked) // 2], ranked[-1])
+    return dict(zip(PLACES[: len(ranked)], chosen[: len(ranked)], strict=True))
+
+
+def _moment(
+    case: Case,
+    cases: Cases,
+    models: Sequence[str],
+    restorations: Sequence[Restorations],
+    scratch: Path,
+    device: str,
+    chunk_seconds: float | None,
+) -> tuple[int, Waveform, dict[str, Waveform]]:
+    """Where the loudest moment of a case begins, the original there, and what every system made of it."""
+    original, damaged = waveforms(case, scratch)
+    start = loudest(original, round(SECONDS * SAMPLE_RATE))
+    moment = slice(start, start + round(SECONDS * SAMPLE_RATE))
+    versions = {UNPROCESSED: np.array(damaged[:, moment])}
+    for model in models:
+        versions[model] = _restored_moment(restorer_of(model, device, chunk_seconds), damaged, moment)
+    for folder in restorations:
+        try:
+            path = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
+            _, other = pair_waveforms(case.sources[0], path, scratch)
+        except ApolloError:
+            continue
+        if other.shape[1] >= min(moment.stop, original.shape[1]):
+            versions[folder.name] = np.array(other[:, moment])
+    return start, np.array(original[:, moment]), versions
+
+
+def loudest(waveform: Waveform, samples: int) -> int:
+    """Where the stretch with the most energy begins, to a quarter of a second.
+
+    Args:
+        waveform: `(channels, any number of samples)`.
+        samples: Length of the stretch.
+    """
+    step = SAMPLE_RATE // 4
+    energy = np.concatenate(
+        [
+            np.add.reduceat(np.square(block).sum(axis=0, dtype=np.float64), np.arange(0, block.shape[1], step))
+            for block in blocks_of(waveform)
+        ]
+    )
+    width = min(len(energy), -(-samples // step))
+    sums = np.convolve(energy, np.ones(width), mode="valid")
+    start = int(np.argmax(sums)) * step
+    return min(start, max(0, int(waveform.shape[1]) - samples))
+
+
+def _restored_moment(restorer: Restorer, damaged: Waveform, moment: slice) -> Waveform:
+    """The samples that restoring the whole would give: the network sees a fixed time around, and one gain for all."""
+    around = round(_AROUND * SAMPLE_RATE)
+    first = max(0, moment.start - around) // restorer.model.hop_length * restorer.model.hop_length
+    stretch = np.ascontiguousarray(damaged[:, first : moment.stop + around])
+    peaks = np.max([np.abs(block).max(axis=1) for block in blocks_of(damaged)], axis=0)
+    stream = restorer.stream([float(peak) for peak in peaks], SAMPLE_RATE)
+    restored = torch.cat((stream.push(torch.from_numpy(stretch)), stream.flush()), dim=1)
+    result: Waveform = restored[:, moment.start - first : moment.stop - first].numpy().copy()
+    return result

@@ -1,0 +1,146 @@
+"""Keep an evaluation: CSV for spreadsheets, JSON for programs, Markdown and HTML for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from apollo import __version__
+from apollo.atomic import replacing
+from apollo.errors import DataError
+from apollo.evaluation.clips import Clip
+from apollo.evaluation.report.grids import Grid, Grids
+from apollo.evaluation.report.html import page
+from apollo.evaluation.report.markdown import document
+from apollo.evaluation.report.names import describe
+from apollo.evaluation.results import Condition, Evaluation
+
+
+def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -> list[Path]:
+    """Write `scores.csv`, `report.json`, `report.md` and `report.html`, each whole or not at all.
+
+    Args:
+        evaluation: What to write.
+        clips: What to look at and listen to in the HTML file; may be empty. They make up nearly all of its size, which
+            `apollo.evaluation.report.media` keeps below about 15 MB.
+        folder: Where to; made when missing. Files of these names are replaced.
+
+    Returns:
+        The paths of the files, in this order.
+
+    Raises:
+        DataError: The folder or a file cannot be written.
+    """
+    grids = Grids.of(evaluation)
+    texts = {
+        "scores.csv": scores_csv(evaluation),
+        "report.json": report_json(evaluation, grids),
+        "report.md": document(evaluation, grids),
+        "report.html": page(evaluation, clips, grids),
+    }
+    for name, text in texts.items():
+        _write(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def scores_csv(evaluation: Evaluation) -> str:
+    """One line a piece, condition and system; a value that is not defined is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["piece", "kind", "codec", "bitrate_kbps", "system", *evaluation.metrics])
+    for score in evaluation.scores:
+        values = [score.values.get(name, math.nan) for name in evaluation.metrics]
+        numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
+        bitrate = "" if score.condition.bitrate is None else score.condition.bitrate
+        writer.writerow([score.piece, score.kind, score.condition.codec, bitrate, score.system, *numbers])
+    return text.getvalue()
+
+
+def report_json(evaluation: Evaluation, grids: Grids) -> str:
+    """How it was made, averages and gains, every score and failure; a value that is not defined is null."""
+    report = {
+        "apollo": __version__,
+        "source": evaluation.source,
+        "made": evaluation.made,
+        "seconds": round(evaluation.seconds, 1),
+        "conditions": [_condition(condition) for condition in evaluation.conditions],
+        "kinds": evaluation.kinds,
+        "systems": evaluation.systems,
+        "metrics": {name: _metric(name) for name in evaluation.metrics},
+        "averages": [entry for grid in [*grids.by_bitrate, *grids.by_kind] for entry in _entries(grid)],
+        "scores": [
+            {
+                "piece": score.piece,
+                "kind": score.kind,
+                **_condition(score.condition),
+                "system": score.system,
+                "values": score.values,
+            }
+            for score in evaluation.scores
+        ],
+        "failures": [
+            {
+                "piece": failure.piece,
+                **_condition(failure.condition),
+                "system": failure.system,
+                "reason": failure.reason,
+            }
+            for failure in evaluation.failures
+        ],
+    }
+    return json.dumps(_defined(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    return {"codec": condition.codec, "bitrate_kbps": condition.bitrate}
+
+
+def _metric(name: str) -> dict[str, Any]:
+    metric = describe(name)
+    return {"label": metric.label, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
+
+
+def _entries(grid: Grid) -> list[dict[str, Any]]:
+    """One entry a system and column; `over` is the column's heading: a bitrate, bitrates, a kind of music or `all`."""
+    entries = []
+    for system, cells in grid.rows.items():
+        for heading, cell in zip(grid.columns, cells, strict=True):
+            average, gain = cell.average, cell.gain
+            entry: dict[str, Any] = {
+                "metric": grid.metric,
+                "codec": grid.codec,
+                "over": heading,
+                "system": system,
+                "mean": average.mean,
+                "spread": average.spread,
+                "pieces": average.pieces,
+            }
+            if gain is not None:
+                entry["gain"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "certain": gain.certain}
+            entries.append(entry)
+    return entries
+
+
+def _defined(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON does not have, by None, at any depth."""
+    if isinstance(value, dict):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file so that a crash leaves the old one or none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            # A file name may hold bytes that are no text.
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); give another folder.") from None

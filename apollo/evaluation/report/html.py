@@ -1,0 +1,257 @@
+"""An evaluation as one web page that needs nothing else: no network, no font, no script but its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from apollo.evaluation.clips import Clip
+from apollo.evaluation.report import charts
+from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
+from apollo.evaluation.report.media import Take, takes, top_frequency
+from apollo.evaluation.report.names import describe, labels, meaning, printable, scale, split_side
+from apollo.evaluation.report.sentences import Finding, findings
+from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MOST_FAILURES_OPEN = 20
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart and what stands above it."""
+
+    heading: str
+    chart: Markup
+
+
+@dataclass(frozen=True)
+class Section:
+    """One metric: how to read it, its charts and its tables."""
+
+    name: str
+    label: str
+    scale: str
+    change: str
+    meaning: str
+    main: bool
+    curves: list[Figure]
+    boxes: list[Figure]
+    tables: list[dict[str, Any]]
+    kinds: list[dict[str, Any]]
+
+
+def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
+    """Render the whole page; clips that show the same moment are shown once."""
+    names = labels(evaluation)
+    sections = [_section(evaluation, metric, grids) for metric in evaluation.metrics]
+    return _template().render(
+        source=printable(Path(evaluation.source).name or evaluation.source),
+        subtitle=_subtitle(evaluation),
+        facts=_facts(evaluation),
+        found=_by_system(evaluation),
+        systems=[
+            {"label": names[system], "full": system, "mark": charts.legend_mark(index)}
+            for index, system in enumerate(evaluation.systems)
+        ],
+        sections=sections,
+        clips=[_clip(evaluation, views) for views in _moments(clips)],
+        failures=[
+            {
+                "piece": printable(failure.piece),
+                "condition": str(failure.condition),
+                "system": names.get(failure.system, printable(failure.system)),
+                "reason": printable(failure.reason),
+            }
+            for failure in evaluation.failures
+        ],
+        failures_open=len(evaluation.failures) <= MOST_FAILURES_OPEN,
+    )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _subtitle(evaluation: Evaluation) -> str:
+    """What was evaluated, in one line."""
+    pieces = len(evaluation.pieces)
+    counted = f"{pieces} {'piece' if pieces == 1 else 'pieces'}"
+    if evaluation.codecs == [PAIRS]:
+        return f"{counted} in damaged and original versions"
+    bitrates = evaluation.bitrates
+    rates = (
+        f"{bitrates[0]} to {bitrates[-1]} kbit/s" if len(bitrates) > 1 else f"{bitrates[0]} kbit/s" if bitrates else ""
+    )
+    codecs = listed([codec_name(codec) for codec in evaluation.codecs]) if evaluation.codecs else "no codec"
+    return f"{counted} through {codecs} at {rates}" if rates else f"{counted} through {codecs}"
+
+
+def _facts(evaluation: Evaluation) -> dict[str, str]:
+    facts = {"source": evaluation.source, **evaluation.made}
+    if evaluation.seconds:
+        minutes, seconds = divmod(round(evaluation.seconds), 60)
+        facts["took"] = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return {printable(key).capitalize(): printable(value) for key, value in facts.items() if value}
+
+
+def _by_system(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The findings, system by system; that on ViSQOL, or else the first, is the headline."""
+    parts, names = findings(evaluation), labels(evaluation)
+    systems = []
+    for system in evaluation.systems:
+        own = [[finding for finding in part.found if finding.system == system] for part in parts]
+        if own and own[0]:
+            head = next((finding for finding in own[0] if finding.metric == "visqol"), own[0][0])
+            systems.append(
+                {
+                    "label": names[system],
+                    "sentence": head.sentence,
+                    "scope": parts[0].scope,
+                    "headings": [part.heading for part in parts],
+                    "rows": [[_finding(finding) for finding in row] for row in zip(*own, strict=True)],
+                }
+            )
+    return systems
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    metric = describe(finding.metric)
+    return {
+        "label": metric.label,
+        "unit": metric.unit,
+        "gain": number(finding.gain.mean, signed=True),
+        "interval": between(finding.gain),
+        "verdict": finding.verdict,
+    }
+
+
+def _section(evaluation: Evaluation, name: str, grids: Grids) -> Section:
+    metric = describe(name)
+    unit = f" in {metric.unit}" if metric.unit else ""
+    many = [codec for codec in evaluation.codecs if len(evaluation.at(codec=codec).bitrates) > 1]
+    compared = evaluation.codecs if len(evaluation.systems) > 1 else []
+    return Section(
+        name=name,
+        label=metric.label,
+        scale=scale(name),
+        change=f"change{unit}, {'above' if metric.higher_is_better else 'below'} zero is better",
+        meaning=meaning(name),
+        main=not split_side(name)[1],
+        curves=_figures(many, charts.curves(evaluation, name, many)),
+        boxes=_figures(compared, charts.boxes(evaluation, name, compared)),
+        tables=[_table(evaluation, grid) for grid in grids.by_bitrate if grid.metric == name],
+        kinds=[_table(evaluation, grid) for grid in grids.by_kind if grid.metric == name],
+    )
+
+
+def _figures(codecs: Sequence[str], drawn: Sequence[Markup]) -> list[Figure]:
+    return [Figure(codec_name(codec), chart) for codec, chart in zip(codecs, drawn, strict=True)]
+
+
+def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
+    higher, names = describe(grid.metric).higher_is_better, labels(evaluation)
+    means = [[cells[column].average.mean for cells in grid.rows.values()] for column in range(len(grid.columns))]
+    # To the decimals shown: what looks equal is equally good.
+    best = [
+        (max if higher else min)((round(mean, 2) for mean in column if not math.isnan(mean)), default=math.nan)
+        for column in means
+    ]
+    return {
+        "heading": "All codecs and bitrates" if grid.codec is None else codec_name(grid.codec),
+        "corner": "kind of music" if grid.codec is None else "" if grid.codec == PAIRS else "kbit/s",
+        "columns": [printable(column) for column in grid.columns],
+        "averages": [not column.isdigit() and (grid.codec is not None or column == "all") for column in grid.columns],
+        "rows": [
+            {
+                "label": names[system],
+                "mark": charts.legend_mark(index),
+                "cells": [
+                    _cell(cell, higher, len(grid.rows) > 1 and round(cell.average.mean, 2) == top)
+                    for cell, top in zip(cells, best, strict=True)
+                ],
+            }
+            for index, (system, cells) in enumerate(grid.rows.items())
+        ],
+    }
+
+
+def _cell(cell: Cell, higher_is_better: bool, best: bool) -> dict[str, Any]:
+    gain = cell.gain
+    shown = gain is not None and not math.isnan(gain.mean)
+    verdict = "open"
+    if gain is not None and gain.certain:
+        verdict = "better" if (gain.mean > 0) == higher_is_better else "worse"
+    return {
+        "mean": number(cell.average.mean),
+        "spread": "" if math.isnan(cell.average.spread) else number(cell.average.spread),
+        "best": best,
+        "gain": number(gain.mean, signed=True) if gain is not None and shown else "",
+        "interval": between(gain) if gain is not None and shown else "",
+        "verdict": verdict,
+    }
+
+
+def _moments(clips: Sequence[Clip]) -> list[list[tuple[Clip, list[Take]]]]:
+    """Clips of one moment together: what is best for one system is often best for another."""
+    moments: dict[tuple[Any, ...], list[Clip]] = {}
+    for clip in clips:
+        moments.setdefault((clip.piece, clip.condition, clip.start, tuple(clip.versions)), []).append(clip)
+    encoded = takes([group[0] for group in moments.values()])
+    return [
+        [(first, versions), *((clip, versions) for clip in group[1:])]
+        for (first, versions), group in zip(encoded, moments.values(), strict=True)
+    ]
+
+
+def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[str, Any]:
+    names = labels(evaluation)
+    clip, versions = views[0]
+    metric = describe(clip.metric)
+    before = clip.scores.get(UNPROCESSED, math.nan)
+    shown = [{"label": "original", "mark": "", "score": "", "gain": ""}]
+    for system in clip.versions:
+        score = clip.scores.get(system, math.nan)
+        shown.append(
+            {
+                "label": names.get(system, printable(system)),
+                "mark": charts.legend_mark(evaluation.systems.index(system)) if system in evaluation.systems else "",
+                "score": "" if math.isnan(score) else f"{metric.label} {number(score)}",
+                "gain": ""
+                if system == UNPROCESSED or math.isnan(score - before)
+                else number(score - before, signed=True),
+            }
+        )
+    seconds = clip.original.shape[1] / clip.sample_rate
+    minutes, start = divmod(clip.start, 60)
+    return {
+        "places": [{"place": other.place, "system": names.get(other.system, other.system)} for other, _ in views],
+        "metric": metric.label,
+        "piece": printable(clip.piece),
+        "condition": str(clip.condition),
+        "time": f"{int(minutes)}:{start:04.1f}",
+        "seconds": f"{seconds:.1f}",
+        "top": f"{top_frequency(clip.sample_rate) / 1000:.0f}",
+        "versions": [
+            {**about, "audio": Markup(take.audio), "picture": Markup(take.picture)}
+            for about, take in zip(shown, versions, strict=True)
+        ],
+    }

@@ -1,0 +1,105 @@
+"""An evaluation as Markdown, for documents and repositories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, number
+from apollo.evaluation.report.names import describe, labels, meaning, printable, scale
+from apollo.evaluation.report.sentences import findings
+from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+
+LEGEND = (
+    "Mean ± standard deviation over the pieces; below it, the change from the unprocessed signal with its 95 % "
+    "interval from a paired bootstrap over pieces. Changes whose interval leaves out zero are bold."
+)
+
+
+def document(evaluation: Evaluation, grids: Grids) -> str:
+    """The whole report: what, when and how, what was found, tables, and what failed."""
+    lines = ["# Evaluation", "", *_facts(evaluation), ""]
+    for part in findings(evaluation):
+        heading = escaped(part.scope[:1].upper() + part.scope[1:])
+        lines += [f"{heading}:", "", *(f"- {escaped(finding.sentence)}." for finding in part.found), ""]
+    lines += [markdown_tables(evaluation, grids)]
+    if evaluation.failures:
+        lines += ["## Not evaluated", "", *(f"- {escaped(str(failure))}" for failure in evaluation.failures), ""]
+    lines += ["## How to read these numbers", ""]
+    for name in evaluation.metrics:
+        metric = describe(name)
+        told = f": {escaped(meaning(name))}" if meaning(name) else ""
+        lines.append(f"- **{escaped(metric.label)}** ({scale(name)}){told}.")
+    return "\n".join(lines) + "\n"
+
+
+def markdown_tables(evaluation: Evaluation, grids: Grids | None = None) -> str:
+    """One table a metric and codec, then, where kinds of music are known, one a metric by kind.
+
+    Args:
+        evaluation: What to show.
+        grids: Its averages where they are at hand already.
+
+    Returns:
+        Sections with headings of the second and third level, ending in a line break.
+    """
+    grids = grids or Grids.of(evaluation)
+    lines = []
+    for metric in evaluation.metrics:
+        about = describe(metric)
+        lines += [f"## {escaped(about.label)} ({scale(metric)})", ""]
+        for grid in grids.by_bitrate:
+            if grid.metric == metric and grid.codec is not None:
+                corner = "" if grid.codec == PAIRS else "kbit/s"
+                lines += [f"### {codec_name(grid.codec)}", "", *_table(evaluation, grid, corner), ""]
+        for grid in grids.by_kind:
+            if grid.metric == metric:
+                lines += ["### Kinds of music", "", *_table(evaluation, grid, ""), ""]
+    return "\n".join([*lines, LEGEND, ""])
+
+
+def escaped(text: str) -> str:
+    r"""A text that Markdown shows as it is, in one line.
+
+    Example:
+        >>> print(escaped("a_b|c <d>"))
+        a\_b\|c \<d\>
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#|!&~$])", r"\\\1", printable(text))
+
+
+def _facts(evaluation: Evaluation) -> list[str]:
+    facts = {
+        "Source": evaluation.source,
+        "Pieces": str(len(evaluation.pieces)),
+        "Time taken": f"{evaluation.seconds:.0f} s",
+        **{key.capitalize(): value for key, value in evaluation.made.items()},
+    }
+    return [f"- {escaped(key)}: {escaped(value)}" for key, value in facts.items()]
+
+
+def _table(evaluation: Evaluation, grid: Grid, corner: str) -> list[str]:
+    names = labels(evaluation)
+    rows = [[corner, *map(escaped, grid.columns)]]
+    for system, cells in grid.rows.items():
+        rows.append([escaped(names[system]), *map(_average, cells)])
+        if system != UNPROCESSED:
+            rows.append(["change", *map(_gain, cells)])
+    rule = [":--", *["--:"] * len(grid.columns)]
+    return [_line(row) for row in [rows[0], rule, *rows[1:]]]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _average(cell: Cell) -> str:
+    mean, spread = number(cell.average.mean), number(cell.average.spread)
+    return mean if spread == "–" else f"{mean} ± {spread}"
+
+
+def _gain(cell: Cell) -> str:
+    if cell.gain is None:
+        return ""
+    mean = number(cell.gain.mean, signed=True)
+    return f"{f'**{mean}**' if cell.gain.certain else mean} {between(cell.gain)}".rstrip()

@@ -1,0 +1,90 @@
+"""What systems, metrics and files are called where people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from apollo.evaluation.metrics import Metric, metric
+from apollo.evaluation.results import UNPROCESSED, Evaluation
+
+_SIDES = {"mid": "of the mid signal, (left + right) / 2", "side": "of the side signal, (left − right) / 2"}
+
+# What a metric tells, after its name: "SDR: ...".
+_MEANINGS = {
+    "sdr": "energy of the original over that of everything else, once the best filter of 512 taps is allowed for",
+    "si_sdr": "energy of the original over that of everything else, whatever the overall gain",
+    "snr": "energy of the original over that of the difference, sample by sample",
+    "snr_below": "SNR in the frequencies that the codec kept: what it blurred there",
+    "snr_above": "SNR in the frequencies that the codec cut off; 0 dB is what silence gets there, and less is what a "
+    "treble gets that sounds right but has other phases",
+    "visqol": "the mean opinion that listeners are predicted to have, from 1 (bad) to 4.73 (no difference)",
+    "lsd": "how far the spectra lie apart in level, frame by frame; it asks for the right energy in the right place, "
+    "not for the right waveform",
+    "mrstft": "how far the spectra lie apart at several resolutions at once",
+    "log_wmse": "the error weighted as the ear weighs frequencies, on a logarithmic scale, defined for silence too",
+}
+
+
+def describe(name: str) -> Metric:
+    """Label, unit and direction of a metric: the one place where the report looks them up."""
+    return metric(name)
+
+
+def meaning(name: str) -> str:
+    """What a metric tells, in a clause that follows its label; empty for one that is not known here."""
+    base, side = split_side(name)
+    clauses = [_MEANINGS.get(base, ""), _SIDES.get(side, "")]
+    return ", ".join(clause for clause in clauses if clause)
+
+
+def split_side(name: str) -> tuple[str, str]:
+    """A metric's name without `_mid` or `_side`, and which of them it had.
+
+    Example:
+        >>> split_side("snr_below_mid"), split_side("snr_below")
+        (('snr_below', 'mid'), ('snr_below', ''))
+    """
+    base, _, last = name.rpartition("_")
+    return (base, last) if last in _SIDES else (name, "")
+
+
+def scale(name: str) -> str:
+    """A metric's unit, where it has one, and which way it improves: `dB, higher is better`."""
+    about = describe(name)
+    better = "higher is better" if about.higher_is_better else "lower is better"
+    return f"{about.unit}, {better}" if about.unit else better
+
+
+def labels(evaluation: Evaluation) -> dict[str, str]:
+    """What to call each system of an evaluation, `UNPROCESSED` first."""
+    systems = [system for system in evaluation.systems if system != UNPROCESSED]
+    short = (printable(name) for name in short_names(systems))
+    return {UNPROCESSED: UNPROCESSED, **dict(zip(systems, short, strict=True))}
+
+
+def short_names(models: Sequence[str]) -> list[str]:
+    """Name each model by as few of the last parts of its path as no other model has.
+
+    Example:
+        >>> short_names(["runs/a/best.ckpt", "runs/b/best.ckpt", "default"])
+        ['a/best.ckpt', 'b/best.ckpt', 'default']
+    """
+    parts = {model: Path(model).parts for model in models}
+    names = []
+    for model in models:
+        others = [parts[other] for other in parts if other != model]
+        own = parts[model]
+        needed = next((n for n in range(1, len(own)) if all(own[-n:] != other[-n:] for other in others)), len(own))
+        names.append(Path(*own[-needed:]).as_posix())
+    return names
+
+
+def printable(text: str) -> str:
+    r"""A text in one line: what does not print (line breaks, escape codes, undecodable bytes) becomes a space.
+
+    Example:
+        >>> printable("a\nb\x1b[31mc")
+        'a b [31mc'
+    """
+    return "".join(character if character.isprintable() else " " for character in text)

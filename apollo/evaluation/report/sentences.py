@@ -1,0 +1,94 @@
+"""What an evaluation found, in plain words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from apollo.evaluation.report.grids import between, codec_name, listed, low_bitrates, number
+from apollo.evaluation.report.names import describe, labels, split_side
+from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a system did to one metric.
+
+    Attributes:
+        system: As in `Evaluation.systems`.
+        metric: The metric's name.
+        gain: Over the unprocessed signal.
+        verdict: `better`, `worse`, or `open` where the 95 % interval does not exclude zero.
+        sentence: The same in words, without its scope.
+    """
+
+    system: str
+    metric: str
+    gain: Interval
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What all systems did, averaged over some of the conditions.
+
+    Attributes:
+        heading: Which conditions, as short as in a table.
+        scope: Which, in words that end a sentence.
+        found: System by system, metric by metric; mid and side are left to the tables.
+    """
+
+    heading: str
+    scope: str
+    found: list[Finding]
+
+
+def findings(evaluation: Evaluation) -> list[Findings]:
+    """Over the low bitrates, where there is much to win, then over the others, where there is much to lose.
+
+    Returns:
+        As many as there are such bitrates; one over everything where there are no bitrates.
+    """
+    if len(evaluation.systems) < 2:
+        return []
+    low = low_bitrates(evaluation)
+    groups = [low, [bitrate for bitrate in evaluation.bitrates if bitrate not in low]]
+    parts = [evaluation.at(bitrates=group) for group in groups if group] or [evaluation]
+    return [_over(part) for part in parts]
+
+
+def _over(part: Evaluation) -> Findings:
+    names, rates = labels(part), part.bitrates
+    found = [
+        _finding(system, names[system], metric, part.gain(system, metric))
+        for system in part.systems
+        if system != UNPROCESSED
+        for metric in part.metrics
+        if not split_side(metric)[1]
+    ]
+    over = "on a single piece, over" if len(part.pieces) == 1 else "on average over"
+    if not rates:
+        return Findings("all pairs", f"{over} all pairs", found)
+    heading = f"{rates[0]}–{rates[-1]} kbit/s" if len(rates) > 1 else f"{rates[0]} kbit/s"
+    return Findings(heading, f"{over} {listed([codec_name(codec) for codec in part.codecs])} at {heading}", found)
+
+
+def _finding(system: str, label: str, name: str, gain: Interval) -> Finding:
+    metric = describe(name)
+    unit = f" {metric.unit}" if metric.unit else ""
+    amount = f"{number(abs(gain.mean))}{unit}"
+    interval = f" {between(gain)}" if between(gain) else ""
+    signed = f"{number(gain.mean, signed=True)}{unit}{interval}"
+    if math.isnan(gain.mean):
+        return Finding(system, name, gain, "open", f"{label} has no {metric.label} to compare")
+    if math.isnan(gain.low):
+        return Finding(system, name, gain, "open", f"{label} changes {metric.label} by {signed}")
+    if not gain.certain:
+        return Finding(system, name, gain, "open", f"{label} does not certainly change {metric.label}: {signed}")
+    verdict = "better" if (gain.mean > 0) == metric.higher_is_better else "worse"
+    verb = "raises" if gain.mean > 0 else "lowers"
+    low, high = sorted((abs(gain.low), abs(gain.high)))
+    sentence = f"{label} {verb} {metric.label} by {amount} [{number(low)}, {number(high)}]"
+    return Finding(system, name, gain, verdict, sentence)

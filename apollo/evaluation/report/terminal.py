@@ -1,0 +1,79 @@
+"""An evaluation as tables in a terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.box import Box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from apollo.evaluation.report.grids import Cell, Grid, by_bitrate, by_kind, codec_name, number
+from apollo.evaluation.report.names import describe, labels, printable, scale
+from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+
+# With a label and eight numbers of up to seven characters a line has 80.
+COLUMNS = 8
+
+# A rule under the headings and nothing else: borders would cost two characters a column.
+_RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+
+
+def tables(evaluation: Evaluation) -> RenderableType:
+    """Lay out one table a codec and metric, then, where kinds of music are known, one a metric by kind.
+
+    Under every system stands what it gained over the unprocessed signal: green for better and red for worse where the
+    95 % interval leaves out zero. Fits into 80 columns up to six bitrates and their averages; more are continued below.
+
+    Args:
+        evaluation: What to show.
+
+    Returns:
+        Something for `rich.console.Console.print`.
+    """
+    parts: list[RenderableType] = []
+    for codec in evaluation.codecs:
+        for metric in evaluation.metrics:
+            parts += _table(evaluation, by_bitrate(evaluation, metric, codec), codec_name(codec))
+    if evaluation.kinds:
+        for metric in evaluation.metrics:
+            parts += _table(evaluation, by_kind(evaluation, metric), "Kinds of music")
+    return Group(*parts)
+
+
+def _table(evaluation: Evaluation, grid: Grid, subject: str) -> list[RenderableType]:
+    metric = describe(grid.metric)
+    # Not the table's own title, which would be broken to the width of the table.
+    parts: list[RenderableType] = [
+        Text(f"{subject} · {metric.label}", style="bold") + Text(f" ({scale(grid.metric)})", style="not bold")
+    ]
+    names = labels(evaluation)
+    corner = "kbit/s" if grid.codec not in (None, PAIRS) else ""
+    for first in range(0, len(grid.columns), COLUMNS):
+        columns = slice(first, first + COLUMNS)
+        table = Table(box=_RULE, show_edge=False, pad_edge=False, padding=(0, 0), collapse_padding=True)
+        table.add_column(corner, overflow="fold")
+        for heading in grid.columns[columns]:
+            table.add_column(printable(heading), justify="right", min_width=6)
+        for system, cells in grid.rows.items():
+            table.add_row(Text(names[system]), *(_number(cell.average.mean) for cell in cells[columns]))
+            if system != UNPROCESSED:
+                gains = (_gain(cell, metric.higher_is_better) for cell in cells[columns])
+                table.add_row(Text("  change", style="dim"), *gains)
+        parts += [table, Text()]
+    return parts
+
+
+def _number(value: float) -> Text:
+    return Text(number(value).replace("−", "-"))
+
+
+def _gain(cell: Cell, higher_is_better: bool) -> Text:
+    gain = cell.gain
+    if gain is None or math.isnan(gain.mean):
+        return Text("–")
+    text = number(gain.mean, signed=True).replace("−", "-")
+    if not gain.certain or float(text) == 0:
+        return Text(text)
+    return Text(text, style="green" if (gain.mean > 0) == higher_is_better else "red")

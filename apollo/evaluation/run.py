@@ -1,0 +1,151 @@
+"""The one call behind `apollo evaluate`: find, score, show, and write the report."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from apollo import __version__
+from apollo.errors import DataError, StoppedError
+from apollo.evaluation.cases import find_cases
+from apollo.evaluation.clips import cut_clips
+from apollo.evaluation.evaluate import evaluate
+from apollo.evaluation.machine import describe
+from apollo.evaluation.metrics import DEFAULT_METRICS
+from apollo.evaluation.report import tables, write_reports
+from apollo.evaluation.results import Evaluation
+from apollo.evaluation.systems import Restorations
+
+BITRATES = (24, 32, 48, 64, 96, 128)
+SCOREBOOK = "scores.jsonl"
+
+
+def run_evaluation(
+    root: Path,
+    models: Sequence[str] = (),
+    *,
+    restorations: Sequence[Restorations] = (),
+    codecs: Sequence[str] = ("mp3",),
+    bitrates: Sequence[int] = BITRATES,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    workers: int = 1,
+    device: str = "cpu",
+    chunk_seconds: float | None = None,
+    output: Path | None = None,
+    command: str = "",
+    console: Console | None = None,
+) -> Evaluation:
+    """Evaluate what lies in a folder with a progress bar, print tables, and write the report where asked.
+
+    Args:
+        root: As `find_cases` takes it.
+        models: Paths or names, as `apollo.load_model` takes them.
+        restorations: Folders of what other tools made of the damaged versions.
+        codecs: What originals and mixes are put through.
+        bitrates: In kbit/s.
+        metrics: Names of metrics.
+        workers: Processes.
+        device: Where the models run.
+        chunk_seconds: Passed to `Restorer`; None leaves its default.
+        output: Folder of the report; made when missing, before anything else. Scores are kept there as they come, so
+            that the same command goes on after it was stopped. None writes nothing.
+        command: What was typed, for the report.
+        console: Where to print; the terminal by default.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DataError: There is nothing to evaluate, everything failed, or the report cannot be written.
+        ModelFileError: A model cannot be loaded.
+        StoppedError: Ctrl+C.
+    """
+    console = console or Console()
+    cases = find_cases(root, codecs, bitrates)
+    if output is not None:
+        make_writable(output)
+    console.print(f"{root}: {cases.summary}", markup=False, highlight=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    done = 0
+    try:
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("Loading", total=None)
+
+            def show(now: int, total: int, piece: str) -> None:
+                nonlocal done
+                done = now
+                bar.update(task, completed=now, total=total, description=piece[-30:])
+
+            result = evaluate(
+                cases,
+                models,
+                restorations=restorations,
+                metrics=metrics,
+                workers=workers,
+                device=device,
+                chunk_seconds=chunk_seconds,
+                kept=output / SCOREBOOK if output else None,
+                progress=show,
+            )
+            result.made = provenance(command)
+            console.print(tables(result))
+            if output is not None:
+                bar.update(task, description="Report")
+                clips = cut_clips(result, cases, models, restorations, device=device, chunk_seconds=chunk_seconds)
+                written = write_reports(result, clips, output)
+    except KeyboardInterrupt:
+        kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to go on"
+        raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
+    for failure in result.failures:
+        console.print(f"Not evaluated: {failure}", style="yellow", markup=False, highlight=False)
+    console.print(f"{len(result.scores)} scores in {result.seconds:.0f} s", highlight=False)
+    if output is not None:
+        console.print("Report: " + ", ".join(str(path) for path in written), markup=False, highlight=False)
+    return result
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and make sure that files can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(f"The report cannot be written to {folder} ({error.strerror}); give another folder.") from None
+
+
+def provenance(command: str) -> dict[str, str]:
+    """How and where this process works, for those who read its numbers later."""
+    made = {
+        "command": command,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "apollo": __version__,
+        "commit": _commit(),
+        "machine": f"{describe(torch.device('cpu')).name}, {platform.system()} {platform.machine()}",
+        "versions": f"Python {platform.python_version()}, PyTorch {torch.__version__}",
+    }
+    return {name: value for name, value in made.items() if value}
+
+
+def _commit() -> str:
+    """The commit of the source that runs, where it runs from a clone."""
+    source = Path(__file__).parent
+    try:
+        asked = ["git", "-C", str(source), "describe", "--always", "--dirty", "--exclude=*"]
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

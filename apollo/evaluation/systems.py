@@ -1,0 +1,126 @@
+"""Who restores: models that are run here, and folders of what other tools have made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apollo.audio import SUFFIXES
+from apollo.data.relations import fingerprint
+from apollo.errors import DataError
+from apollo.evaluation.cases import Case
+
+if TYPE_CHECKING:
+    from apollo.restoration import Restorer
+
+
+@dataclass(frozen=True)
+class Restorations:
+    """What somebody else's tool made of the damaged versions.
+
+    Attributes:
+        name: As tables call it.
+        folder: Where the files lie: under the path of the piece or of its damaged version, or of the folder that holds
+            both, with any ending. For originals under several conditions, `<codec>-<bitrate>/` stands before it.
+    """
+
+    name: str
+    folder: Path
+
+    def file_of(self, case: Case, root: Path, several: bool) -> Path:
+        """Find what was made of a case.
+
+        Args:
+            case: The case.
+            root: The folder that is evaluated.
+            several: Whether there are several conditions.
+
+        Raises:
+            DataError: There is none, or more than one.
+        """
+        folder = self.folder
+        if several:
+            folder /= f"{case.condition.codec}-{case.condition.bitrate}"
+        names = [_without_ending(path, root) for path in (case.damaged, *case.sources) if path is not None]
+        if case.damaged is not None and case.damaged.parent == case.sources[0].parent != root:
+            names.append(case.damaged.parent.relative_to(root))
+            names.append(case.damaged.parent.relative_to(root) / "restored")
+        if case.damaged is not None and len(names[0].parts) > 1:
+            names.append(Path(*names[0].parts[1:]))  # restorations of the folder `codec` alone
+        for name in names:
+            found = _with_any_ending(folder / name)
+            if len(found) > 1:
+                raise DataError(f"{found[0]} and {found[1].name} may both be meant")
+            if found:
+                return found[0]
+        raise DataError(f"{folder / names[0]} is missing, with any ending")
+
+
+def parse_restorations(text: str) -> Restorations:
+    """Read `NAME=FOLDER`.
+
+    Raises:
+        DataError: It is something else, or there is no such folder.
+    """
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise DataError(f"--restored takes NAME=FOLDER, such as other=restored/, not {text!r}")
+    if not Path(folder).is_dir():
+        raise DataError(f"there is no folder {folder}: give the folder of what {name} restored")
+    return Restorations(name, Path(folder))
+
+
+def _without_ending(path: Path, root: Path) -> Path:
+    return path.relative_to(root).with_suffix("") if path.is_relative_to(root) else Path(path.stem)
+
+
+def _with_any_ending(name: Path) -> list[Path]:
+    if not name.parent.is_dir():
+        return []
+    stems = (name.name, f"{name.name}.restored")
+    return sorted(
+        path
+        for path in name.parent.iterdir()
+        if path.stem in stems and path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+
+
+@cache
+def restorer_of(model: str, device: str, chunk_seconds: float | None) -> Restorer:
+    """Load a model once a process."""
+    from apollo.checkpoints import load_model
+    from apollo.restoration import Restorer
+
+    network = load_model(model)
+    if chunk_seconds is None:
+        return Restorer(network, device=device)
+    return Restorer(network, chunk_seconds=chunk_seconds, device=device)
+
+
+def mark_of_model(restorer: Restorer) -> str:
+    """The same only for the same weights in the same network."""
+    digest = sha256(repr(restorer.model).encode())
+    for name, tensor in sorted(restorer.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def mark_of_file(path: Path) -> str:
+    """The same only for the same file, unchanged."""
+    return fingerprint(path)
+
+
+def distinct(names: Sequence[str]) -> None:
+    """Make sure that no two systems have one name.
+
+    Raises:
+        DataError: Two have.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"two systems are called {name!r}: give each a name of its own")

@@ -1,0 +1,177 @@
+"""The waveforms of a case, aligned and at one rate; songs too long for memory lie in files while they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from apollo.audio import AudioReader, resampled_length
+from apollo.audio.codecs import degrade_blocks
+from apollo.audio.filters import resampled
+from apollo.data.folders import Track, open_track, read_from
+from apollo.data.pairs import Pair, try_pair
+from apollo.errors import DataError
+from apollo.evaluation.cases import Case
+from apollo.restoration import Restorer
+
+SAMPLE_RATE = 44_100
+
+_BLOCK = 20 * SAMPLE_RATE
+_IN_MEMORY = 10 * 60 * SAMPLE_RATE  # samples of all channels together
+
+Waveform = npt.NDArray[np.float32]
+
+
+def waveforms(case: Case, scratch: Path) -> tuple[Waveform, Waveform]:
+    """The original and the damaged version of a case at 44.1 kHz, aligned.
+
+    Args:
+        case: The case.
+        scratch: An empty folder for waveforms that are too long for memory; it must outlive them.
+
+    Returns:
+        Two arrays `(channels, samples)` of one shape; of a pair, what both have in common in time.
+
+    Raises:
+        ApolloError: If a file cannot be read or coded, or the sides of a pair do not belong together.
+    """
+    if case.damaged is not None:
+        return pair_waveforms(case.sources[0], case.damaged, scratch)
+    original = _mixed(case.sources, scratch)
+    assert case.condition.bitrate is not None
+    coded = degrade_blocks(
+        lambda: blocks_of(original),
+        (original.shape[0], original.shape[1]),
+        SAMPLE_RATE,
+        codec=case.condition.codec,
+        bitrate=1000 * case.condition.bitrate,
+    )
+    return original, filled(coded, original.shape, scratch)
+
+
+def pair_waveforms(original: Path, other: Path, scratch: Path) -> tuple[Waveform, Waveform]:
+    """Two recordings of the same thing at 44.1 kHz, the lag of the second undone, where both last.
+
+    The second gets the channels of the first: mono goes to all of them, and many become the mean for one.
+
+    Raises:
+        ApolloError: If one cannot be read, or they are not recordings of the same thing.
+    """
+    pair = try_pair((original, other))
+    if not isinstance(pair, Pair):
+        raise DataError(str(pair))
+    # The original keeps its samples: only the other side is moved by fractions of one.
+    first = ceil(pair.begin * pair.original.sample_rate)
+    begin = first / pair.original.sample_rate
+    samples = int((pair.begin + pair.seconds - begin) * SAMPLE_RATE + 1e-6)
+    channels = pair.original.channels
+    sides = (
+        _stretches(pair.original, first, samples),
+        _stretches(pair.codec, (begin + pair.lag) * pair.codec.sample_rate, samples),
+    )
+    one, other_side = (
+        filled((_in_channels(block, channels) for block in side), (channels, samples), scratch) for side in sides
+    )
+    return one, other_side
+
+
+def _stretches(track: Track, position: float, samples: int) -> Iterator[Waveform]:
+    """Read from a position at the track's own rate on, in blocks at 44.1 kHz."""
+    for done in range(0, samples, _BLOCK):
+        begin = position + done * track.sample_rate / SAMPLE_RATE
+        nearest = round(begin)
+        begin = nearest if abs(begin - nearest) < 1e-3 else begin
+        yield read_from(track, begin, min(_BLOCK, samples - done), SAMPLE_RATE)
+
+
+def _in_channels(block: Waveform, channels: int) -> Waveform:
+    if block.shape[0] == channels:
+        return block
+    mean: Waveform = block.mean(axis=0, keepdims=True)
+    return np.repeat(mean, channels, axis=0)
+
+
+def _mixed(paths: Sequence[Path], scratch: Path) -> Waveform:
+    """The sum of some recordings that begin together, as long as the shortest; turned down where it exceeds 1."""
+    tracks = [open_track(path) for path in paths]
+    channels = max(track.channels for track in tracks)
+    samples = min(resampled_length(track.samples, track.sample_rate, SAMPLE_RATE) for track in tracks)
+    mix = empty((channels, samples), scratch)
+    mix[:] = 0
+    for track in tracks:
+        position = 0
+        for block in _at_our_rate(track):
+            part = _in_channels(block, channels)[:, : samples - position]
+            mix[:, position : position + part.shape[1]] += part
+            position += part.shape[1]
+    if len(tracks) > 1:
+        peak = max(float(np.abs(block).max()) for block in blocks_of(mix))
+        if peak > 1:
+            for block in blocks_of(mix):
+                block /= peak
+    return mix
+
+
+def _at_our_rate(track: Track) -> Iterator[Waveform]:
+    with AudioReader(track.path) as reader:
+        yield from resampled(_blocks_from(reader), track.sample_rate, SAMPLE_RATE, track.channels)
+
+
+def _blocks_from(reader: AudioReader) -> Iterator[Waveform]:
+    while (block := reader.read(_BLOCK)).shape[1]:
+        yield block
+
+
+def blocks_of(waveform: Waveform) -> Iterator[Waveform]:
+    """A waveform in blocks of 20 s, as views."""
+    for start in range(0, waveform.shape[1], _BLOCK):
+        yield waveform[:, start : start + _BLOCK]
+
+
+def filled(blocks: Iterator[Waveform], shape: tuple[int, ...], scratch: Path) -> Waveform:
+    """Blocks joined to a waveform of a shape that is known, kept as `empty` does; silent where they end early."""
+    waveform = empty(shape, scratch)
+    position = 0
+    for block in blocks:
+        part = block[:, : shape[1] - position]
+        waveform[:, position : position + part.shape[1]] = part
+        position += part.shape[1]
+    waveform[:, position:] = 0
+    return waveform
+
+
+def empty(shape: tuple[int, ...], scratch: Path) -> Waveform:
+    """Room for a waveform: in memory, or in a file of `scratch` where it is longer than some minutes."""
+    if shape[0] * shape[1] <= _IN_MEMORY:
+        return np.empty(shape, np.float32)
+    number = sum(1 for _ in scratch.iterdir())
+    return np.memmap(scratch / f"{number}.f32", np.float32, "w+", shape=shape)
+
+
+def restored(damaged: Waveform, restorer: Restorer, scratch: Path) -> Waveform:
+    """What a model makes of a waveform at 44.1 kHz: the same shape.
+
+    Raises:
+        ApolloError: If a sample is not a finite number.
+    """
+    peaks = np.max([_peaks(block) for block in blocks_of(damaged)], axis=0)
+    stream = restorer.stream([float(peak) for peak in peaks], SAMPLE_RATE)
+
+    def blocks() -> Iterator[Waveform]:
+        for block in blocks_of(damaged):
+            yield stream.push(torch.from_numpy(np.ascontiguousarray(block))).numpy()
+        yield stream.flush().numpy()
+
+    return filled(blocks(), damaged.shape, scratch)
+
+
+def _peaks(block: Waveform) -> npt.NDArray[np.float32]:
+    peaks: npt.NDArray[np.float32] = np.abs(block).max(axis=1)
+    if not np.isfinite(peaks).all():
+        raise DataError("the audio holds samples that are not finite numbers (NaN or infinity)")
+    return peaks

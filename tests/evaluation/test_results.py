@@ -1,0 +1,68 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
+from apollo.evaluation.statistics import paired_bootstrap
+
+LOW, HIGH, OPUS = Condition("mp3", 24), Condition("mp3", 64), Condition("opus", 24)
+
+
+def evaluation(values: dict[tuple[str, Condition, str], float], kind: str = "") -> Evaluation:
+    scores = [Score(piece, kind, where, system, {"m": value}) for (piece, where, system), value in values.items()]
+    return Evaluation("here", [LOW, HIGH, OPUS], [UNPROCESSED, "model"], ["m"], scores)
+
+
+def test_conditions_weigh_the_same_however_many_pieces_they_have() -> None:
+    result = evaluation({("a", LOW, UNPROCESSED): 1, ("b", LOW, UNPROCESSED): 3, ("a", HIGH, UNPROCESSED): 10})
+    assert result.average(UNPROCESSED, "m").mean == 6
+    assert result.average(UNPROCESSED, "m").pieces == 2
+    assert result.average(UNPROCESSED, "m").spread == pytest.approx(np.std([5.5, 3], ddof=1))
+
+
+def test_undefined_values_are_left_out() -> None:
+    result = evaluation({("a", LOW, UNPROCESSED): 1, ("b", LOW, UNPROCESSED): math.nan})
+    assert result.mean(UNPROCESSED, "m") == 1
+    assert math.isnan(result.mean("model", "m"))
+    assert math.isnan(result.gain("model", "m").mean)
+
+
+def test_a_part_holds_what_it_was_asked_for() -> None:
+    result = evaluation({("a", where, UNPROCESSED): 1 for where in (LOW, HIGH, OPUS)}, kind="vocal")
+    assert [score.condition for score in result.at(codec="mp3").scores] == [LOW, HIGH]
+    assert result.at(bitrates=[24]).conditions == [LOW, OPUS]
+    assert not result.at(kind="single stem").scores
+    assert (result.codecs, result.bitrates, result.kinds) == (["mp3", "opus"], [24, 64], ["vocal"])
+
+
+def test_gains_are_of_the_same_pieces_only() -> None:
+    result = evaluation(
+        {("a", LOW, UNPROCESSED): 1, ("a", LOW, "model"): 2, ("b", LOW, UNPROCESSED): 50, ("c", LOW, "model"): -9}
+    )
+    assert result.gain("model", "m").mean == 1
+
+
+def test_the_interval_is_that_of_an_independent_bootstrap() -> None:
+    differences = np.random.default_rng(3).normal(0.4, 1.0, 30)
+    ours = paired_bootstrap([[value] for value in differences])
+    theirs = scipy.stats.bootstrap(
+        (differences,), np.mean, n_resamples=20_000, method="percentile", random_state=np.random.default_rng(1)
+    ).confidence_interval
+    assert ours.mean == pytest.approx(differences.mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+def test_conditions_of_one_piece_are_no_further_evidence() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 12)
+    once = paired_bootstrap([[value] for value in values])
+    repeated = paired_bootstrap([[value] * 20 for value in values])
+    assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high))
+    assert repeated.certain == once.certain
+
+
+def test_one_piece_has_no_interval() -> None:
+    assert math.isnan(paired_bootstrap([[1.0, 2.0]]).low)
+    assert not paired_bootstrap([[1.0]]).certain
+    assert paired_bootstrap([[1.0], [1.5]]).certain
