@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
@@ -13,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from apollo.data.crops import Crop
-from apollo.errors import TrainingError
+from apollo.errors import ConfigError, TrainingError
 from apollo.evaluation.metrics import log_spectral_distance, visqol
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.chunks import restore_in_chunks
@@ -49,6 +51,7 @@ class ApolloSystem(LightningModule):
         visqol: Whether validation measures ViSQOL, which takes about a second for ten of music.
 
     Raises:
+        ConfigError: If ViSQOL is wanted and not installed.
         TrainingError: From training, when `skip_limit` is reached.
     """
 
@@ -77,6 +80,11 @@ class ApolloSystem(LightningModule):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
+        if visqol and find_spec("visqol") is None:
+            raise ConfigError(
+                "system.visqol needs visqol-python, which is not installed: in Apollo's source folder, run "
+                "pip install -c constraints.txt '.[eval]'"
+            )
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -95,8 +103,7 @@ class ApolloSystem(LightningModule):
         self.validated: dict[str, list[float]] = {}
         generator.checkpointing = gradient_checkpointing
         # Not a submodule: its weights are the generator's, and their names must stay.
-        restore = torch.compile(generator) if compile else generator
-        object.__setattr__(self, "restore", restore)
+        object.__setattr__(self, "restore", compiled(generator) if compile else generator)
 
     restore: Callable[[Tensor], Tensor]
 
@@ -237,19 +244,35 @@ class ApolloSystem(LightningModule):
         self.validated = {}
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over all items, however many each process had."""
+        """Log the means over all items that have a score, however many each process had."""
         shares: list[dict[str, list[float]]] = [self.validated]
         if self.trainer.world_size > 1:
             shares = [{}] * self.trainer.world_size
             torch.distributed.all_gather_object(shares, self.validated)
         for name in sorted({name for share in shares for name in share}):
-            values = [value for share in shares for value in share.get(name, ())]
-            self.log(name, sum(values) / len(values), prog_bar=name.startswith("val_"))
+            values = [value for share in shares for value in share.get(name, ()) if not math.isnan(value)]
+            if values:
+                self.log(name, sum(values) / len(values), prog_bar=name.startswith("val_"))
 
     def restore_whole(self, degraded: Tensor) -> Tensor:
         """Restore `(1, channels, samples)` of any length, with memory for one chunk."""
         frames = CHUNK_SECONDS * self.generator.sample_rate // self.generator.hop_length
         return restore_in_chunks(self.generator, degraded[0], frames)[None].to(degraded)
+
+
+def compiled(generator: Apollo) -> Callable[[Tensor], Tensor]:
+    """A generator's forward pass, compiled; the weights stay the generator's own.
+
+    The transforms are left out: the compiler would write the overlapping windows of the inverse out sample by sample,
+    which takes it minutes, and they are library calls anyway.
+    """
+    restore_spectrum = torch.compile(generator.restore_spectrum)
+
+    def restore(waveform: Tensor) -> Tensor:
+        spectrum = generator.stft(waveform.flatten(0, 1).to(generator.spectrum_dtype))
+        return generator.istft(restore_spectrum(spectrum), waveform.shape[-1]).view_as(waveform)
+
+    return restore
 
 
 def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:

@@ -29,7 +29,7 @@ from apollo.training.system import ApolloSystem
 log = logging.getLogger(__name__)
 
 # `precision: bf16` and `16` in published configurations mean mixed precision.
-MIXED = {"bf16": "bf16-mixed", "16": "16-mixed", "32": "32-true"}
+PRECISIONS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
 
 
 def train(
@@ -168,7 +168,9 @@ def build_trainer(config: DictConfig, run: Path, system: ApolloSystem) -> Traine
         # A list of device numbers, as configurations for GPUs have it, means nothing to a CPU.
         options["devices"] = len(settings["devices"])
     precision = str(settings.get("precision", "32"))
-    options["precision"] = MIXED.get(precision, precision)
+    options["precision"] = PRECISIONS.get(precision, precision)
+    if options["precision"] not in PRECISIONS.values():
+        raise ConfigError(f"trainer.precision must be 32, 16, bf16 or 64, not {precision}")
     if system.discriminator is not None and settings.get("strategy", "auto") in ("auto", "ddp"):
         # Each of the two networks leaves the other without gradients.
         options["strategy"] = "ddp_find_unused_parameters_true" if processes(settings) > 1 else "auto"
