@@ -227,10 +227,10 @@ class TemporalConvolution(nn.Module):
                 x = x.to(self.depthwise.weight.dtype)
             # Every d-th frame is a sequence of its own: laid beside the bands, dilation costs nothing.
             x = F.pad(x, (0, 0, 0, 0, 0, -frames % self.dilation))
-            x = x.reshape(len(x), -1, self.dilation * bands, x.shape[-1])
+            x = x.reshape(x.shape[0], -1, self.dilation * bands, x.shape[-1])
             # A permuted view of this layout is what PyTorch calls channels-last: no sample is moved.
             convolved: Tensor = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            return convolved.reshape(len(x), -1, bands, x.shape[-1])[:, :frames]
+            return convolved.reshape(x.shape[0], -1, bands, x.shape[-1])[:, :frames]
 
 
 class Block(nn.Module):
