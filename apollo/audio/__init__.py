@@ -4,24 +4,35 @@ from apollo.audio.alignment import Relation, lag, relate
 from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.decoders import SUFFIXES
-from apollo.audio.files import AudioInfo, AudioReader, AudioWriter, info, read, write
+from apollo.audio.files import AudioInfo, AudioReader, info, read
+from apollo.audio.pictures import Cover, read_cover
+from apollo.audio.pipes import RAW_FORMATS, RawStreamWriter, WavStreamWriter, read_raw_stream, read_wav_stream
 from apollo.audio.resampling import Resampler, resample, resampled_length
+from apollo.audio.writing import FORMATS, AudioWriter, write
 
 __all__ = [
     "CODECS",
+    "FORMATS",
     "MARGIN",
+    "RAW_FORMATS",
     "SUFFIXES",
     "AudioInfo",
     "AudioReader",
     "AudioWriter",
     "Bandwidth",
+    "Cover",
+    "RawStreamWriter",
     "Relation",
     "Resampler",
+    "WavStreamWriter",
     "degrade",
     "info",
     "inspect_bandwidth",
     "lag",
     "read",
+    "read_cover",
+    "read_raw_stream",
+    "read_wav_stream",
     "relate",
     "resample",
     "resampled_length",

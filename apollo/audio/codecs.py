@@ -36,7 +36,17 @@ if TYPE_CHECKING:
 
     Packet = AnyPacket[AudioStream]
 
-__all__ = ["CODECS", "COMPRESSION_LEVEL", "MARGIN", "VBR_QUALITIES", "degrade", "degrade_blocks", "nearest_bitrate"]
+__all__ = [
+    "CODECS",
+    "COMPRESSION_LEVEL",
+    "MARGIN",
+    "VBR_QUALITIES",
+    "coded_rate",
+    "degrade",
+    "degrade_blocks",
+    "highest_bitrate",
+    "nearest_bitrate",
+]
 
 Block = npt.NDArray[np.float32]
 Stereo = Literal["joint", "separate"]
@@ -181,7 +191,7 @@ def degrade_blocks(
     _check_settings(codec, compression_level, vbr_quality, stereo)
     coding = _Coding(
         codec,
-        _coded_rate(codec, sample_rate, bitrate if vbr_quality is None else None, channels),
+        coded_rate(codec, sample_rate, bitrate if vbr_quality is None else None, channels),
         channels,
         bitrate,
         COMPRESSION_LEVEL if compression_level is None else compression_level,
@@ -197,6 +207,13 @@ def nearest_bitrate(codec: str, bitrate: int, channels: int) -> int:
         return min((1000 * known for known in _mp3_bitrates()), key=lambda known: (abs(known - bitrate), known))
     ranges = _ranges(codec, channels).values()
     return min((min(max(bitrate, low), high) for low, high in ranges), key=lambda known: (abs(known - bitrate), known))
+
+
+def highest_bitrate(codec: str, rate: int, channels: int) -> int:
+    """The highest bitrate (bit/s) that a codec has at one of its own sample rates (Hz)."""
+    if codec == "mp3":
+        return 1000 * next(bitrates[-1] for group, bitrates in _MP3_BITRATES.items() if rate in group)
+    return _ranges(codec, channels)[rate][1]
 
 
 @dataclass(frozen=True)
@@ -292,8 +309,8 @@ def _check_settings(codec: str, compression_level: int | None, vbr_quality: floa
             raise ApolloError(f"vbr_quality is {vbr_quality}, but {codec} knows {lowest:g} to {highest:g}.")
 
 
-def _coded_rate(codec: str, sample_rate: int, bitrate: int | None, channels: int) -> int:
-    """The sample rate (Hz) at which the codec is run; raises ApolloError where none carries the bitrate."""
+def coded_rate(codec: str, sample_rate: int, bitrate: int | None, channels: int) -> int:
+    """The sample rate (Hz) at which a codec is run; raises ApolloError where none carries the bitrate (bit/s)."""
     if codec == "mp3":
         return _mp3_rate(sample_rate, bitrate, channels)
     ranges = _ranges(codec, channels)

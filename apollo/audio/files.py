@@ -1,31 +1,25 @@
-"""Read and write audio files of any format, whole or block by block.
+"""Read audio files of any format, whole or block by block.
 
 Waveforms are float32 of shape (channels, samples), nominally within ±1. What is read is what FFmpeg and libsndfile read
-(see `apollo.audio.decoders`); what is written is FLAC or WAV.
+(see `apollo.audio.decoders`); `apollo.audio.writing` writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
-from apollo.atomic import replacing
-from apollo.audio.decoders import AudioInfo, open_decoder
+from apollo.audio.decoders import open_decoder
+from apollo.audio.metadata import AudioInfo, describe
+from apollo.audio.writing import AudioWriter
 from apollo.errors import AudioFileError
 
-__all__ = ["AudioInfo", "AudioReader", "AudioWriter", "info", "read", "write"]
+__all__ = ["AudioInfo", "AudioReader", "AudioWriter", "info", "read"]
 
 _BLOCK = 1 << 18
-_FORMATS = {".flac": "FLAC", ".wav": "WAV"}
-_FLAC_CHANNELS = 8
-_TAGS = {"title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre"}
 
 
 def info(path: str | Path) -> AudioInfo:
@@ -65,22 +59,26 @@ class AudioReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._source = open_decoder(self.path)
-        self.info = self._source.info
 
     @property
     def sample_rate(self) -> int:
         """In Hz."""
-        return self.info.sample_rate
+        return self._source.sample_rate
 
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return self.info.channels
+        return self._source.channels
 
     @property
     def frames(self) -> int | None:
         """Samples a channel; None where only decoding would tell."""
-        return self.info.frames
+        return self._source.frames
+
+    @cached_property
+    def info(self) -> AudioInfo:
+        """What the file says of itself, tags included; looked up when it is first asked for."""
+        return describe(self.path, self.sample_rate, self.channels, self.frames)
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on."""
@@ -120,98 +118,3 @@ class AudioReader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def write(
-    path: str | Path,
-    waveform: npt.NDArray[np.floating[Any]],
-    sample_rate: int,
-    subtype: str = "PCM_24",
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Write a whole waveform of shape (channels, samples); all else as `AudioWriter`."""
-    with AudioWriter(path, sample_rate, waveform.shape[0], subtype, tags) as writer:
-        for start in range(0, waveform.shape[1], _BLOCK):
-            writer.write(waveform[:, start : start + _BLOCK])
-
-
-class AudioWriter:
-    """Writes a WAV or FLAC file block by block; it appears under its name only when it is whole.
-
-    Until then it is a hidden file beside its target. Leaving the `with` block normally renames it; leaving it by an
-    exception removes it, and what was there before stays as it was.
-
-    Args:
-        path: The file; the format is that of its suffix, .flac or .wav.
-        sample_rate: In Hz.
-        channels: Number of channels.
-        subtype: libsndfile's name of the sample format: PCM_16, PCM_24, for WAV also FLOAT. Integers are clipped at ±1.
-        tags: Title, artist and the like, by the names of `AudioInfo.tags`; those that libsndfile lacks are left out.
-
-    Raises:
-        AudioFileError: The format cannot hold this, or the file cannot be written; from `write` as well.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        sample_rate: int,
-        channels: int,
-        subtype: str = "PCM_24",
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self.sample_rate = sample_rate
-        self.channels = channels
-        file_format = _FORMATS.get(self.path.suffix.lower())
-        if file_format is None:
-            raise AudioFileError(f"{path} cannot be written: name it {' or '.join('*' + s for s in _FORMATS)}.")
-        if not soundfile.check_format(file_format, subtype):
-            known = ", ".join(soundfile.available_subtypes(file_format))
-            raise AudioFileError(f"{path} cannot hold samples of kind {subtype!r}; {file_format} can: {known}.")
-        if file_format == "FLAC" and channels > _FLAC_CHANNELS:
-            raise AudioFileError(
-                f"{path} cannot be written: FLAC holds at most {_FLAC_CHANNELS} channels, not {channels}; write .wav."
-            )
-        try:
-            if self.path.is_dir() or not self.path.parent.is_dir():
-                raise AudioFileError(
-                    f"{path} cannot be written: it is a folder, or is to lie in one that does not exist."
-                )
-            with ExitStack() as stack:
-                temporary = stack.enter_context(replacing(self.path))
-                self._file = stack.enter_context(
-                    soundfile.SoundFile(temporary, "w", sample_rate, channels, subtype, format=file_format)
-                )
-                for name, text in (tags or {}).items():
-                    if name in _TAGS and text:  # libsndfile refuses empty ones
-                        setattr(self._file, name, text)
-                self._ending = stack.pop_all()
-        except (soundfile.LibsndfileError, OSError, ValueError) as error:
-            raise self._failed(error) from None
-
-    def write(self, block: npt.NDArray[np.floating[Any]]) -> None:
-        """Append a block of shape (channels, samples)."""
-        if block.shape[0] != self.channels:
-            raise AudioFileError(
-                f"{self.path} has {self.channels} channel(s), but was given {block.shape[0]} to write."
-            )
-        try:
-            self._file.write(np.ascontiguousarray(block.T, dtype=np.float32))
-        except soundfile.LibsndfileError as error:
-            raise self._failed(error) from None
-
-    def __enter__(self) -> AudioWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self._ending.__exit__(kind, error, traceback)
-        except (soundfile.LibsndfileError, OSError) as failure:
-            raise self._failed(failure) from None
-
-    def _failed(self, error: Exception) -> AudioFileError:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
-        return AudioFileError(f"{self.path} cannot be written ({reason}); check permissions and free space.")

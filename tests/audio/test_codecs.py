@@ -7,10 +7,10 @@ import torch
 
 from apollo.audio import CODECS, MARGIN, degrade, lag
 from apollo.audio.codecs import (
-    _coded_rate,
     _Coding,
     _encoder,
     _packets,
+    coded_rate,
     degrade_blocks,
     nearest_bitrate,
 )
@@ -67,8 +67,8 @@ def test_more_bits_mean_less_noise(music, codec):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("bitrate", BITRATES)
 def test_mp3_is_coded_at_the_bitrate_asked_for(music, bitrate, channels, sample_rate):
-    coded_rate = _coded_rate("mp3", sample_rate, bitrate, channels)
-    assert coded_bitrate(music[:channels, :40_000], coded_rate, "mp3", bitrate) == pytest.approx(bitrate, rel=0.01)
+    rate = coded_rate("mp3", sample_rate, bitrate, channels)
+    assert coded_bitrate(music[:channels, :40_000], rate, "mp3", bitrate) == pytest.approx(bitrate, rel=0.01)
 
 
 @pytest.mark.parametrize("codec", ["aac", "opus"])

@@ -1,0 +1,230 @@
+"""Read audio files with FFmpeg, through PyAV: MP3, M4A, WMA, and the sound of video files.
+
+FFmpeg's time stamps lead to any sample where they have no gaps and are fine enough; whether what is decoded there is
+the same as when decoding from the start depends on the codec. MP3's is, once its bit reservoir has filled. AAC's is
+not: the noise that it fills bands with (perceptual noise substitution, ISO/IEC 14496-3) comes from a generator that
+runs on from the start.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from apollo.errors import AudioFileError
+
+__all__ = ["FFmpegDecoder"]
+
+log = logging.getLogger(__name__)
+
+# How many seconds before a sample decoding must start to give the sample as decoding from the start would have. An MP3
+# frame may draw on the 255 bytes (511 in MPEG-1) of sound before it, to which each frame of 24 ms adds as few as three:
+# stereo at 8 kbit/s and 24 kHz (ISO/IEC 13818-3, main_data_begin). Of codecs that are not listed nothing is promised.
+_MEMORY = {"mp3": 2.5, "alac": 0.0}
+# Decoding to the end of the last seconds tells the length, for codecs whose packets all become their own duration.
+_TAIL = 3.0
+_STEADY = {"mp3", "aac", "alac"}
+_PLANES = 8  # from so many on PyAV cannot reach into frames with a plane for each channel
+
+
+class FFmpegDecoder:
+    """A file that FFmpeg reads; damaged packets are left out, with a warning in the log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        self._damaged = 0
+        self._frames = self._decode()
+        self._pending: list[npt.NDArray[np.float32]] = []
+        self._position = 0  # the first sample of what is pending
+        try:
+            # The first frame tells what the header may not: whether it decodes, and the true rate of HE-AAC.
+            first = next(self._frames, None)
+            if first is None:
+                raise _not_audio(path)
+        except BaseException:
+            self._container.close()
+            raise
+        self._start = first.pts
+        self._pending = [_samples(first)]
+        self.sample_rate: int = first.sample_rate
+        self.channels: int = self._pending[0].shape[0]
+        self.frames: int | None = None
+
+    def read(self, n: int) -> npt.NDArray[np.float32]:
+        """The next samples, float32 of shape (channels, at most n)."""
+        ready = sum(block.shape[1] for block in self._pending)
+        while ready < n and (frame := next(self._frames, None)) is not None:
+            self._pending.append(_samples(frame))
+            ready += frame.samples
+        joined = np.concatenate([np.zeros((self.channels, 0), np.float32), *self._pending], axis=1)
+        self._pending = [joined[:, n:]]
+        self._position += min(n, joined.shape[1])
+        return joined[:, :n].copy()
+
+    def seek(self, frame: int) -> None:
+        """Let `read` go on from this sample, or from the end if that comes first.
+
+        A damaged packet, which reading leaves out, counts as music unless its header shows it or a read has met it.
+        """
+        memory = _MEMORY.get(self._codec)
+        preroll = round((memory or 0.0) * self.sample_rate)
+        if not 0 <= frame - self._position <= preroll:
+            if memory is not None and frame > preroll and not self._damaged and self._extent is not None:
+                self._jump(frame - preroll)
+            elif frame < self._position:
+                self._restart()
+        self._skip(frame)
+
+    def count(self) -> int:
+        """Samples a channel, as many as reading all gives; damaged packets count as they do for `seek`."""
+        with closing(FFmpegDecoder(self._path)) as other:
+            tail = round(_TAIL * self.sample_rate)
+            if self._codec in _STEADY and not self._damaged and self._extent is not None and self._extent > 2 * tail:
+                other._jump(self._extent - tail)
+            other._skip(sys.maxsize)
+            return other._position
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _open(self) -> None:
+        try:
+            self._container = av.open(str(self._path), metadata_errors="ignore")
+        except (av.FFmpegError, ValueError):
+            raise _not_audio(self._path) from None
+        if not self._container.streams.audio:
+            self._container.close()
+            raise _not_audio(self._path)
+        self._stream = self._container.streams.audio[0]
+        self._codec = self._stream.codec_context.codec.canonical_name
+
+    def _decode(self) -> Iterator[av.AudioFrame]:
+        resampler: av.AudioResampler | None = None
+        for frame in self._decode_as_coded():
+            if resampler is None:
+                # Named once, so that a stream that changes its mind half-way still gives one kind of block.
+                planes = len(frame.layout.channels)
+                resampler = av.AudioResampler("fltp" if planes < _PLANES else "flt", frame.layout, frame.sample_rate)
+            try:
+                yield from resampler.resample(frame)
+            except av.FFmpegError as error:
+                raise _damaged(self._path, str(error)) from None
+        if resampler is not None:
+            yield from resampler.resample(None)
+        if self._damaged:
+            log.warning("%s: %d damaged packets were left out", self._path, self._damaged)
+
+    def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
+        last: av.AudioFrame | None = None
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.InvalidDataError:
+                    self._damaged += 1
+                    continue
+                for frame in frames:
+                    if last is not None:
+                        yield last
+                    last = frame
+        except av.FFmpegError as error:
+            raise _damaged(self._path, str(error)) from None
+        if last is not None:
+            yield self._without_padding(last)
+
+    def _without_padding(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """The last frame, cut to the duration that an MP4 has for it: AAC fills its last frame with silence."""
+        length = round((frame.duration or 0) * (frame.time_base or 0) * frame.sample_rate)
+        if self._codec != "aac" or not 0 < length < frame.samples or len(frame.layout.channels) >= _PLANES:
+            return frame
+        samples = np.ascontiguousarray(frame.to_ndarray()[:, :length], dtype=np.float32)
+        cut = av.AudioFrame.from_ndarray(samples, "fltp", frame.layout.name)
+        cut.sample_rate, cut.pts = frame.sample_rate, frame.pts
+        if frame.time_base is not None:
+            cut.time_base = frame.time_base
+        return cut
+
+    @property
+    def _per_sample(self) -> Fraction:
+        """Units of the time stamps to a sample."""
+        return 1 / (self._stream.time_base or Fraction(1)) / self.sample_rate
+
+    @cached_property
+    def _extent(self) -> int | None:
+        """Where the last packet ends, in samples; None where time stamps are too coarse, have gaps or count junk."""
+        if self._start is None or self._per_sample.denominator != 1:
+            return None
+        end = None
+        try:
+            with av.open(str(self._path), metadata_errors="ignore") as container:
+                for packet in container.demux(container.streams.audio[0]):
+                    if packet.size:
+                        in_step = packet.pts is not None and end in (None, packet.pts) and packet.duration
+                        if not in_step or (self._codec == "mp3" and memoryview(packet)[0] != 0xFF):
+                            return None
+                        end = (packet.pts or 0) + (packet.duration or 0)
+        except av.FFmpegError:
+            return None
+        return None if end is None else int((end - self._start) / self._per_sample)
+
+    def _jump(self, frame: int) -> None:
+        """Go on at this sample or a little before it by time stamps, or from the start if they lead nowhere."""
+        start = self._start or 0
+        try:
+            self._container.seek(start + int(frame * self._per_sample), stream=self._stream)
+            self._frames = self._decode()
+            first = next(self._frames, None)
+        except (av.FFmpegError, AudioFileError):
+            first = None
+        if first is None or first.pts is None or first.pts < start:
+            self._restart()
+        else:
+            self._position = int((first.pts - start) / self._per_sample)
+            self._pending = [_samples(first)]
+
+    def _restart(self) -> None:
+        # With a decoder of its own: even when it is flushed, that of AAC keeps the state of its noise.
+        self._container.close()
+        self._open()
+        self._frames, self._pending, self._position, self._damaged = self._decode(), [], 0, 0
+
+    def _skip(self, frame: int) -> None:
+        """Leave out what comes before a sample; most of it never becomes an array, which takes as long as decoding."""
+        while self._position < frame:
+            if not self._pending:
+                decoded = next(self._frames, None)
+                if decoded is None:
+                    return
+                if self._position + decoded.samples <= frame:
+                    self._position += decoded.samples
+                    continue
+                self._pending = [_samples(decoded)]
+            left_out = min(self._pending[0].shape[1], frame - self._position)
+            self._position += left_out
+            self._pending[0] = self._pending[0][:, left_out:]
+            if not self._pending[0].shape[1]:
+                del self._pending[0]
+
+
+def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
+    samples = frame.to_ndarray().astype(np.float32, copy=False)
+    return samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
+
+
+def _not_audio(path: Path) -> AudioFileError:
+    return AudioFileError(f"{path} is no audio that can be read, or its header is damaged; convert it to WAV or FLAC.")
+
+
+def _damaged(path: Path, reason: str) -> AudioFileError:
+    return AudioFileError(f"{path} is damaged and cannot be read to its end ({reason.rstrip('.')}); copy it again.")

@@ -1,0 +1,157 @@
+"""What an audio file says of itself: container, codec and tags, in one set of names for all formats.
+
+FFmpeg reads the tags of every container (ID3 in MP3, Vorbis comments in FLAC and Ogg, atoms in M4A, INFO in WAV) and
+gives most of them common names already; what is left is done here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import soundfile
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+
+__all__ = ["AudioInfo", "common_tags", "describe"]
+
+_CONTAINERS = {"mov": "mp4", "asf": "wma"}
+_LOSSLESS = re.compile(r"pcm_.*|flac|alac|wavpack|ape|tta|truehd|mlp|adpcm_.*|shorten|als|dsd_.*")
+
+# Other names of tags for which FFmpeg has one of its own.
+_COMMON = {
+    "albumartist": "album_artist",
+    "album artist": "album_artist",
+    "discnumber": "disc",
+    "disk": "disc",
+    "tracknumber": "track",
+    "year": "date",
+    "unsyncedlyrics": "lyrics",
+    "unsynced lyrics": "lyrics",
+}
+# What tells of the file rather than of the music, and would be wrong in another file.
+_TECHNICAL = re.compile(
+    r"encoder|encoder_options|encodersettings|major_brand|minor_version|compatible_brands|handler_name|vendor_id|language"
+    r"|creation_time|duration|gapless_playback|itunsmpb|itunnorm|metadata_block_picture|coverart(mime)?|id3v2_priv\..*"
+    r"|deviceconformancetemplate|wmfsdk.*|wm/(encodingtime|mediaprimaryclassid|mediaclass.*)|isvbr|_statistics_.*|umid"
+    r"|time_reference|coding_history"
+)
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file says of itself.
+
+    Attributes:
+        sample_rate: In Hz.
+        channels: Number of channels.
+        frames: Samples a channel; None where only decoding would tell.
+        tags: Title, artist and the like, by lower-case name: title, artist, album, album_artist, date, track, disc,
+            genre, composer, comment, lyrics; those that have no common name, under their own.
+        container: What holds the sound: "flac", "wav", "mp3", "mp4", "ogg", "aiff" and so on.
+        codec: What codes it, by FFmpeg's name: "flac", "pcm_s24le", "mp3", "aac", "opus", "vorbis" and so on.
+        bitrate: In bit/s, on average; None where it is not known.
+        bits: Of a sample, for a lossless codec; None for others and where it is not known.
+        encoder: The program that made it, as far as it left its name.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int | None
+    tags: dict[str, str] = field(default_factory=dict)
+    container: str = ""
+    codec: str = ""
+    bitrate: int | None = None
+    bits: int | None = None
+    encoder: str | None = None
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the codec is one that throws sound away."""
+        return bool(self.codec) and not _LOSSLESS.fullmatch(self.codec)
+
+
+def common_tags(raw: Mapping[str, str]) -> dict[str, str]:
+    """Tags by their common names in lower case, those left out that tell of the file rather than of the music."""
+    tags: dict[str, str] = {}
+    for name, text in raw.items():
+        name = name.lower().strip()
+        name = "lyrics" if name.startswith("lyrics-") else _COMMON.get(name, name)
+        if name and not _TECHNICAL.fullmatch(name):
+            tags.setdefault(name, text)
+    return tags
+
+
+def describe(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
+    """What a file says of itself beyond what reading it has shown already."""
+    try:
+        container = av.open(str(path), metadata_errors="ignore")
+    except (av.FFmpegError, ValueError, OSError):
+        return _described_by_libsndfile(path, sample_rate, channels, frames)
+    with closing(container):
+        if not container.streams.audio:
+            return _described_by_libsndfile(path, sample_rate, channels, frames)
+        stream = container.streams.audio[0]
+        raw = {**container.metadata, **stream.metadata}
+        codec = stream.codec_context.codec.canonical_name
+        name = container.format.name.split(",")[0]
+        encoder = next((text for key, text in raw.items() if key.lower() == "encoder"), None)
+        return AudioInfo(
+            sample_rate,
+            channels,
+            frames,
+            common_tags(raw),
+            _CONTAINERS.get(name, name),
+            codec,
+            _bitrate(container, stream),
+            _bits(codec, stream, path) if _LOSSLESS.fullmatch(codec) else None,
+            encoder or None,
+        )
+
+
+def _bitrate(container: InputContainer, stream: AudioStream) -> int | None:
+    if stream.bit_rate:
+        return stream.bit_rate
+    if not container.duration or container.size <= 0:
+        return None
+    covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+    if len(covers) + 1 < len(container.streams):
+        return None
+    pictures = sum(next((packet.size for packet in container.demux(cover)), 0) for cover in covers)
+    return round(8 * max(0, container.size - pictures) * av.time_base / container.duration) or None
+
+
+def _bits(codec: str, stream: AudioStream, path: Path) -> int | None:
+    told = codec if codec.startswith("pcm_") else ""
+    if codec == "flac":  # FFmpeg has the same name for 24 bits and 20
+        with suppress(soundfile.LibsndfileError, TypeError):
+            told = soundfile.info(str(path)).subtype
+    if digits := re.search(r"\d+", told):
+        return int(digits[0])
+    return {"s16": 16, "s16p": 16, "s32": 24, "s32p": 24}.get(stream.codec_context.format.name)
+
+
+def _described_by_libsndfile(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
+    """For the few kinds that FFmpeg does not know."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            kind, subtype, tags = file.format.lower(), file.subtype.lower(), file.copy_metadata()
+    except (soundfile.LibsndfileError, TypeError):
+        return AudioInfo(sample_rate, channels, frames)
+    digits = re.search(r"\d+", subtype)
+    return AudioInfo(
+        sample_rate,
+        channels,
+        frames,
+        common_tags(tags),
+        kind,
+        subtype if not subtype.startswith("pcm") else f"pcm_s{digits[0] if digits else ''}le",
+        None,
+        int(digits[0]) if digits else None,
+        tags.get("software"),
+    )

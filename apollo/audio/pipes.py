@@ -1,0 +1,211 @@
+"""Audio through pipes: WAV and raw PCM, read from and written to streams that cannot seek.
+
+In the header of a WAV that is written so, the length is 0xFFFFFFFF, as FFmpeg and SoX have it: the sound goes on until
+the stream ends. Blocks are float32 of shape (channels, samples).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from apollo.audio.writing import interleaved
+from apollo.errors import AudioFileError
+
+__all__ = ["RAW_FORMATS", "RawStreamWriter", "WavStreamWriter", "read_raw_stream", "read_wav_stream"]
+
+Block = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 16  # samples
+_UNKNOWN = 0xFFFFFFFF
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_GUID = bytes.fromhex("000000001000800000aa00389b71")  # of a format's number, in WAVE_FORMAT_EXTENSIBLE
+_SUBTYPES = {"PCM_16": "s16le", "PCM_24": "s24le", "FLOAT": "f32le"}
+_SPEAKERS = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x607, 6: 0x60F, 7: 0x70F, 8: 0x63F}
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """How a raw format keeps a sample: in so many bytes, as FFmpeg's kind in which `interleaved` gives it."""
+
+    size: int
+    kind: str
+
+
+_RAW = {"s16le": _Samples(2, "s16"), "s24le": _Samples(3, "s32"), "f32le": _Samples(4, "flt")}
+
+RAW_FORMATS = tuple(_RAW)
+
+
+def read_wav_stream(stream: BinaryIO) -> tuple[int, int, Iterator[Block]]:
+    """Read a WAV file from a stream that need not be able to seek, such as standard input.
+
+    Args:
+        stream: Opened for reading bytes; it is left open.
+
+    Returns:
+        The sample rate in Hz, the number of channels, and the blocks, as they come.
+
+    Raises:
+        AudioFileError: It holds no WAV, or one that cannot be decoded; while blocks are drawn as well.
+    """
+    refused = AudioFileError("standard input holds no WAV that can be read; pipe WAV, or say how its raw samples are.")
+    try:
+        container = av.open(_Unseekable(stream), "r", format="wav", metadata_errors="ignore")
+        frames = container.decode(audio=0)
+        first = next(frames, None)
+    except (av.FFmpegError, ValueError, IndexError, OSError):
+        raise refused from None
+    if not container.streams.audio:
+        raise refused
+    stream_info = container.streams.audio[0].codec_context
+    channels, rate = stream_info.channels, stream_info.sample_rate
+
+    def blocks() -> Iterator[Block]:
+        resampler = av.AudioResampler("flt", first.layout, rate) if first is not None else None
+        frame = first
+        try:
+            with container:
+                while frame is not None and resampler is not None:
+                    for piece in resampler.resample(frame):
+                        yield np.ascontiguousarray(piece.to_ndarray().reshape(-1, channels).T, dtype=np.float32)
+                    frame = next(frames, None)
+        except (av.FFmpegError, OSError) as error:
+            raise AudioFileError(f"standard input cannot be read to its end ({error}); pipe it again.") from None
+
+    return rate, channels, blocks()
+
+
+def read_raw_stream(stream: BinaryIO, kind: str, channels: int) -> Iterator[Block]:
+    """Read raw PCM, little-endian and interleaved, from a stream.
+
+    Args:
+        stream: Opened for reading bytes.
+        kind: One of `RAW_FORMATS`.
+        channels: Number of channels; what is left over of the last sample is dropped.
+
+    Yields:
+        Blocks, as they come.
+
+    Raises:
+        AudioFileError: Unknown kind.
+    """
+    size = _known(kind).size * channels
+    rest = b""
+    while data := stream.read(_BLOCK * size):
+        data = rest + data
+        whole = len(data) - len(data) % size
+        rest = data[whole:]
+        if whole:
+            yield np.ascontiguousarray(_decoded(data[:whole], kind).reshape(-1, channels).T)
+
+
+class RawStreamWriter:
+    """Writes raw PCM, little-endian and interleaved, to a stream.
+
+    Args:
+        stream: Opened for writing bytes; it is left open.
+        kind: One of `RAW_FORMATS`. Integers are clipped at ±1.
+
+    Raises:
+        AudioFileError: Unknown kind.
+    """
+
+    def __init__(self, stream: BinaryIO, kind: str) -> None:
+        self._stream, self._kind = stream, kind
+        _known(kind)
+
+    def write(self, block: npt.NDArray[np.floating[Any]]) -> None:
+        """Append a block of shape (channels, samples); it is on its way when this returns.
+
+        Raises:
+            OSError: The stream takes no more; BrokenPipeError where nobody reads it.
+        """
+        self._stream.write(_encoded(block, self._kind))
+        self._stream.flush()
+
+    def __enter__(self) -> RawStreamWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+
+
+class WavStreamWriter(RawStreamWriter):
+    """Writes a WAV file to a stream that need not be able to seek, such as standard output.
+
+    Args:
+        stream: Opened for writing bytes; it is left open.
+        sample_rate: In Hz.
+        channels: Number of channels.
+        subtype: PCM_16, PCM_24 or FLOAT. Integers are clipped at ±1.
+
+    Raises:
+        AudioFileError: Unknown subtype.
+    """
+
+    def __init__(self, stream: BinaryIO, sample_rate: int, channels: int, subtype: str = "PCM_24") -> None:
+        if subtype not in _SUBTYPES:
+            raise AudioFileError(f"WAV cannot hold samples of kind {subtype!r}; it can: {', '.join(_SUBTYPES)}.")
+        super().__init__(stream, _SUBTYPES[subtype])
+        stream.write(_header(sample_rate, channels, _RAW[self._kind].size, subtype == "FLOAT"))
+
+
+def _header(sample_rate: int, channels: int, size: int, is_float: bool) -> bytes:
+    tag = _FLOAT if is_float else _PCM
+    extensible = channels > 2 or size == 3
+    form = struct.pack(
+        "<HHIIHH",
+        _EXTENSIBLE if extensible else tag,
+        channels,
+        sample_rate,
+        sample_rate * channels * size,
+        channels * size,
+        8 * size,
+    )
+    if extensible:
+        form += struct.pack("<HHIH", 22, 8 * size, _SPEAKERS.get(channels, 0), tag) + _GUID
+    elif is_float:
+        form += struct.pack("<H", 0)
+    header = b"RIFF" + struct.pack("<I", _UNKNOWN) + b"WAVE" + b"fmt " + struct.pack("<I", len(form)) + form
+    return header + b"data" + struct.pack("<I", _UNKNOWN)
+
+
+def _known(kind: str) -> _Samples:
+    if kind not in _RAW:
+        raise AudioFileError(f"raw samples of kind {kind!r} are not known; give one of: {', '.join(_RAW)}.")
+    return _RAW[kind]
+
+
+def _encoded(block: npt.NDArray[np.floating[Any]], kind: str) -> bytes:
+    samples = interleaved(block, _RAW[kind].kind)
+    little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+    if kind == "s24le":
+        return little.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    return little.tobytes()
+
+
+def _decoded(data: bytes, kind: str) -> Block:
+    if kind == "f32le":
+        return np.frombuffer(data, "<f4").astype(np.float32)
+    if kind == "s16le":
+        return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(1 << 15)
+    wide = np.zeros((len(data) // 3, 4), np.uint8)
+    wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+    return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(1 << 31)
+
+
+class _Unseekable:
+    """A stream of which PyAV sees no more than that it can be read: it would seek where a pipe only claims to."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.read = stream.read

@@ -1,0 +1,302 @@
+"""Write audio files block by block with FFmpeg, through PyAV: FLAC, WAV, MP3, M4A and Opus.
+
+What a file cannot hold of tags and cover is told rather than lost in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+from av.stream import Disposition
+
+from apollo.atomic import replacing
+from apollo.audio.codecs import coded_rate, highest_bitrate
+from apollo.audio.metadata import common_tags, describe
+from apollo.audio.pictures import Cover, open_picture, picture_block, read_cover
+from apollo.audio.resampling import Resampler
+from apollo.errors import ApolloError, AudioFileError
+
+__all__ = ["FORMATS", "AudioWriter", "write"]
+
+_BLOCK = 1 << 18
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+_LARGEST_COVER = (1 << 24) - 1024  # bytes: what the 24 bits that FLAC tells its size in leave beside its description
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How FFmpeg writes a format.
+
+    Attributes:
+        name: As people call it.
+        muxer: Of the container.
+        encoders: Encoder and its sample format by subtype; a lossy format has one, for any subtype.
+        most: Channels that it can hold.
+        cover: How a picture gets in: as a stream, as a tag, or not at all.
+        options: For the muxer.
+        codec: Of a lossy format, its name in `apollo.audio.codecs`.
+        bitrate: Of a lossy format, in bit/s for each channel, unless that is more than it can do.
+    """
+
+    name: str
+    muxer: str
+    encoders: dict[str, tuple[str, str]]
+    most: int = 8
+    cover: str | None = "stream"
+    options: dict[str, str] = field(default_factory=dict)
+    codec: str | None = None
+    bitrate: int = 0
+
+
+_FORMATS = {
+    "flac": _Format("FLAC", "flac", {"PCM_16": ("flac", "s16"), "PCM_24": ("flac", "s32")}),
+    "wav": _Format(
+        "WAV",
+        "wav",
+        {"PCM_16": ("pcm_s16le", "s16"), "PCM_24": ("pcm_s24le", "s32"), "FLOAT": ("pcm_f32le", "flt")},
+        most=1024,
+        cover=None,
+        options={"rf64": "auto"},  # what is longer than the 4 GiB that the header of a WAV can tell
+    ),
+    "mp3": _Format("MP3", "mp3", {"": ("libmp3lame", "fltp")}, most=2, codec="mp3", bitrate=320_000),
+    "m4a": _Format("M4A", "mp4", {"": ("aac", "fltp")}, options={"brand": "M4A "}, codec="aac", bitrate=128_000),
+    "opus": _Format("Opus", "opus", {"": ("libopus", "flt")}, cover="tag", codec="opus", bitrate=96_000),
+}
+_SUFFIXES = {f".{name}": name for name in _FORMATS} | {".ogg": "opus"}
+
+FORMATS = tuple(_FORMATS)
+
+
+def write(
+    path: str | Path,
+    waveform: npt.NDArray[np.floating[Any]],
+    sample_rate: int,
+    subtype: str = "PCM_24",
+    tags: Mapping[str, str] | None = None,
+    **options: Any,
+) -> None:
+    """Write a whole waveform of shape (channels, samples); all else as `AudioWriter`."""
+    with AudioWriter(path, sample_rate, waveform.shape[0], subtype, tags, **options) as writer:
+        for start in range(0, waveform.shape[1], _BLOCK):
+            writer.write(waveform[:, start : start + _BLOCK])
+
+
+class AudioWriter:
+    """Writes a file block by block; it appears under its name only when it is whole.
+
+    Until then it is a hidden file beside its target. Leaving the `with` block normally renames it; leaving it by an
+    exception removes it, and what was there before stays as it was.
+
+    What is read back has the length of what was written and a lag of 0. A lossy codec that cannot do the sample rate
+    gets the best one that it can; then the length is that of `resampled_length`.
+
+    Args:
+        path: The file; its suffix tells the format: .flac, .wav, .mp3, .m4a (AAC), .opus or .ogg (both Opus).
+        sample_rate: In Hz.
+        channels: Number of channels.
+        subtype: How FLAC and WAV keep samples: PCM_16, PCM_24, for WAV also FLOAT. Integers are clipped at ±1. Lossy
+            formats keep none, so it does not matter to them.
+        tags: Title, artist and the like, by the names of `AudioInfo.tags`.
+        cover: The picture of the front.
+        format: One of `FORMATS`, where the suffix does not tell.
+        bitrate: Of a lossy codec, in bit/s, all channels together. By default 320 kbit/s for MP3 (fewer below 32 kHz,
+            where it has no more); for two channels, 256 kbit/s for AAC and 192 for Opus.
+
+    Attributes:
+        lost: When all is written, what the file could not hold: names of tags, and "cover".
+
+    Raises:
+        AudioFileError: The format cannot hold this, or the file cannot be written; from `write` as well.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        subtype: str = "PCM_24",
+        tags: Mapping[str, str] | None = None,
+        *,
+        cover: Cover | None = None,
+        format: str | None = None,  # noqa: A002
+        bitrate: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.lost: list[str] = []
+        self._tags = {name: text.replace("\0", " ") for name, text in common_tags(tags or {}).items() if text.strip()}
+        self._cover = cover
+        self._written = 0
+        self._format = self._known_format(format)
+        encoder, self._sample_format = self._known_encoder(subtype)
+        rate, bitrate = self._known_rates(bitrate)
+        self._resampler = Resampler(sample_rate, rate, channels) if rate != sample_rate else None
+        try:
+            if self.path.is_dir() or not self.path.parent.is_dir():
+                raise AudioFileError(
+                    f"{path} cannot be written: it is a folder, or is to lie in one that does not exist."
+                )
+            with ExitStack() as stack:
+                self._temporary = stack.enter_context(replacing(self.path))
+                # A file of Python's own: FFmpeg's would not tell of every failure to write.
+                self._file = stack.enter_context(self._temporary.open("wb"))
+                options = {"fflags": "+bitexact", **self._format.options}
+                self._container = av.open(self._file, "w", format=self._format.muxer, options=options)
+                stack.callback(self._abandon)
+                self._stream = cast(AudioStream, self._container.add_stream(encoder, rate=rate, layout=self._layout))
+                self._stream.format = av.AudioFormat(self._sample_format)
+                if bitrate is not None:
+                    self._stream.bit_rate = bitrate
+                self._begin()
+                self._ending = stack.pop_all()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self._failed(error) from None
+
+    def write(self, block: npt.NDArray[np.floating[Any]]) -> None:
+        """Append a block of shape (channels, samples)."""
+        if block.shape[0] != self.channels:
+            raise AudioFileError(
+                f"{self.path} has {self.channels} channel(s), but was given {block.shape[0]} to write."
+            )
+        self._encode(block if self._resampler is None else self._resampler.process(block))
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._ending.__exit__(kind, error, traceback)
+                return
+            with self._ending:
+                self._finish()
+        except (av.FFmpegError, OSError) as failure:
+            raise self._failed(failure) from None
+
+    @property
+    def _layout(self) -> str:
+        return _LAYOUTS.get(self.channels, f"{self.channels} channels")
+
+    def _known_format(self, name: str | None) -> _Format:
+        name = name or _SUFFIXES.get(self.path.suffix.lower())
+        if name not in _FORMATS:
+            raise AudioFileError(f"{self.path} cannot be written: name it {' or '.join('*' + s for s in _SUFFIXES)}.")
+        known = _FORMATS[name]
+        if not 1 <= self.channels <= known.most:
+            raise AudioFileError(
+                f"{self.path} cannot be written: {known.name} holds at most {known.most} channels, "
+                f"not {self.channels}; write .wav."
+            )
+        return known
+
+    def _known_encoder(self, subtype: str) -> tuple[str, str]:
+        known = self._format
+        encoder = known.encoders.get("" if known.codec else subtype)
+        if encoder is None:
+            raise AudioFileError(
+                f"{self.path} cannot hold samples of kind {subtype!r}; {known.name} can: {', '.join(known.encoders)}."
+            )
+        return encoder
+
+    def _known_rates(self, bitrate: int | None) -> tuple[int, int | None]:
+        """Sample rate and bitrate of the codec; the latter is None for a lossless one."""
+        codec = self._format.codec
+        if codec is None:
+            return self.sample_rate, None
+        try:
+            rate = coded_rate(codec, self.sample_rate, bitrate, self.channels)
+        except ApolloError as error:
+            raise AudioFileError(f"{self.path} cannot be written: {error}") from None
+        if bitrate is None:
+            usual = self._format.bitrate * (1 if codec == "mp3" else self.channels)
+            bitrate = min(usual, highest_bitrate(codec, rate, self.channels))
+        return rate, bitrate
+
+    def _begin(self) -> None:
+        """Write what comes before the sound."""
+        self._container.metadata.update(self._tags)
+        if self._cover is None or len(self._cover.data) > _LARGEST_COVER:
+            self._container.start_encoding()
+        elif self._format.cover == "tag":
+            if block := picture_block(self._cover):
+                self._container.metadata["METADATA_BLOCK_PICTURE"] = block
+            self._container.start_encoding()
+        elif self._format.cover == "stream" and (picture := open_picture(self._cover)):
+            with picture:
+                try:
+                    stream = self._container.add_stream_from_template(picture.streams.video[0])
+                except ValueError:  # a kind of picture that this container does not hold
+                    self._container.start_encoding()
+                    return
+            stream.disposition = Disposition.attached_pic
+            stream.metadata["comment"] = "Cover (front)"
+            self._container.start_encoding()
+            packet = av.Packet(self._cover.data)
+            packet.stream, packet.pts, packet.dts = stream, 0, 0
+            self._container.mux(packet)
+        else:
+            self._container.start_encoding()
+
+    def _encode(self, block: npt.NDArray[np.floating[Any]]) -> None:
+        for start in range(0, block.shape[1], _BLOCK):
+            part = block[:, start : start + _BLOCK]
+            # In one plane, whatever the encoder takes: PyAV cannot reach into frames of eight planes.
+            kind = "flt" if self._format.codec else self._sample_format
+            frame = av.AudioFrame.from_ndarray(interleaved(part, kind).reshape(1, -1), format=kind, layout=self._layout)
+            frame.sample_rate = self._stream.codec_context.sample_rate
+            frame.time_base = Fraction(1, frame.sample_rate)
+            frame.pts = self._written
+            self._written += part.shape[1]
+            try:
+                self._container.mux(self._stream.encode(frame))
+            except (av.FFmpegError, OSError) as error:
+                raise self._failed(error) from None
+
+    def _finish(self) -> None:
+        if self._resampler is not None:
+            self._encode(self._resampler.process(np.zeros((self.channels, 0), np.float32), last=True))
+        if self._written:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+        self._file.close()
+        if self._tags or self._cover:
+            held = describe(self._temporary, self.sample_rate, self.channels, None).tags
+            self.lost = [name for name in self._tags if name not in held]
+        if self._cover and read_cover(self._temporary) is None:
+            self.lost.append("cover")
+
+    def _abandon(self) -> None:
+        with suppress(Exception):  # what went wrong before is to be told, not that it cannot be brought to an end
+            self._container.close()
+
+    def _failed(self, error: Exception) -> AudioFileError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
+        return AudioFileError(f"{self.path} cannot be written ({reason}); check permissions and free space.")
+
+
+def interleaved(block: npt.NDArray[np.floating[Any]], kind: str) -> npt.NDArray[Any]:
+    """A block of shape (channels, samples) as FFmpeg takes it, (samples, channels): "flt", "s16" or "s32".
+
+    Integers are the nearest ones, clipped at ±1, those of "s32" with 24 bits in the upper ones; what is no number
+    becomes 0.
+    """
+    samples = np.ascontiguousarray(block.T, dtype=np.float32)
+    if kind == "flt":
+        return samples
+    full = float(1 << 15 if kind == "s16" else 1 << 23)
+    scaled: npt.NDArray[np.float32] = np.nan_to_num(np.rint(samples * np.float32(full)), posinf=full, neginf=-full)
+    clipped = np.clip(scaled, np.float32(-full), np.float32(full - 1))
+    return clipped.astype(np.int16) if kind == "s16" else clipped.astype(np.int32) << 8
