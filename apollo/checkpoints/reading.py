@@ -7,21 +7,24 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from apollo.checkpoints.inert import STAND_INS
 from apollo.errors import ModelFileError
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_file(path: Path, stand_ins: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file or one that `torch.save` wrote, told apart by their content.
 
     Args:
         path: The file.
+        stand_ins: Whether to pass over the configuration objects that `apollo.checkpoints.inert` names; a file that
+            holds them is refused otherwise. No code of theirs is run.
 
     Returns:
         What the file holds, tensors on the CPU, and the text metadata of a safetensors file (else empty).
@@ -40,7 +43,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from None
     if head[8:] == b"{" and not head.startswith(b"PK"):  # eight bytes of length, then JSON
         return read_safetensors(path)
-    return read_torch(path), {}
+    return read_torch(path, stand_ins), {}
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -52,35 +55,42 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ModelFileError(f"{path} is a damaged safetensors file ({error}): fetch it again") from None
 
 
-def read_torch(path: Path) -> dict[str, Any]:
+def read_torch(path: Path, stand_ins: bool = False) -> dict[str, Any]:
     """Read a dictionary that `torch.save` wrote; a pickle that asks for more than tensors is refused unread."""
+    known = STAND_INS if stand_ins else {}
     try:
-        with warnings.catch_warnings():
+        allowed = torch.serialization.safe_globals([(stand_in, name) for name, stand_in in known.items()])
+        with warnings.catch_warnings(), allowed:
             warnings.simplefilter("ignore")  # about pickle protocols that are refused below anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        foreign = foreign_class(path, str(error)) if isinstance(error, (pickle.UnpicklingError, RuntimeError)) else None
+        refused = isinstance(error, (pickle.UnpicklingError, RuntimeError))
+        foreign = foreign_class(path, str(error), known) if refused else None
         if foreign is not None:
-            raise ModelFileError(
-                f"{path} was not opened because reading it would run {foreign}: use a .safetensors or .bin of this "
-                "model, or have somebody who trusts the file save its 'state_dict' alone with torch.save"
-            ) from None
+            way_out = (
+                f"take its weights out with apollo export safetensors -m {path} -o MODEL.safetensors"
+                if foreign in STAND_INS
+                else "use a .safetensors or .bin of this model, or have somebody who trusts the file save its "
+                "'state_dict' alone with torch.save"
+            )
+            raise ModelFileError(f"{path} was not opened because reading it would run {foreign}: {way_out}") from None
         raise ModelFileError(f"{path} is damaged or not a model file: fetch it again, or give another") from None
     if not isinstance(content, dict):
         raise ModelFileError(f"{path} is not a model file: it holds a {type(content).__name__}, not named weights")
     return content
 
 
-def foreign_class(path: Path, refusal: str) -> str | None:
+def foreign_class(path: Path, refusal: str, known: Container[str] = ()) -> str | None:
     """Name the class or function for which PyTorch refused a pickle, or None if that was not the reason.
 
     Args:
         path: The refused file.
         refusal: PyTorch's message; it names what is refused for the pickle protocol that PyTorch itself writes.
+        known: Names that were not refused.
     """
     named = re.search(r"GLOBAL ([\w.]+)", refusal)
     if named:
-        return named[1]
+        return f"builtins.{named[1]}" if "." not in named[1] else named[1]
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -91,7 +101,8 @@ def foreign_class(path: Path, refusal: str) -> str | None:
                 globals_ = list(pickled_globals(file))
     except (OSError, zipfile.BadZipFile, RuntimeError):
         return None
-    return next((name for name in globals_ if not name.startswith(("torch.", "collections."))), None)
+    harmless = ("torch.", "collections.")
+    return next((name for name in globals_ if not name.startswith(harmless) and name not in known), None)
 
 
 def pickled_globals(file: BinaryIO) -> Iterator[str]:

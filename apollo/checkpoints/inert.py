@@ -1,0 +1,70 @@
+"""Stand-ins for the harmless classes that training frameworks pickle beside the weights.
+
+A Lightning checkpoint may hold the whole configuration of its run as OmegaConf objects. Nothing of it is needed to use
+the weights, so no such object is ever made: each of these names, and no other, gives something that takes any argument
+and state and does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Inert:
+    """Takes the place of an object and forgets all that it is told."""
+
+    def __new__(cls, *arguments: Any) -> Inert:
+        """Make one, whatever the arguments."""
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class InertDict:
+    """Takes the place of a subclass of `dict`, of which a plain one is made: pickles fill it after making it."""
+
+    def __new__(cls, *arguments: Any) -> dict[Any, Any]:  # type: ignore[misc]
+        """Make an empty dictionary, whatever the arguments."""
+        return {}
+
+
+OBJECTS = {
+    "argparse": ("Namespace",),
+    # Types that a configuration names as those of its values; containers themselves need no name in a pickle.
+    "builtins": ("bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple"),
+    "omegaconf.base": ("ContainerMetadata", "Metadata", "SCMode", "UnionNode"),
+    "omegaconf.dictconfig": ("DictConfig",),
+    "omegaconf.listconfig": ("ListConfig",),
+    "omegaconf.nodes": (
+        "AnyNode",
+        "BooleanNode",
+        "BytesNode",
+        "EnumNode",
+        "FloatNode",
+        "IntegerNode",
+        "InterpolationResultNode",
+        "PathNode",
+        "StringNode",
+    ),
+    "pathlib": ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
+    "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
+}
+DICTIONARIES = {
+    "collections": ("defaultdict",),
+    "lightning.fabric.utilities.data": ("AttributeDict",),
+    "lightning.pytorch.utilities.parsing": ("AttributeDict",),
+    "lightning_fabric.utilities.data": ("AttributeDict",),
+    "pytorch_lightning.utilities.parsing": ("AttributeDict",),
+}
+
+# Dotted name in a pickle → what stands in for it.
+STAND_INS: dict[str, type] = {
+    f"{module}.{name}": stand_in
+    for names_of, stand_in in ((OBJECTS, Inert), (DICTIONARIES, InertDict))
+    for module, names in names_of.items()
+    for name in names
+}
