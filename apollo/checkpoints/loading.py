@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from inspect import signature
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from apollo.checkpoints import hub
 from apollo.checkpoints.published import check_names, from_published
 from apollo.checkpoints.reading import read_file
 from apollo.errors import ModelFileError
@@ -34,36 +36,66 @@ def load_model(path_or_name: str | Path, device: str | torch.device = "cpu") -> 
     from the file's configuration where it has one, else from the weights. Nothing in the file is ever run.
 
     Args:
-        path_or_name: A model file, or `"default"` for the model that comes with the package.
+        path_or_name: A model file; `"default"` for the model that comes with the package; or, as text that is no
+            existing file, a model on the Hugging Face hub, `"owner/name"`, `"owner/name@revision"` or
+            `"owner/name@revision:file"`, which is fetched once; `"paper"` is short for that of the paper's authors.
         device: Where the weights go.
 
     Returns:
         The network in evaluation mode with float32 weights, `(batch, channels, samples)` → same.
 
     Raises:
-        ModelFileError: If the file is missing, damaged, no Apollo model, or would run code when read.
+        ModelFileError: If the file is missing, cannot be fetched, is damaged, no Apollo model, or would run code when
+            read.
     """
+    with located(path_or_name) as path:
+        model, _ = read_model(path)
+    return model.to(device)
+
+
+@contextmanager
+def located(path_or_name: str | Path) -> Iterator[Path]:
+    """Give the file that `load_model` would read."""
     if str(path_or_name) == "default":
         resource = resources.files("apollo.checkpoints") / "default.safetensors"
         if not resource.is_file():
             raise ModelFileError("this installation has no default model: give a model file instead")
         with resources.as_file(resource) as path:
-            model = read_model(path)
-    else:
-        model = read_model(Path(path_or_name))
-    return model.to(device)
+            yield path
+        return
+    published = None
+    if isinstance(path_or_name, str) and not Path(path_or_name).exists():
+        published = hub.parse(hub.KNOWN.get(path_or_name, path_or_name))
+    yield hub.fetch(published) if published else Path(path_or_name)
 
 
-def read_model(path: Path) -> Apollo:
-    """Build the network that a file describes, in evaluation mode on the CPU."""
-    content, metadata = read_file(path)
+def read_model(
+    path: Path, stand_ins: bool = False, options: Mapping[str, Any] | None = None
+) -> tuple[Apollo, dict[str, str]]:
+    """Build the network that a file describes, in evaluation mode on the CPU.
+
+    Args:
+        path: The file.
+        stand_ins: As for `read_file`.
+        options: Constructor options that are known from elsewhere; weights and file must agree with them.
+
+    Returns:
+        The network, and the text metadata of the file, if it has any.
+
+    Raises:
+        ModelFileError: As for `load_model`.
+    """
+    content, metadata = read_file(path, stand_ins)
     try:
         config = stated_config(content, metadata)
+        for option, value in (options or {}).items():
+            if config.setdefault(option, value) != value:
+                raise ModelFileError(f"{option}={value} is asked for, but the file states {config[option]}")
         state = generator_state(content)
         if ANCHORS[0] in state:
             state = from_published(state)
             config = {**PUBLISHED_OPTIONS, **config}
-        return build(state, config)
+        return build(state, config), metadata
     except ModelFileError as error:
         raise ModelFileError(f"{path} cannot be used as a model: {error}") from None
 
@@ -109,7 +141,7 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
     sizes = visible_sizes(state)
     for option in sizes.keys() & stated.keys():
         if stated[option] != sizes[option]:
-            raise ModelFileError(f"it states {option}={stated[option]}, but its weights have {option}={sizes[option]}")
+            raise ModelFileError(f"{option}={stated[option]} is stated, but its weights have {option}={sizes[option]}")
     config = {**sizes, **stated}
     for option in sorted(PUBLISHED_OPTIONS.keys() - config.keys()):
         raise ModelFileError(
@@ -118,11 +150,17 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
         )
     config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
     try:
-        config.setdefault("win", window_milliseconds(spectrum_bins(state), config["sr"]))
+        bins = spectrum_bins(state)
+        config.setdefault("win", window_milliseconds(bins, config["sr"]))
         with torch.device("meta"):
             expected = Apollo(**config).state_dict()
+        stated_bins = int(config["sr"] * config["win"] / 1000) // 2 + 1
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ModelFileError(f"no network has its options {config}: {error}") from None
+    if stated_bins != bins:
+        raise ModelFileError(
+            f"sr={config['sr']} and win={config['win']} make {stated_bins} frequencies, but its weights have {bins}"
+        )
     check_names(set(state), set(expected), set())
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
@@ -173,9 +211,8 @@ def load_discriminator(path_or_name: str | Path) -> dict[str, Tensor] | None:
     Raises:
         ModelFileError: If the file is missing, damaged, or would run code when read.
     """
-    if str(path_or_name) == "default":
-        return None
-    content, _ = read_file(Path(path_or_name))
+    with located(path_or_name) as path:
+        content, _ = read_file(path)
     state = content.get("state_dict", content)
     prefix = "discriminator."
     found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if str(name).startswith(prefix)}

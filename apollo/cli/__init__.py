@@ -11,6 +11,7 @@ from apollo import __version__
 from apollo.cli.benchmark import benchmark
 from apollo.cli.data import app as data
 from apollo.cli.evaluate import evaluate
+from apollo.cli.models import models
 from apollo.cli.restore import restore
 from apollo.cli.terminal import SETTINGS, complain
 from apollo.cli.train import train
@@ -41,6 +42,7 @@ app.command(epilog="Example: apollo evaluate originals/ -m default --codec mp3 -
     evaluate
 )
 app.command(epilog="Example: apollo benchmark -m default --precision 32,bf16 --json speed.json")(benchmark)
+app.command(epilog="Example: apollo models")(models)
 app.add_typer(data, name="data")
 
 
