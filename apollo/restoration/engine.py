@@ -14,13 +14,17 @@ from torch import Tensor
 from apollo.audio.resampling import Resampler
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.nn.chunks import ChunkStream
+from apollo.restoration.blending import Blend, BlendStream
+from apollo.restoration.chunks import FittingChunks
+from apollo.restoration.precision import PRECISIONS, choose_precision
 
 Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
 
 # Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
 # have the network restore rounding errors.
 SILENCE = 1e-9
+
+RESAMPLING = 1200  # samples at the lower of two rates that soxr holds back at most; measured: 1106
 
 
 class Restorer:
@@ -31,11 +35,16 @@ class Restorer:
 
     Args:
         model: The network, as `apollo.load_model` gives it.
-        chunk_seconds: Seconds that one pass of the network adds; the result does not depend on it, memory does.
+        chunk_seconds: Seconds that one pass of the network adds; the result does not depend on it, memory does. Where
+            memory does not suffice, they are halved until it does.
         device: Where to compute (`"cpu"`, `"cuda"`, `"mps"` or `"auto"`); None is where the model is.
+        precision: In what the network computes: `"32"`, `"bf16"`, `"16"` or `"auto"`, see `choose_precision`.
+        mix: Share of the restored in what comes out, from 0 (the input itself) to 1.
+        keep_below: Frequency in Hz below which the input's own sound is kept, by a linear-phase crossover.
 
     Raises:
-        ApolloError: If the chunk is shorter than 1 s or longer than an hour, or there is no such device.
+        ApolloError: If the chunk is shorter than 1 s or longer than an hour, or there is no such device, precision,
+            share or frequency.
 
     Example:
         >>> restorer = Restorer(Apollo(feature_dim=16, layer=1, output="residual"))
@@ -43,16 +52,37 @@ class Restorer:
         (2, 44100)
     """
 
-    def __init__(self, model: Apollo, chunk_seconds: float = 20.0, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        model: Apollo,
+        chunk_seconds: float = 20.0,
+        device: str | torch.device | None = None,
+        *,
+        precision: str = "auto",
+        mix: float = 1.0,
+        keep_below: float | None = None,
+    ) -> None:
         if not 1 <= chunk_seconds <= 3600:
             raise ApolloError(f"a chunk must last from 1 to 3600 seconds, not {chunk_seconds:g}")
+        self.blend = Blend(mix, keep_below)
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))
+        self.precision = choose_precision(precision, self.model)
         self.chunk_frames = round(chunk_seconds * model.sample_rate / model.hop_length)
 
     @property
     def sample_rate(self) -> int:
         """Sample rate in Hz at which the network works."""
         return self.model.sample_rate
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.model.parameters()).device
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Seconds that one pass of the network adds; less than was asked for where memory did not suffice."""
+        return self.chunk_frames * self.model.hop_length / self.model.sample_rate
 
     def __call__(self, waveform: Waveform, sample_rate: int | None = None) -> Waveform:
         """Restore a waveform.
@@ -86,18 +116,29 @@ class Restorer:
         restored[:, position:] = stream.flush()
         return self._as(waveform, restored)
 
-    def stream(self, peaks: Sequence[float], sample_rate: int | None = None) -> RestorationStream:
+    def stream(
+        self, peak: float | Sequence[float], sample_rate: int | None = None, channels: int = 2
+    ) -> RestorationStream:
         """Start restoring a recording that arrives in blocks.
 
         Args:
-            peaks: Largest magnitude in each channel of the whole recording, one number a channel.
+            peak: Largest magnitude in each channel of the whole recording, one number a channel: with them, the stream
+                gives the samples that the recording as a whole would give. Where nobody knows yet, one number that
+                says what is to be expected, such as 1 for full scale; music far below it is restored less well.
             sample_rate: Sample rate in Hz; the model's if None.
+            channels: Number of channels where `peak` is one number.
 
         Raises:
             ApolloError: If the sample rate is not positive.
+
+        Example:
+            >>> stream = Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1).stream(1.0, 48000)
+            >>> blocks = [stream.push(torch.zeros(2, 48000)) for _ in range(5)] + [stream.flush()]
+            >>> sum(block.shape[1] for block in blocks)
+            240000
         """
         rate = self.sample_rate if sample_rate is None else sample_rate
-        return RestorationStream(self.model, self.chunk_frames, peaks, rate)
+        return RestorationStream(self, [peak] * channels if isinstance(peak, float | int) else peak, rate)
 
     @staticmethod
     def _as(like: Waveform, restored: Tensor) -> Waveform:
@@ -109,26 +150,43 @@ class RestorationStream:
     """A recording under restoration: blocks go in, restored blocks of the same total length come out.
 
     Made by `Restorer.stream`.
+
+    Attributes:
+        latency: Samples that what is given may lag behind what was taken: a chunk and the network's context, and where
+            they are needed, what resampling and the crossover hold back.
     """
 
-    def __init__(self, model: Apollo, chunk_frames: int, peaks: Sequence[float], sample_rate: int) -> None:
+    def __init__(self, restorer: Restorer, peaks: Sequence[float], sample_rate: int) -> None:
+        model = restorer.model
         self.channels = len(peaks)
         self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
         self.peak = max(peaks, default=0.0)
-        self.chunks = ChunkStream(model, len(self.active), chunk_frames)
+
+        def shrunk(frames: int) -> None:
+            restorer.chunk_frames = frames  # what comes later need not fail first
+
+        dtype = PRECISIONS[restorer.precision]
+        self.chunks = FittingChunks(model, len(self.active), restorer.chunk_frames, dtype, shrunk)
         self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
         self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))
+        self.blend = BlendStream(restorer.blend, self.channels, sample_rate) if restorer.blend.needs_input else None
         # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
         self.silence = 2 * math.ceil(model.sample_rate / sample_rate)
         self.taken = 0
-        self.given = 0
+        self.restored = 0
+        seconds = (self.chunks.chunk + self.chunks.context) / model.sample_rate
+        if sample_rate != model.sample_rate:
+            seconds += 2 * RESAMPLING / min(sample_rate, model.sample_rate)
+        self.latency = math.ceil(seconds * sample_rate) + (self.blend.delay if self.blend else 0)
 
     def push(self, block: Tensor) -> Tensor:
         """Take the next block, `(channels, samples)` float32, and give restored samples as far as they are certain.
 
-        The samples must be finite numbers. What is given lags at most a chunk and the network's context behind.
+        The samples must be finite numbers. What is given lags at most `latency` samples behind.
         """
         self.taken += block.shape[1]
+        if self.blend:
+            self.blend.take(block)
         if not self.active:
             return self._give(torch.zeros(0, block.shape[1]))
         at_model = resampled(self.to_model, block[self.active] / self.peak)
@@ -136,21 +194,24 @@ class RestorationStream:
 
     def flush(self) -> Tensor:
         """Give the rest, so that as many samples have been given as were taken."""
-        if not self.active:
-            return self._give(torch.zeros(0, 0))
-        nothing = torch.zeros(len(self.active), 0)
-        at_model = self.chunks.push(resampled(self.to_model, nothing, last=True))
-        silence = torch.zeros(len(self.active), self.silence)
-        rest = torch.cat((at_model, self.chunks.flush(), silence), dim=1)
-        return self._give(resampled(self.from_model, rest, last=True))
+        if self.active:
+            nothing = torch.zeros(len(self.active), 0)
+            at_model = self.chunks.push(resampled(self.to_model, nothing, last=True))
+            silence = torch.zeros(len(self.active), self.silence)
+            rest = self._give(
+                resampled(self.from_model, torch.cat((at_model, self.chunks.flush(), silence), dim=1), last=True)
+            )
+        else:
+            rest = torch.zeros(self.channels, 0)
+        return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
 
     def _give(self, active: Tensor) -> Tensor:
-        """Undo the gain and put the active channels back among the silent ones, never more than was taken."""
-        active = active[:, : self.taken - self.given]
-        self.given += active.shape[1]
+        """Undo the gain, put the active channels back among the silent ones, never more than was taken, and blend."""
+        active = active[:, : self.taken - self.restored]
+        self.restored += active.shape[1]
         restored = torch.zeros(self.channels, active.shape[1])
         restored[self.active] = active * self.peak
-        return restored
+        return self.blend.push(restored) if self.blend else restored
 
 
 def as_tensor(waveform: Tensor | npt.NDArray[Any]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +17,12 @@ from torch import Tensor
 
 from apollo.audio.files import AudioReader, AudioWriter
 from apollo.errors import ApolloError, AudioFileError
+from apollo.restoration.chunks import NO_MEMORY, is_out_of_memory
 from apollo.restoration.engine import Restorer, peaks_of
 
-BLOCK = 1 << 16  # samples a channel read or written at once
+__all__ = ["NO_MEMORY", "Report", "default_target", "restore_file"]
 
-NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|ALLOC_FAILED")
+BLOCK = 1 << 16  # samples a channel read or written at once
 
 Progress = Callable[[float, float], None]
 
@@ -171,14 +171,11 @@ def restored_blocks(source: Path, restorer: Restorer, peaks: list[float]) -> Ite
 
 @contextmanager
 def memory_suffices(source: Path) -> Iterator[None]:
-    """Tell in one sentence that memory does not suffice; any other error passes.
-
-    Only on CUDA has PyTorch a class for that; on other devices it is a RuntimeError that says so.
-    """
+    """Tell in one sentence that memory does not suffice; any other error passes."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+        if not is_out_of_memory(error):
             raise
         raise AudioFileError(
             f"{source} cannot be restored, for memory does not suffice: use a smaller --chunk, or --device cpu"

@@ -85,6 +85,43 @@ def test_blocks_of_any_size_give_the_same_samples(music: np.ndarray, make_model:
     assert_same(torch.cat(parts, dim=1).numpy(), expected, 1e-6)
 
 
+@pytest.mark.parametrize("sample_rate", [44100, 48000, 8000])
+@pytest.mark.parametrize("options", [{}, {"mix": 0.5}, {"keep_below": 2000}])
+def test_no_sample_is_later_than_the_latency_says(
+    make_music: Callable[..., np.ndarray],
+    make_model: Callable[..., Apollo],
+    sample_rate: int,
+    options: dict[str, float],
+) -> None:
+    music = torch.from_numpy(make_music(4.5, 1, sample_rate))
+    stream = Restorer(make_model("residual"), 1, **options).stream([1.0], sample_rate)
+    taken = given = latest = 0
+    for block in torch.split(music, 1000, dim=1):
+        taken += block.shape[1]
+        given += stream.push(block).shape[1]
+        latest = max(latest, taken - given)
+    assert given  # well before the end
+    assert stream.latency / 2 < latest <= stream.latency
+    assert given + stream.flush().shape[1] == taken
+
+
+def test_peak_to_be_expected_stands_for_one_that_is_known(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("direct"), 1)
+    given = torch.from_numpy(music[:, :90_000])
+    streams = [restorer.stream(0.5), restorer.stream([0.5, 0.5]), restorer.stream(0.5, None, 2)]
+    first, *others = [torch.cat((stream.push(given), stream.flush()), dim=1) for stream in streams]
+    assert all(torch.equal(other, first) for other in others)
+
+
+def test_bfloat16_is_close_to_float32(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    model = make_model("residual")
+    exact = Restorer(model, 2, precision="32")(music)
+    assert np.array_equal(Restorer(model, 2)(music), exact)  # what "auto" is on a CPU
+    rounded = Restorer(model, 2, precision="bf16")(music)
+    assert not np.array_equal(rounded, exact)
+    assert np.square(rounded - exact).mean() < 1e-3 * np.square(exact).mean()
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64, torch.float32, torch.float64])
 def test_kind_of_waveform_is_kept(
     music: np.ndarray, kind: type | torch.dtype, make_model: Callable[..., Apollo]
@@ -190,10 +227,16 @@ def test_other_shapes_and_types_are_refused(waveform: np.ndarray, make_model: Ca
 
 
 @pytest.mark.parametrize(
-    "options", [{"chunk_seconds": 0.5}, {"chunk_seconds": float("nan")}, {"device": "abacus"}, {"device": "cuda:99"}]
+    "options",
+    [
+        {"chunk_seconds": 0.5},
+        {"chunk_seconds": float("nan")},
+        {"device": "abacus"},
+        {"device": "cuda:99"},
+        {"precision": "8"},
+        {"precision": "16"},  # not on a CPU
+    ],
 )
-def test_chunks_and_devices_that_cannot_be_are_refused(
-    options: dict[str, object], make_model: Callable[..., Apollo]
-) -> None:
+def test_options_that_cannot_be_are_refused(options: dict[str, object], make_model: Callable[..., Apollo]) -> None:
     with pytest.raises(ApolloError):
         Restorer(make_model("direct"), **options)  # type: ignore[arg-type]
