@@ -252,7 +252,7 @@ class ApolloSystem(LightningModule):
         for name in sorted({name for share in shares for name in share}):
             values = [value for share in shares for value in share.get(name, ()) if not math.isnan(value)]
             if values:
-                self.log(name, sum(values) / len(values), prog_bar=name.startswith("val_"))
+                self.log(name, sum(values) / len(values), prog_bar=name.startswith("val_"), sync_dist=True)
 
     def restore_whole(self, degraded: Tensor) -> Tensor:
         """Restore `(1, channels, samples)` of any length, with memory for one chunk."""

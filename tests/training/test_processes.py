@@ -1,6 +1,7 @@
 """Several processes train as one with so many times the batch."""
 
 import csv
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,14 +33,18 @@ trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 2, accelerator: cpu, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="two processes on one CPU need gloo, which Windows' CI lacks")
-def test_two_processes_learn_what_one_does_with_twice_the_batch(stems: Path, tmp_path: Path) -> None:
+def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch(stems: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG.replace("EXPS", str(tmp_path)).replace("STEMS", str(stems)))
 
-    def run(name: str, *more: str) -> tuple[dict[str, torch.Tensor], list[float]]:
-        command = [sys.executable, "-m", "apollo", "train", "-c", str(path), f"exp.name={name}", *more]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr
+    def start(name: str, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        command = [sys.executable, *launcher, "-m", "apollo", "train", "-c", str(path), f"exp.name={name}", *more]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def result(name: str, *processes: subprocess.Popen[str]) -> tuple[dict[str, torch.Tensor], list[float]]:
+        for process in processes:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
         checkpoints = list((tmp_path / name / "checkpoints").glob("*.ckpt"))
         assert len(checkpoints) == 2  # the best and the last: one process writes
         (metrics,) = (tmp_path / name).glob("logs/*/metrics.csv")
@@ -47,9 +52,26 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(stems: Path, tmp
         state = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
         return state["state_dict"], losses
 
-    one, losses_of_one = run("one", "datas.batch_size=4")
-    two, losses_of_two = run("two", "trainer.devices=2", "trainer.strategy=ddp")
-    assert losses_of_two == pytest.approx(losses_of_one, rel=1e-5)
-    for name, value in one.items():
-        # The band merge starts at zero, so that its weights are all of them what was learnt.
-        assert (two[name] - value).norm() <= 1e-3 * value.norm(), (name, (two[name] - value).norm() / value.norm())
+    one, losses_of_one = result("one", start("one", "datas.batch_size=4"))
+    two = result("two", start("two", "trainer.devices=2", "trainer.strategy=ddp"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = ("-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1")
+    here = ("--master-addr=127.0.0.1", f"--master-port={port}")
+    nodes = [
+        start(
+            "nodes",
+            "trainer.num_nodes=2",
+            "trainer.devices=1",
+            "trainer.strategy=ddp",
+            launcher=(*torchrun, *here, f"--node-rank={rank}"),
+        )
+        for rank in (0, 1)
+    ]
+    for weights, losses in (two, result("nodes", *nodes)):
+        assert losses == pytest.approx(losses_of_one, rel=1e-5)
+        for name, value in one.items():
+            # The band merge starts at zero, so that its weights are all of them what was learnt.
+            error = (weights[name] - value).norm() / value.norm()
+            assert error <= 1e-3, (name, error)
