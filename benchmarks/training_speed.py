@@ -1,12 +1,15 @@
 """How long a training step takes, on what, how far from what matrix products would allow, and what memory it needs.
 
     python benchmarks/training_speed.py [--device cuda] [--batches 1 4] [--seconds 3] [--size 256,6] [--compile]
+    python benchmarks/training_speed.py --count         # memory only: nothing is timed, so any machine will do
 
 A step is that of the published recipe, generator against discriminator, on noise. `floor` is its floating-point count,
 backward passes included, over the rate of an (8000×256)·(256×2048) product measured in the same run in the same
-precision. `kept` is what the generator keeps for its backward pass, counted tensor by tensor; on a GPU `peak` is what
-CUDA's allocator says of the whole step. `data` is one core making the same crops from a folder of music by MP3.
-Times are medians of three steps.
+precision. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three steps.
+
+The second table is what a step keeps in memory at its fullest, counted tensor by tensor: weights, gradients and moments
+of both networks, and what generator, discriminator and losses keep for their backward passes. What one operation needs
+while it is at work, and CUDA itself, come on top; on a GPU `peak` is what CUDA's allocator says of the whole step.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from generator_speed import RUNS, describe, matrix_rate, synchronise
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from apollo.audio import write
@@ -31,7 +35,7 @@ from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
-from apollo.training.system import halves
+from apollo.training.system import compiled, halves
 
 PARTS = ("forward", "backward", "discriminator", "losses", "optimisers")
 
@@ -39,15 +43,19 @@ PARTS = ("forward", "backward", "discriminator", "losses", "optimisers")
 class Step:
     """One training step, taken apart by the clock."""
 
-    def __init__(self, size: tuple[int, int], device: torch.device, precision: str, compiled: bool) -> None:
+    def __init__(self, size: tuple[int, int], device: torch.device, precision: str, compile_it: bool = False) -> None:
         self.device = device
         self.autocast = precision == "bfloat16"
         self.generator = Apollo(feature_dim=size[0], layer=size[1]).to(device)
         self.discriminator = MultiFrequencyDiscriminator().to(device)
         self.loss_g, self.loss_d = GeneratorLoss().to(device), DiscriminatorLoss()
-        self.restore = torch.compile(self.generator) if compiled else self.generator
+        self.restore = compiled(self.generator) if compile_it else self.generator
         self.optimizers = [torch.optim.AdamW(n.parameters()) for n in (self.generator, self.discriminator)]
         self.seconds: dict[str, float] = defaultdict(float)
+
+    def context(self) -> AbstractContextManager[None]:
+        """Mixed precision, if it is wanted."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -61,14 +69,13 @@ class Step:
     def run(self, original: torch.Tensor, degraded: torch.Tensor) -> None:
         """Take a step, as `apollo.training.system` does."""
         self.seconds.clear()
-        context = torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
-        with self.timed("forward"), context:
+        with self.timed("forward"), self.context():
             estimate = self.restore(degraded)
         with self.timed("discriminator"):
-            with context:
+            with self.context():
                 loss = self.loss_d(*halves(self.discriminator(torch.cat((original, estimate.detach())))))
             loss.backward()
-        with self.timed("losses"), context:
+        with self.timed("losses"), self.context():
             self.discriminator.requires_grad_(False)
             with torch.no_grad():
                 real = self.discriminator(original)
@@ -87,20 +94,24 @@ class Step:
 
 
 class Kept:
-    """Counts what forward passes keep for backward passes: every storage once, weights left out."""
+    """Counts what forward passes keep for backward passes: every storage once, weights left out.
+
+    Nothing counted is held, so counting needs no more memory than a forward pass without gradients.
+    """
 
     def __init__(self, network: torch.nn.Module) -> None:
-        self.weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-        self.storages: dict[int, int] = {}
-        self.alive: list[torch.Tensor] = []  # an address must not be given to another tensor while we count
+        self.weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+        self.storages: dict[StorageWeakRef, int] = {}  # while it is referred to, no other storage takes its identity
 
-    def add(self, tensor: torch.Tensor) -> torch.Tensor:
+    def add(self, tensor: torch.Tensor) -> None:
         """Count a tensor."""
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.weights:
-            self.storages[storage.data_ptr()] = storage.nbytes()
-            self.alive.append(tensor)
-        return tensor
+        if storage._cdata not in self.weights:
+            self.storages[StorageWeakRef(storage)] = storage.nbytes()
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Count what is kept inside the block, which no backward pass may follow."""
+        return torch.autograd.graph.saved_tensors_hooks(self.add, lambda _: torch.empty(0))
 
     @property
     def gigabytes(self) -> float:
@@ -108,17 +119,16 @@ class Kept:
         return sum(self.storages.values()) / 1e9
 
 
-def kept_gigabytes(step: Step, degraded: torch.Tensor, checkpointing: bool) -> float:
-    """What the generator keeps; with checkpointing also what one block, computed again, keeps for a while."""
-    generator, total = step.generator, 0.0
+def kept_gigabytes(step: Step, degraded: torch.Tensor, checkpointing: bool) -> tuple[float, float]:
+    """What the generator keeps, and what one block that is computed again keeps for a while."""
+    generator = step.generator
     entering: list[torch.Tensor] = []
     hooks = [
         block.register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0])) for block in generator.blocks
     ]
     generator.checkpointing = checkpointing
-    context = torch.autocast(step.device.type, torch.bfloat16, enabled=step.autocast)
-    kept = Kept(generator)
-    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor), context:
+    kept, again = Kept(generator), Kept(generator)
+    with kept.watching(), step.context():
         generator(degraded)
     generator.checkpointing = False
     for hook in hooks:
@@ -126,11 +136,46 @@ def kept_gigabytes(step: Step, degraded: torch.Tensor, checkpointing: bool) -> f
     if checkpointing:
         for tensor in entering:
             kept.add(tensor)
-        again = Kept(generator)
-        with torch.autograd.graph.saved_tensors_hooks(again.add, lambda tensor: tensor), context:
+        with again.watching(), step.context():
             generator.blocks[0](entering[0].detach().requires_grad_())
-        total = again.gigabytes
-    return total + kept.gigabytes
+    return kept.gigabytes, again.gigabytes
+
+
+def judged_gigabytes(step: Step, original: torch.Tensor) -> float:
+    """What discriminator and losses keep: for the discriminator's step or the generator's, whichever keeps more."""
+    estimate = original.clone().requires_grad_()
+    learning, passing = Kept(step.discriminator), Kept(step.discriminator)
+    with learning.watching(), step.context():
+        step.loss_d(*halves(step.discriminator(torch.cat((original, estimate.detach())))))
+    step.discriminator.requires_grad_(False)
+    with step.context(), torch.no_grad():
+        real = step.discriminator(original)
+    for judgement in real:
+        for tensor in (judgement.logits, *judgement.features):
+            passing.add(tensor)
+    with passing.watching(), step.context():
+        step.loss_g(estimate, original, original, real, step.discriminator(estimate))
+    step.discriminator.requires_grad_(True)
+    return max(learning.gigabytes, passing.gigabytes)
+
+
+def count(size: tuple[int, int], batches: list[int], seconds: float, device: torch.device) -> None:
+    """Print what a step keeps in memory, part by part."""
+    print("| precision | batch | gradient checkpointing | weights | generator | one block | judgement | at most GB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for precision in ("float32", "bfloat16"):
+        step = Step(size, device, precision)
+        parameters = [p for network in (step.generator, step.discriminator) for p in network.parameters()]
+        weights = 4 * sum(p.nbytes for p in parameters) / 1e9  # with gradients and two moments
+        for batch in batches:
+            waveform = 0.1 * torch.randn(batch, 2, round(seconds * 44100), device=device)
+            judged = judged_gigabytes(step, waveform)
+            for checkpointing in (False, True):
+                kept, again = kept_gigabytes(step, waveform, checkpointing)
+                most = weights + kept + max(judged, again)  # blocks are computed again after the judgement's backward
+                parts = " | ".join(f"{part:.2f}" for part in (weights, kept, again, judged))
+                switch = "on" if checkpointing else "off"
+                print(f"| {precision} | {batch} | {switch} | {parts} | **{most:.2f}** |", flush=True)
 
 
 def data_seconds(seconds: float, batch: int) -> float:
@@ -154,15 +199,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each clip")
     parser.add_argument("--size", default="256,6", help="feature channels and blocks")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--count", action="store_true", help="count memory, time nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     width, layers = (int(number) for number in arguments.size.split(","))
     print(f"{describe(device)}; torch {torch.__version__}; {width}x{layers}, {arguments.seconds} s stereo")
-    print(
-        "| precision | batch | step s | " + " | ".join(PARTS) + " | data | floor s | ratio | kept GB | checkpointed |"
-    )
-    print("|" + "---|" * (8 + len(PARTS) + 1))
+    if arguments.count:
+        count((width, layers), arguments.batches, arguments.seconds, device)
+        return
+    print("| precision | batch | step s | " + " | ".join(PARTS) + " | data | floor s | ratio |")
+    print("|" + "---|" * (6 + len(PARTS)))
     for precision in ("float32", "bfloat16"):
         for batch in arguments.batches:
             step = Step((width, layers), device, precision, arguments.compile)
@@ -178,7 +225,6 @@ def main() -> None:
             total = statistics.median(sum(run.values()) for run in runs)
             rate = matrix_rate(device, torch.bfloat16 if step.autocast else torch.float32)
             floor = counter.get_total_flops() / rate
-            kept = [kept_gigabytes(step, degraded, checkpointing) for checkpointing in (False, True)]
             cells = [
                 precision,
                 str(batch),
@@ -187,12 +233,13 @@ def main() -> None:
                 f"{data_seconds(arguments.seconds, batch):.2f}",
                 f"{floor:.2f}",
                 f"**{total / floor:.2f}**",
-                *(f"{gigabytes:.2f}" for gigabytes in kept),
             ]
             print(f"| {' | '.join(cells)} |", flush=True)
             if device.type == "cuda":
                 print(f"peak {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of the whole step")
                 torch.cuda.reset_peak_memory_stats(device)
+    print()
+    count((width, layers), arguments.batches, arguments.seconds, device)
 
 
 if __name__ == "__main__":
