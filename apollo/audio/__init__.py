@@ -5,10 +5,11 @@ from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.decoders import SUFFIXES
 from apollo.audio.files import AudioInfo, AudioReader, info, read
+from apollo.audio.formats import FORMATS
 from apollo.audio.pictures import Cover, read_cover
 from apollo.audio.pipes import RAW_FORMATS, RawStreamWriter, WavStreamWriter, read_raw_stream, read_wav_stream
 from apollo.audio.resampling import Resampler, resample, resampled_length
-from apollo.audio.writing import FORMATS, AudioWriter, write
+from apollo.audio.writing import AudioWriter, write
 
 __all__ = [
     "CODECS",

@@ -110,50 +110,42 @@ class FFmpegDecoder:
         self._codec = self._stream.codec_context.codec.canonical_name
 
     def _decode(self) -> Iterator[av.AudioFrame]:
+        """Decode from here on to frames of floats; the last one is without the padding that MP4 marks by durations."""
         resampler: av.AudioResampler | None = None
-        for frame in self._decode_as_coded():
+        last: av.AudioFrame | None = None
+        length = 0
+        for coded in self._decode_as_coded():
             if resampler is None:
                 # Named once, so that a stream that changes its mind half-way still gives one kind of block.
-                planes = len(frame.layout.channels)
-                resampler = av.AudioResampler("fltp" if planes < _PLANES else "flt", frame.layout, frame.sample_rate)
+                planes = len(coded.layout.channels)
+                resampler = av.AudioResampler("fltp" if planes < _PLANES else "flt", coded.layout, coded.sample_rate)
             try:
-                yield from resampler.resample(frame)
+                frames = resampler.resample(coded)
             except av.FFmpegError as error:
                 raise _damaged(self._path, str(error)) from None
-        if resampler is not None:
-            yield from resampler.resample(None)
+            for frame in frames:
+                if last is not None:
+                    yield last
+                last = frame
+            length = round((coded.duration or 0) * (coded.time_base or 0) * coded.sample_rate)
+        for frame in resampler.resample(None) if resampler is not None else ():
+            if last is not None:
+                yield last
+            last = frame
+        if last is not None:
+            yield _first_samples(last, length) if self._codec == "aac" and 0 < length < last.samples else last
         if self._damaged:
             log.warning("%s: %d damaged packets were left out", self._path, self._damaged)
 
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
-        last: av.AudioFrame | None = None
         try:
             for packet in self._container.demux(self._stream):
                 try:
-                    frames = packet.decode()
+                    yield from packet.decode()
                 except av.InvalidDataError:
                     self._damaged += 1
-                    continue
-                for frame in frames:
-                    if last is not None:
-                        yield last
-                    last = frame
         except av.FFmpegError as error:
             raise _damaged(self._path, str(error)) from None
-        if last is not None:
-            yield self._without_padding(last)
-
-    def _without_padding(self, frame: av.AudioFrame) -> av.AudioFrame:
-        """The last frame, cut to the duration that an MP4 has for it: AAC fills its last frame with silence."""
-        length = round((frame.duration or 0) * (frame.time_base or 0) * frame.sample_rate)
-        if self._codec != "aac" or not 0 < length < frame.samples or len(frame.layout.channels) >= _PLANES:
-            return frame
-        samples = np.ascontiguousarray(frame.to_ndarray()[:, :length], dtype=np.float32)
-        cut = av.AudioFrame.from_ndarray(samples, "fltp", frame.layout.name)
-        cut.sample_rate, cut.pts = frame.sample_rate, frame.pts
-        if frame.time_base is not None:
-            cut.time_base = frame.time_base
-        return cut
 
     @property
     def _per_sample(self) -> Fraction:
@@ -215,6 +207,15 @@ class FFmpegDecoder:
             self._pending[0] = self._pending[0][:, left_out:]
             if not self._pending[0].shape[1]:
                 del self._pending[0]
+
+
+def _first_samples(frame: av.AudioFrame, length: int) -> av.AudioFrame:
+    """The first samples of a frame of floats, as a frame."""
+    values = length if frame.format.is_planar else length * len(frame.layout.channels)
+    samples = np.ascontiguousarray(frame.to_ndarray()[:, :values], dtype=np.float32)
+    cut = av.AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
+    cut.sample_rate, cut.pts = frame.sample_rate, frame.pts
+    return cut
 
 
 def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:

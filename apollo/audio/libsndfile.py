@@ -23,6 +23,16 @@ _OGG_NEAR = 3.0
 _OGG_PAGE = 255 * 1024
 _OPUS_PACKET = 5_760
 
+# Libsndfile leaves channels as they lie in Ogg (Vorbis I specification, 4.3.9): the middle second, the bass last. For
+# each channel as WAV and FFmpeg have them, where it is there.
+_OGG_ORDER: dict[int, list[int] | slice] = {
+    3: [0, 2, 1],
+    5: [0, 2, 1, 3, 4],
+    6: [0, 2, 1, 5, 3, 4],
+    7: [0, 2, 1, 6, 5, 3, 4],
+    8: [0, 2, 1, 7, 5, 6, 3, 4],
+}
+
 
 class SoundFileDecoder:
     """A file that libsndfile reads."""
@@ -30,6 +40,8 @@ class SoundFileDecoder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = soundfile.SoundFile(path)
+        is_ogg = self._file.format == "OGG"
+        self._order = _OGG_ORDER.get(self._file.channels, slice(None)) if is_ogg else slice(None)
         self._ahead = np.zeros((0, self._file.channels), np.float32)  # read but not given yet, (samples, channels)
         frames = self._file.frames
         self.sample_rate: int = self._file.samplerate
@@ -50,7 +62,7 @@ class SoundFileDecoder:
             raise self._damaged(error) from None
         ready = np.concatenate([self._ahead, filled]) if len(self._ahead) else filled
         self._ahead = ready[n:]
-        return np.ascontiguousarray(ready[:n].T)
+        return np.ascontiguousarray(ready[:n].T[self._order])
 
     def seek(self, frame: int) -> None:
         """Let `read` go on from this sample, or from the end if that comes first."""

@@ -123,7 +123,8 @@ def _bitrate(container: InputContainer, stream: AudioStream) -> int | None:
     if len(covers) + 1 < len(container.streams):
         return None
     pictures = sum(next((packet.size for packet in container.demux(cover)), 0) for cover in covers)
-    return round(8 * max(0, container.size - pictures) * av.time_base / container.duration) or None
+    held = pictures * 4 // 3 if container.format.name == "ogg" else pictures  # as text, in base64
+    return round(8 * max(0, container.size - held) * av.time_base / container.duration) or None
 
 
 def _bits(codec: str, stream: AudioStream, path: Path) -> int | None:

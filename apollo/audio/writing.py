@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +17,19 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from apollo.atomic import replacing
 from apollo.audio.codecs import coded_rate, highest_bitrate
+from apollo.audio.formats import KNOWN_FORMATS, WRITTEN_SUFFIXES, Format
 from apollo.audio.metadata import common_tags, describe
 from apollo.audio.pictures import Cover, open_picture, picture_block, read_cover
 from apollo.audio.resampling import Resampler
 from apollo.errors import ApolloError, AudioFileError
 
-__all__ = ["FORMATS", "AudioWriter", "write"]
+__all__ = ["AudioWriter", "write"]
 
 _BLOCK = 1 << 18
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
@@ -34,47 +37,13 @@ _LARGEST_COVER = (1 << 24) - 1024  # bytes: what the 24 bits that FLAC tells its
 
 
 @dataclass(frozen=True)
-class _Format:
-    """How FFmpeg writes a format.
+class _Codec:
+    """What the encoder is told; the bitrate (bit/s) is None for a lossless one."""
 
-    Attributes:
-        name: As people call it.
-        muxer: Of the container.
-        encoders: Encoder and its sample format by subtype; a lossy format has one, for any subtype.
-        most: Channels that it can hold.
-        cover: How a picture gets in: as a stream, as a tag, or not at all.
-        options: For the muxer.
-        codec: Of a lossy format, its name in `apollo.audio.codecs`.
-        bitrate: Of a lossy format, in bit/s for each channel, unless that is more than it can do.
-    """
-
-    name: str
-    muxer: str
-    encoders: dict[str, tuple[str, str]]
-    most: int = 8
-    cover: str | None = "stream"
-    options: dict[str, str] = field(default_factory=dict)
-    codec: str | None = None
-    bitrate: int = 0
-
-
-_FORMATS = {
-    "flac": _Format("FLAC", "flac", {"PCM_16": ("flac", "s16"), "PCM_24": ("flac", "s32")}),
-    "wav": _Format(
-        "WAV",
-        "wav",
-        {"PCM_16": ("pcm_s16le", "s16"), "PCM_24": ("pcm_s24le", "s32"), "FLOAT": ("pcm_f32le", "flt")},
-        most=1024,
-        cover=None,
-        options={"rf64": "auto"},  # what is longer than the 4 GiB that the header of a WAV can tell
-    ),
-    "mp3": _Format("MP3", "mp3", {"": ("libmp3lame", "fltp")}, most=2, codec="mp3", bitrate=320_000),
-    "m4a": _Format("M4A", "mp4", {"": ("aac", "fltp")}, options={"brand": "M4A "}, codec="aac", bitrate=128_000),
-    "opus": _Format("Opus", "opus", {"": ("libopus", "flt")}, cover="tag", codec="opus", bitrate=96_000),
-}
-_SUFFIXES = {f".{name}": name for name in _FORMATS} | {".ogg": "opus"}
-
-FORMATS = tuple(_FORMATS)
+    encoder: str
+    sample_format: str
+    rate: int
+    bitrate: int | None
 
 
 def write(
@@ -151,14 +120,16 @@ class AudioWriter:
                 self._temporary = stack.enter_context(replacing(self.path))
                 # A file of Python's own: FFmpeg's would not tell of every failure to write.
                 self._file = stack.enter_context(self._temporary.open("wb"))
-                options = {"fflags": "+bitexact", **self._format.options}
-                self._container = av.open(self._file, "w", format=self._format.muxer, options=options)
                 stack.callback(self._abandon)
-                self._stream = cast(AudioStream, self._container.add_stream(encoder, rate=rate, layout=self._layout))
-                self._stream.format = av.AudioFormat(self._sample_format)
-                if bitrate is not None:
-                    self._stream.bit_rate = bitrate
-                self._begin()
+                codec = _Codec(encoder, self._sample_format, rate, bitrate)
+                try:
+                    self._open(codec, cover)
+                except av.FFmpegError:
+                    # There are pictures that a container turns out not to hold only when they are written.
+                    self._abandon()
+                    self._file.seek(0)
+                    self._file.truncate()
+                    self._open(codec, None)
                 self._ending = stack.pop_all()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from None
@@ -186,19 +157,17 @@ class AudioWriter:
         except (av.FFmpegError, OSError) as failure:
             raise self._failed(failure) from None
 
-    @property
-    def _layout(self) -> str:
-        return _LAYOUTS.get(self.channels, f"{self.channels} channels")
-
-    def _known_format(self, name: str | None) -> _Format:
-        name = name or _SUFFIXES.get(self.path.suffix.lower())
-        if name not in _FORMATS:
-            raise AudioFileError(f"{self.path} cannot be written: name it {' or '.join('*' + s for s in _SUFFIXES)}.")
-        known = _FORMATS[name]
-        if not 1 <= self.channels <= known.most:
+    def _known_format(self, name: str | None) -> Format:
+        name = name or WRITTEN_SUFFIXES.get(self.path.suffix.lower())
+        if name not in KNOWN_FORMATS:
             raise AudioFileError(
-                f"{self.path} cannot be written: {known.name} holds at most {known.most} channels, "
-                f"not {self.channels}; write .wav."
+                f"{self.path} cannot be written: name it {' or '.join('*' + s for s in WRITTEN_SUFFIXES)}."
+            )
+        known = KNOWN_FORMATS[name]
+        if self.channels not in known.channels:
+            least = f"at most {max(known.channels)}" if self.channels > max(known.channels) else "only other numbers of"
+            raise AudioFileError(
+                f"{self.path} cannot be written: {known.name} holds {least} channels, not {self.channels}; write .wav."
             )
         return known
 
@@ -225,37 +194,51 @@ class AudioWriter:
             bitrate = min(usual, highest_bitrate(codec, rate, self.channels))
         return rate, bitrate
 
-    def _begin(self) -> None:
-        """Write what comes before the sound."""
+    def _open(self, codec: _Codec, cover: Cover | None) -> None:
+        """Open the container and write what comes before the sound."""
+        options = {"fflags": "+bitexact", **self._format.options}
+        if self._format.muxer == "mp4":  # to tell the length to the sample rather than to the millisecond
+            options["movie_timescale"] = str(codec.rate)
+        self._container = av.open(self._file, "w", format=self._format.muxer, options=options)
+        layout = _LAYOUTS.get(self.channels, f"{self.channels} channels")
+        self._stream = cast(AudioStream, self._container.add_stream(codec.encoder, rate=codec.rate, layout=layout))
+        self._stream.format = av.AudioFormat(codec.sample_format)
+        if codec.bitrate is not None:
+            self._stream.bit_rate = codec.bitrate
         self._container.metadata.update(self._tags)
-        if self._cover is None or len(self._cover.data) > _LARGEST_COVER:
-            self._container.start_encoding()
-        elif self._format.cover == "tag":
-            if block := picture_block(self._cover):
+        packet = None
+        if cover is not None and len(cover.data) <= _LARGEST_COVER:
+            if self._format.cover == "stream":
+                packet = self._picture_packet(cover)
+            elif self._format.cover == "tag" and (block := picture_block(cover)):
                 self._container.metadata["METADATA_BLOCK_PICTURE"] = block
-            self._container.start_encoding()
-        elif self._format.cover == "stream" and (picture := open_picture(self._cover)):
-            with picture:
-                try:
-                    stream = self._container.add_stream_from_template(picture.streams.video[0])
-                except ValueError:  # a kind of picture that this container does not hold
-                    self._container.start_encoding()
-                    return
-            stream.disposition = Disposition.attached_pic
-            stream.metadata["comment"] = "Cover (front)"
-            self._container.start_encoding()
-            packet = av.Packet(self._cover.data)
-            packet.stream, packet.pts, packet.dts = stream, 0, 0
+        self._container.start_encoding()
+        if packet is not None:
             self._container.mux(packet)
-        else:
-            self._container.start_encoding()
+
+    def _picture_packet(self, cover: Cover) -> Packet[VideoStream] | None:
+        """A stream for the cover, and the one packet that is all of it."""
+        picture = open_picture(cover)
+        if picture is None:
+            return None
+        with picture:
+            try:
+                stream = self._container.add_stream_from_template(picture.streams.video[0])
+            except ValueError:  # a kind of picture that this container does not hold
+                return None
+        stream.disposition = Disposition.attached_pic
+        stream.metadata["comment"] = "Cover (front)"
+        packet = Packet(cover.data)
+        packet.stream, packet.pts, packet.dts = stream, 0, 0
+        return packet
 
     def _encode(self, block: npt.NDArray[np.floating[Any]]) -> None:
         for start in range(0, block.shape[1], _BLOCK):
             part = block[:, start : start + _BLOCK]
             # In one plane, whatever the encoder takes: PyAV cannot reach into frames of eight planes.
             kind = "flt" if self._format.codec else self._sample_format
-            frame = av.AudioFrame.from_ndarray(interleaved(part, kind).reshape(1, -1), format=kind, layout=self._layout)
+            layout = self._stream.codec_context.layout.name
+            frame = av.AudioFrame.from_ndarray(interleaved(part, kind).reshape(1, -1), kind, layout)
             frame.sample_rate = self._stream.codec_context.sample_rate
             frame.time_base = Fraction(1, frame.sample_rate)
             frame.pts = self._written

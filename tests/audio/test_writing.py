@@ -1,5 +1,4 @@
 import io
-import os
 import sys
 from fractions import Fraction
 
@@ -39,7 +38,7 @@ HELD = {  # what containers hold of the tags above, all if not told
 def picture(kind="mjpeg", size=32):
     """A picture file, of noise if it is large."""
     memory = io.BytesIO()
-    with av.open(memory, "w", format="image2pipe") as container:
+    with av.open(memory, "w", format="gif" if kind == "gif" else "image2pipe") as container:
         stream = container.add_stream(kind)
         stream.width = stream.height = size
         stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24", "bmp": "bgr24", "gif": "rgb8"}[kind]
@@ -47,8 +46,8 @@ def picture(kind="mjpeg", size=32):
         frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=stream.pix_fmt)
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-        data = memory.getvalue()
-    return Cover.of(data)
+        memory.close = lambda: None
+    return Cover.of(memory.getvalue())
 
 
 def integers(channels, length, bits):
@@ -96,7 +95,7 @@ def test_lossy_files_are_aligned_and_as_long_as_what_was_written(tmp_path, music
 
 
 @pytest.mark.parametrize("suffix", LOSSY)
-@pytest.mark.parametrize("length", [1, 500, 1_152, 50_000, 65_536])
+@pytest.mark.parametrize("length", [100, 500, 1_152, 51_205, 65_536])
 def test_lossy_files_of_any_length_come_back_at_that_length(tmp_path, music, suffix, length):
     rate = 48_000
     write(tmp_path / f"a{suffix}", music[:, :length], rate)
@@ -106,9 +105,9 @@ def test_lossy_files_of_any_length_come_back_at_that_length(tmp_path, music, suf
 @pytest.mark.parametrize("suffix", LOSSY)
 @pytest.mark.parametrize("channels", range(1, 9))
 def test_channels_keep_their_places(tmp_path, suffix, channels):
-    if suffix == ".mp3" and channels > 2:
-        with pytest.raises(AudioFileError, match="at most 2 channels"):
-            AudioWriter(tmp_path / "a.mp3", 48_000, channels)
+    if (suffix == ".mp3" and channels > 2) or (suffix in {".opus", ".ogg"} and channels in {5, 7}):
+        with pytest.raises(AudioFileError, match=f"channels, not {channels}; write .wav"):
+            AudioWriter(tmp_path / f"a{suffix}", 48_000, channels)
         return
     time = np.arange(24_000) / 48_000
     # Within what a channel for low frequencies carries.
@@ -249,7 +248,7 @@ def test_full_disk_is_told_and_leaves_nothing(tmp_path, music, suffix):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_format_can_be_named_where_the_suffix_does_not_tell(tmp_path, music):
@@ -281,9 +280,8 @@ def test_container_codec_and_depth_are_told(tmp_path, music, suffix, told):
     assert (found.container, found.codec, found.bits) == told
     assert found.lossy == (found.bits is None)
     length = Fraction(music.shape[1], SAMPLE_RATE)
-    size = path.stat().st_size - (
-        0 if suffix == ".wav" else len(read_cover(path).data) * (4 / 3 if suffix == ".opus" else 1)
-    )
+    cover = read_cover(path)
+    size = path.stat().st_size - (len(cover.data) * (4 / 3 if suffix == ".opus" else 1) if cover else 0)
     assert found.bitrate == pytest.approx(float(8 * size / length), rel=0.15)
 
 
