@@ -1,0 +1,55 @@
+"""The formats that audio is written in, and how FFmpeg is told so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+__all__ = ["FORMATS", "KNOWN_FORMATS", "WRITTEN_SUFFIXES", "Format"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How FFmpeg writes a format.
+
+    Attributes:
+        name: As people call it.
+        muxer: Of the container.
+        encoders: Encoder and its sample format by subtype; a lossy format has one, for any subtype.
+        channels: How many it can hold.
+        cover: How a picture gets in: as a stream, as a tag, or not at all.
+        options: For the muxer.
+        codec: Of a lossy format, its name in `apollo.audio.codecs`.
+        bitrate: Of a lossy format, in bit/s for each channel, unless that is more than it can do.
+    """
+
+    name: str
+    muxer: str
+    encoders: dict[str, tuple[str, str]]
+    channels: Collection[int] = range(1, 9)
+    cover: str | None = "stream"
+    options: dict[str, str] = field(default_factory=dict)
+    codec: str | None = None
+    bitrate: int = 0
+
+
+KNOWN_FORMATS = {
+    "flac": Format("FLAC", "flac", {"PCM_16": ("flac", "s16"), "PCM_24": ("flac", "s32")}),
+    "wav": Format(
+        "WAV",
+        "wav",
+        {"PCM_16": ("pcm_s16le", "s16"), "PCM_24": ("pcm_s24le", "s32"), "FLOAT": ("pcm_f32le", "flt")},
+        channels=range(1, 1025),
+        cover=None,
+        options={"rf64": "auto"},  # what is longer than the 4 GiB that the header of a WAV can tell
+    ),
+    "mp3": Format("MP3", "mp3", {"": ("libmp3lame", "fltp")}, channels=(1, 2), codec="mp3", bitrate=320_000),
+    "m4a": Format("M4A", "mp4", {"": ("aac", "fltp")}, options={"brand": "M4A "}, codec="aac", bitrate=128_000),
+    # Of five channels and of seven, FFmpeg 8 and before mix up which is which.
+    "opus": Format(
+        "Opus", "opus", {"": ("libopus", "flt")}, (1, 2, 3, 4, 6, 8), cover="tag", codec="opus", bitrate=96_000
+    ),
+}
+WRITTEN_SUFFIXES = {f".{name}": name for name in KNOWN_FORMATS} | {".ogg": "opus"}
+
+FORMATS = tuple(KNOWN_FORMATS)
