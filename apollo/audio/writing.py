@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.packet import Packet
-from av.stream import Disposition
-from av.video.stream import VideoStream
+from av.stream import Disposition, Stream
 
 from apollo.atomic import replacing
 from apollo.audio.codecs import coded_rate, highest_bitrate
@@ -216,7 +215,7 @@ class AudioWriter:
         if packet is not None:
             self._container.mux(packet)
 
-    def _picture_packet(self, cover: Cover) -> Packet[VideoStream] | None:
+    def _picture_packet(self, cover: Cover) -> Packet[Stream] | None:
         """A stream for the cover, and the one packet that is all of it."""
         picture = open_picture(cover)
         if picture is None:
