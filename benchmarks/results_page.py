@@ -1,4 +1,4 @@
-"""Measure the default model and write docs/results.md, with the reports that it is made of.
+"""Measure the default model; write docs/results.md, the tables of README.md and of the model's card, and the reports.
 
 python benchmarks/results_page.py --real corpus/real --mixes corpus/valid --reports reports
 """
@@ -12,12 +12,16 @@ import sys
 from pathlib import Path
 
 from apollo.evaluation.report import markdown_tables
-from apollo.evaluation.results import Evaluation
+from apollo.evaluation.results import UNPROCESSED, Evaluation
 from apollo.evaluation.run import run_evaluation
 
-PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "results.md"
+BEGIN, END = "<!-- written by benchmarks/results_page.py -->", "<!-- end -->"
 CODECS = ("mp3", "aac", "opus", "vorbis")
 METRICS = ("sdr", "si_sdr", "visqol", "lsd", "snr_below", "snr_above")
+SHOWN = {"visqol": "ViSQOL", "si_sdr": "SI-SDR, dB", "lsd": "log-spectral distance"}
+LOW = (24, 32, 48, 64)
 
 INTRODUCTION = """\
 # Results
@@ -68,8 +72,43 @@ def main() -> None:
             command=command,
         )
         parts += [f"# {title}", facts(result), markdown_tables(result)]
+        if folder == arguments.real:
+            fill(ROOT / "README.md", arrows(result, arguments.model))
+            fill(ROOT / "docs" / "default-model.md", differences(result, arguments.model))
     PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     print(PAGE)
+
+
+def fill(path: Path, table: list[str]) -> None:
+    """Put a table where a document has the marks for it."""
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    path.write_text("\n".join([before + BEGIN, *table, END + after]), encoding="utf-8")
+
+
+def arrows(result: Evaluation, model: str) -> list[str]:
+    """MP3 → restored by bitrate."""
+    mp3 = result.at(codec="mp3")
+    rows = [["kbit/s", *map(str, mp3.bitrates)], ["---"] * (len(mp3.bitrates) + 1)]
+    for metric, label in SHOWN.items():
+        parts = [mp3.at(bitrates=[bitrate]) for bitrate in mp3.bitrates]
+        means = [(part.mean(UNPROCESSED, metric), part.mean(model, metric)) for part in parts]
+        rows.append([label, *(f"{before:.2f} → {after:.2f}" for before, after in means)])
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def differences(result: Evaluation, model: str) -> list[str]:
+    """MP3, restored, and the difference by bitrate, and on average over the low ones."""
+    mp3 = result.at(codec="mp3")
+    choices = [[bitrate] for bitrate in mp3.bitrates] + [list(LOW)]
+    rows = [["", "kbit/s", *map(str, mp3.bitrates), "24–64"], ["---"] * (len(choices) + 2)]
+    for metric, label in SHOWN.items():
+        before = [mp3.at(bitrates=choice).mean(UNPROCESSED, metric) for choice in choices]
+        after = [mp3.at(bitrates=choice).mean(model, metric) for choice in choices]
+        rows.append([label, "MP3", *(f"{value:.2f}" for value in before)])
+        rows.append(["", "restored", *(f"{value:.2f}" for value in after)])
+        rows.append(["", "*difference*", *(f"*{b - a:+.2f}*" for a, b in zip(before, after, strict=True))])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def facts(result: Evaluation) -> str:
