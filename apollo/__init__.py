@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from apollo.checkpoints import load_model, save_model
     from apollo.nn import Apollo
-    from apollo.restoration import Restorer
+    from apollo.restoration import Restorer, restore
 
 __version__ = "0.1.0"
-__all__ = ["Apollo", "Restorer", "load_model", "save_model"]
+__all__ = ["Apollo", "Restorer", "load_model", "restore", "save_model"]
 
 _HOMES = {
     "Apollo": "apollo.nn",
     "Restorer": "apollo.restoration",
     "load_model": "apollo.checkpoints",
+    "restore": "apollo.restoration",
     "save_model": "apollo.checkpoints",
 }
 

@@ -3,5 +3,16 @@
 from apollo.restoration.batch import Task, plan
 from apollo.restoration.engine import RestorationStream, Restorer, choose_device
 from apollo.restoration.files import Report, default_target, restore_file
+from apollo.restoration.quick import restore
 
-__all__ = ["Report", "RestorationStream", "Restorer", "Task", "choose_device", "default_target", "plan", "restore_file"]
+__all__ = [
+    "Report",
+    "RestorationStream",
+    "Restorer",
+    "Task",
+    "choose_device",
+    "default_target",
+    "plan",
+    "restore",
+    "restore_file",
+]

@@ -119,7 +119,7 @@ def restore_file(
         seconds=seconds,
         elapsed=time.monotonic() - began,
         peak_db=20 * math.log10(max(peaks)) if max(peaks) else -math.inf,
-        turned_down_db=-20 * math.log10(scale),
+        turned_down_db=20 * math.log10(max(1.0, loudest)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from apollo.audio.files import read, write
+from apollo.audio import read, write
 from apollo.errors import AudioFileError
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, restore_file
@@ -122,7 +123,7 @@ def test_failures_leave_nothing_behind(source: Path, music: np.ndarray, identity
     for bad in ("nan.wav", "empty.wav", "text.mp3", "missing.wav"):
         with pytest.raises(AudioFileError, match=bad):
             restore_file(folder / bad, None, identity)
-    for target in ("song.ogg", "no/such/folder.flac"):
+    for target in ("song.txt", "no/such/folder.flac"):
         with pytest.raises(AudioFileError):
             restore_file(source, folder / target, identity)
     with torch.no_grad():
@@ -158,7 +159,7 @@ except AudioFileError as error:
     command = [sys.executable, "-c", program, str(source), str(limit)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     if limit < 800_000:
-        assert "cannot be written: File too large" in result.stdout
+        assert re.search(r"^.* cannot be written.*File too large.*\n$", result.stdout)
         assert sorted(tmp_path.iterdir()) == before
     else:
         assert result.stdout == ""
