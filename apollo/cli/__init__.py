@@ -11,6 +11,8 @@ from apollo import __version__
 from apollo.cli.benchmark import benchmark
 from apollo.cli.data import app as data
 from apollo.cli.evaluate import evaluate
+from apollo.cli.export import app as export
+from apollo.cli.inspect import inspect
 from apollo.cli.models import models
 from apollo.cli.restore import restore
 from apollo.cli.terminal import SETTINGS, complain
@@ -42,8 +44,12 @@ app.command(epilog="Example: apollo evaluate originals/ -m default --codec mp3 -
     evaluate
 )
 app.command(epilog="Example: apollo benchmark -m default --precision 32,bf16 --json speed.json")(benchmark)
+app.command(
+    epilog="Examples: apollo inspect song.flac    apollo inspect album/ --json    apollo inspect a.wav --plot a.png"
+)(inspect)
 app.command(epilog="Example: apollo models")(models)
 app.add_typer(data, name="data")
+app.add_typer(export, name="export")
 
 
 def main() -> None:

@@ -1,0 +1,178 @@
+"""From a network to an ONNX file, for programs that have no PyTorch: a waveform in, a waveform out.
+
+ONNX runtimes agree on convolutions more than on Fourier transforms, so those are convolutions here: frequency `k` of a
+frame is its product with `window · exp(−2πi k t / n_fft)`, and the inverse is the same kernel transposed, with the
+frequencies that stand for their mirror image too taken twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from apollo.atomic import replacing
+from apollo.errors import ModelFileError
+from apollo.nn import Apollo
+
+OPSET = 18
+TOLERANCE = 1e-4  # of the peak
+CHECKED_SECONDS = (1, 10)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An ONNX file in onnxruntime beside the network in PyTorch, on the CPU with as many threads.
+
+    Attributes:
+        difference: Largest difference between their samples, over the peak.
+        runtime_speed: Seconds of mono audio that onnxruntime restores in a second.
+        torch_speed: Likewise PyTorch.
+    """
+
+    difference: float
+    runtime_speed: float
+    torch_speed: float
+
+
+class WaveformGraph(nn.Module):
+    """The network with transforms that every ONNX runtime has; `(batch, channels, samples)` → same, as `Apollo` does.
+
+    Args:
+        network: The network, in float32 on the CPU.
+    """
+
+    kernel: Tensor
+    inverse: Tensor
+    power: Tensor
+
+    def __init__(self, network: Apollo) -> None:
+        super().__init__()
+        self.network = network
+        n_fft = network.n_fft
+        window = network.window.double()
+        frequencies = torch.arange(n_fft // 2 + 1)
+        angles = torch.outer(frequencies, torch.arange(n_fft)).remainder(n_fft).double() * (2 * math.pi / n_fft)
+        kernel = torch.cat((angles.cos() * window, -angles.sin() * window))
+        mirrored = torch.where((frequencies > 0) & (2 * frequencies < n_fft), 2, 1).double() / n_fft
+        self.register_buffer("kernel", kernel.float().unsqueeze(1))  # (2 * bins, 1, n_fft)
+        self.register_buffer("inverse", mirrored.float().repeat(2).unsqueeze(-1))  # (2 * bins, 1)
+        self.register_buffer("power", window.square().float().view(1, 1, -1))
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Restore `(batch, channels, samples)`."""
+        batch, channels, samples = waveform.shape
+        spectrum = self.stft(waveform.reshape(batch * channels, samples))
+        estimate = self.network.restore_spectrum(spectrum)
+        return self.istft(estimate, samples).reshape(batch, channels, samples)
+
+    def stft(self, waveform: Tensor) -> Tensor:
+        """As `Apollo.stft`, with the ends reflected by choosing samples, so that no branch depends on the length."""
+        n_fft, hop = self.network.n_fft, self.network.hop_length
+        shortest = 2 * hop + n_fft % 2
+        length: int = torch.sym_max(waveform.shape[-1], shortest)  # type: ignore[no-untyped-call]
+        last = (length + hop - 1) // hop * hop + 2 * (n_fft // 2)
+        position = (torch.arange(last) - n_fft // 2).abs()
+        position = (length - 1) - (length - 1 - position).abs()
+        padded = F.pad(waveform, (0, shortest))[:, position]
+        spectrum = F.conv1d(padded.unsqueeze(1), self.kernel, stride=hop)
+        return torch.stack(spectrum.transpose(1, 2).chunk(2, dim=-1), dim=-1)
+
+    def istft(self, spectrum: Tensor, samples: int) -> Tensor:
+        """As `Apollo.istft`: overlapping frames add up, and so do their windows, by which the sum is divided."""
+        hop, left = self.network.hop_length, self.network.n_fft // 2
+        frames = torch.cat(spectrum.unbind(-1), dim=-1).transpose(1, 2) * self.inverse
+        waveform = F.conv_transpose1d(frames, self.kernel, stride=hop)
+        envelope = F.conv_transpose1d(torch.ones_like(frames[:1, :1]), self.power, stride=hop)
+        return (waveform / envelope)[:, 0, left : left + samples]
+
+
+def export_onnx(model: Apollo, path: Path, licence: str = "unknown") -> Comparison:
+    """Write an ONNX file and compare it with the network; an existing one is replaced.
+
+    The graph takes `waveform` and gives `restored`, both `(batch, channels, samples)` in float32 of any size. Options
+    of the network and licence are in the metadata.
+
+    Args:
+        model: The network.
+        path: The file, by custom `*.onnx`.
+        licence: Licence of the weights.
+
+    Raises:
+        ModelFileError: If the file cannot be written, or does not give the network's samples.
+    """
+    model = model.cpu().eval()
+    graph = WaveformGraph(model).eval()
+    # Sizes are traced as symbols only where they are not 1.
+    example = torch.zeros(2, 3, model.sample_rate)
+    sizes = {0: "batch", 1: "channels", 2: "samples"}
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["waveform"],
+            output_names=["restored"],
+            dynamic_shapes=(sizes,),
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props.update(config=json.dumps(model.config), licence=licence)
+    try:
+        with replacing(path) as temporary:
+            program.save(temporary, external_data=False)
+            comparison = compare(model, temporary)
+            if not comparison.difference <= TOLERANCE:
+                raise ModelFileError(
+                    f"{path} was not written: its samples would differ by {comparison.difference:.1e} of the peak"
+                )
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None
+    return comparison
+
+
+def compare(model: Apollo, path: Path) -> Comparison:
+    """Restore noise of several lengths with an ONNX file and with the network, and time the longest."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    difference, taken = 0.0, (1.0, 1.0)
+    for seconds in CHECKED_SECONDS:
+        noise = 0.1 * torch.randn(1, 1, seconds * model.sample_rate, generator=generator)
+        began = time.perf_counter()
+        with torch.inference_mode():
+            expected = model(noise)
+        between = time.perf_counter()
+        (restored,) = session.run(None, {"waveform": noise.numpy()})
+        taken = (time.perf_counter() - between, between - began)
+        peak = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+        difference = max(difference, float((torch.from_numpy(restored) - expected).abs().max() / peak))
+    return Comparison(difference, CHECKED_SECONDS[-1] / taken[0], CHECKED_SECONDS[-1] / taken[1])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporter from telling users what concerns its own developers."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)

@@ -1,0 +1,112 @@
+"""`apollo export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apollo.cli.terminal import SETTINGS, make_folder, require
+from apollo.errors import ApolloError
+
+app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)
+
+Model = Annotated[str, typer.Option("-m", "--model", metavar="MODEL", help="Model file, or the name of a model.")]
+Target = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="CONFIG", help="YAML of its training, which MODEL must agree with."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")]
+Licence = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Licence of the weights [default: what MODEL states, or unknown]")
+]
+
+
+@app.command(epilog="Example: apollo export safetensors -m last.ckpt -o model.safetensors --licence CC-BY-4.0")
+def safetensors(
+    model: Model,
+    output: Target,
+    config: Config = None,
+    licence: Licence = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store half precision: half the size.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the weights alone, safe to read anywhere; reads past what Lightning pickles beside them."""
+    spare(overwrite, output)
+    import torch
+
+    from apollo.checkpoints import save_model
+    from apollo.checkpoints.exporting import read_for_export
+
+    network, metadata = read_for_export(model, config)
+    texts = {name: text for name, text in metadata.items() if name in ("description", "trained_on")}
+    dtype = torch.float16 if fp16 else torch.float32
+    make_folder(output.parent)
+    save_model(network, output, licence or metadata.get("licence", "unknown"), dtype, **texts)
+    typer.echo(f"{output}: {described(network.config)}")
+
+
+@app.command(epilog="Example: apollo export paper -m model.safetensors -o pytorch_model.bin")
+def paper(model: Model, output: Target, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Write a file for the paper's own code."""
+    spare(overwrite, output)
+    from apollo.checkpoints.exporting import export_paper, read_for_export
+
+    network, _ = read_for_export(model, config)
+    export_paper(network, output)
+    typer.echo(f"{output}: {described(network.config)}")
+
+
+@app.command(epilog="Example: apollo export msst -c configs/apollo.yaml -m last.ckpt -o msst/")
+def msst(
+    model: Model,
+    config: Config = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for both files.")] = Path(
+        "output"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Write weights and YAML for Music-Source-Separation-Training."""
+    from apollo.checkpoints.exporting import export_msst, msst_names, read_for_export
+
+    checkpoint = Path(model).name
+    spare(overwrite, *(output / name for name in msst_names(checkpoint)))
+    network, _ = read_for_export(model, config)
+    for path in export_msst(network, output, checkpoint):
+        typer.echo(f"{path}")
+
+
+@app.command(epilog="Example: apollo export onnx -m model.safetensors -o model.onnx")
+def onnx(
+    model: Model, output: Target, config: Config = None, licence: Licence = None, overwrite: Overwrite = False
+) -> None:
+    """Write an ONNX graph from waveform to waveform of any length, and try it beside PyTorch."""
+    require("export", "onnx", "onnxruntime", "onnxscript")
+    spare(overwrite, output)
+    from apollo.checkpoints.exporting import read_for_export
+    from apollo.checkpoints.onnx import OPSET, export_onnx
+
+    network, metadata = read_for_export(model, config)
+    make_folder(output.parent)
+    result = export_onnx(network, output, licence or metadata.get("licence", "unknown"))
+    typer.echo(
+        f"{output}: {described(network.config)}, opset {OPSET}\n"
+        f"differs from PyTorch by {result.difference:.1e} of the peak; onnxruntime {result.runtime_speed:.1f} × real "
+        f"time, PyTorch {result.torch_speed:.1f} ×, on 10 s of mono"
+    )
+
+
+def spare(overwrite: bool, *paths: Path) -> None:
+    """Refuse to replace files unasked."""
+    for path in paths:
+        if path.is_dir():
+            raise ApolloError(f"{path} is a folder: give a file with -o")
+        if path.exists() and not overwrite:
+            raise ApolloError(f"{path} exists already: add --overwrite to replace it")
+
+
+def described(config: dict[str, object]) -> str:
+    """Say in a few words which network it is."""
+    return f"{config['feature_dim']} × {config['layer']}, {config['output']}, {config['sr']} Hz, {config['win']} ms"

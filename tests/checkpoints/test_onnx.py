@@ -1,0 +1,66 @@
+"""One ONNX file gives the network's samples for any length, batch and number of channels."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from apollo.checkpoints import load_model, save_model
+from apollo.cli import main
+from apollo.nn import Apollo
+
+pytestmark = pytest.mark.slow
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def residual() -> Apollo:
+    """The default model's architecture, smaller, with weights that do something; its window has an odd length."""
+    torch.manual_seed(0)
+    model = Apollo(44100, 40.03, 16, 1, output="residual", expansion=2, heads=4, kernel_size=5, dilations=(1, 2))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    assert model.n_fft % 2 == 1
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", ["direct", "residual"])
+def test_onnx_file_gives_the_samples_of_the_network(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
+    pytest.importorskip("onnxscript")
+    source, target = GOLDEN / "apollo-tiny.msst.ckpt", tmp_path / "model.onnx"
+    if kind == "residual":
+        source = tmp_path / "model.safetensors"
+        save_model(residual(), source, licence="CC0-1.0")
+    monkeypatch.setattr(sys, "argv", ["apollo", "export", "onnx", "-m", str(source), "-o", str(target)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    said = capsys.readouterr().out
+    assert "opset 18" in said
+    assert re.search(r"onnxruntime [\d.]+ × real time, PyTorch [\d.]+ ×", said)
+
+    graph = onnx.load(target)
+    onnx.checker.check_model(graph)
+    assert [(opset.domain, opset.version) for opset in graph.opset_import] == [("", 18)]
+    model = load_model(source)
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    assert json.loads(metadata["config"]) == model.config
+    assert metadata["licence"] == ("CC0-1.0" if kind == "residual" else "unknown")
+
+    session = onnxruntime.InferenceSession(target)
+    hop = model.hop_length
+    shapes = [(1, 1, 44100), (1, 2, 3 * 44100 + 17), (1, 1, 10 * 44100), (3, 1, 2 * hop), (2, 2, 2 * hop + 1)]
+    for shape in [*shapes, (1, 1, hop - 1), (1, 3, 1)]:
+        waveform = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        (restored,) = session.run(None, {"waveform": waveform.numpy()})
+        with torch.inference_mode():
+            expected = model(waveform)
+        assert restored.shape == shape
+        assert (torch.from_numpy(restored) - expected).abs().max() <= 1e-4 * expected.abs().max(), shape
