@@ -9,6 +9,7 @@ from apollo.audio.formats import FORMATS
 from apollo.audio.pictures import Cover, read_cover
 from apollo.audio.pipes import RAW_FORMATS, RawStreamWriter, WavStreamWriter, read_raw_stream, read_wav_stream
 from apollo.audio.resampling import Resampler, resample, resampled_length
+from apollo.audio.verdict import Verdict, needs_restoration
 from apollo.audio.writing import AudioWriter, write
 
 __all__ = [
@@ -25,11 +26,13 @@ __all__ = [
     "RawStreamWriter",
     "Relation",
     "Resampler",
+    "Verdict",
     "WavStreamWriter",
     "degrade",
     "info",
     "inspect_bandwidth",
     "lag",
+    "needs_restoration",
     "read",
     "read_cover",
     "read_raw_stream",

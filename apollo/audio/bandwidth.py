@@ -74,6 +74,11 @@ class Bandwidth:
         """Whether either trace is beyond doubt."""
         return _is_lossy(self.cliff_db, self.collapse_db)
 
+    @property
+    def was_mp3(self) -> bool:
+        """Whether the grid of an MP3 encoder shows, which nothing else leaves."""
+        return self.collapse_db > _COLLAPSE
+
 
 def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
     """Look for the traces of MP3 in a recording, of which at most twelve stretches of 2 s are read.

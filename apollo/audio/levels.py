@@ -1,0 +1,197 @@
+"""How loud a recording is, where it peaks, what of it is clipped and what silent: in one pass, in bounded memory.
+
+Loudness and true peaks are those of ITU-R BS.1770-4 and EBU R 128, measured by FFmpeg's filter `ebur128`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.filter import Graph
+
+from apollo.audio.files import AudioReader
+
+__all__ = ["Clipping", "Levels", "measure_levels"]
+
+Block = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 16
+_FULL_SCALE = 0.999
+_RUN = 3  # neighbouring samples at full scale that make a clipped peak
+_QUIET = 1e-4  # root mean square of a tenth of a second that counts as silent
+_ABSOLUTE_GATE = -70.0  # LUFS: what is softer does not count (BS.1770-4, annex 1)
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What was measured of a whole recording; levels are None where it is silent throughout.
+
+    Attributes:
+        frames: Samples a channel.
+        loudness: Integrated, in LUFS; None as well where it is shorter than 0.4 s or all softer than -70.
+        loudness_range: Between soft and loud passages, in LU (EBU Tech 3342); None as well below three seconds.
+        peak_db: Of the largest sample, in dBFS.
+        true_peak_db: Of the wave between the samples, in dBTP.
+        clipped: Peaks that stay at full scale for three samples or more.
+        silent: Share of the recording that is below -80 dBFS, from 0 to 1.
+        finite: Whether all samples are numbers; those that are not count as 0.
+    """
+
+    frames: int
+    loudness: float | None
+    loudness_range: float | None
+    peak_db: float | None
+    true_peak_db: float | None
+    clipped: int
+    silent: float
+    finite: bool
+
+
+def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda frames: None) -> Levels:
+    """Measure a recording from where its reader stands to its end.
+
+    Args:
+        reader: Of the file.
+        progress: Called after each block with the samples a channel read so far.
+
+    Raises:
+        AudioFileError: The file is damaged.
+    """
+    rate, channels = reader.sample_rate, reader.channels
+    loudness = _Filter("ebur128=metadata=1", rate, channels)
+    # FFmpeg tells true peaks in steps of 0.001 of full scale, coarse for soft music: 60 dB more make them fine.
+    true_peak = _Filter("volume=60dB:precision=double,ebur128=peak=true:metadata=1", rate, channels)
+    clipping, silence = Clipping(), _Silence(rate // 10)
+    frames, peak, finite = 0, 0.0, True
+    while (block := reader.read(_BLOCK)).shape[1]:
+        if not np.isfinite(block).all():
+            finite = False
+            block = np.nan_to_num(block, posinf=0, neginf=0)
+        frames += block.shape[1]
+        peak = max(peak, float(np.abs(block).max()))
+        clipping.take(block)
+        silence.take(block)
+        loudness.take(block)
+        true_peak.take(block)
+        progress(frames)
+    loudness.end()
+    true_peak.end()
+    integrated = loudness.told("I")
+    spread = loudness.told("LRA")
+    between = true_peak.told("true_peak")
+    return Levels(
+        frames,
+        integrated if integrated is not None and integrated > _ABSOLUTE_GATE else None,
+        spread if frames >= 3 * rate else None,
+        _decibels(peak),
+        # Both are the same wave: between the samples it is no lower than at them.
+        _decibels(max(peak, (between or 0.0) / 1000)),
+        clipping.peaks,
+        silence.share,
+        finite,
+    )
+
+
+class Clipping:
+    """Counts clipped peaks: runs of at least three samples at full scale in one channel, across blocks."""
+
+    def __init__(self) -> None:
+        self.peaks = 0
+        self._runs: npt.NDArray[np.int64] | None = None  # of each channel, how long the one at the end is so far
+
+    def take(self, block: Block) -> None:
+        """Go on with the next block, of shape (channels, samples)."""
+        full = np.abs(block) >= _FULL_SCALE
+        before = self._runs if self._runs is not None else np.zeros(len(full), np.int64)
+        after = np.zeros_like(before)
+        for channel, at in enumerate(full):
+            if not at.any():
+                continue
+            edges = np.flatnonzero(np.diff(np.concatenate(([False], at, [False])).astype(np.int8)))
+            starts, lengths = edges[::2], edges[1::2] - edges[::2]
+            carried = int(before[channel]) if starts[0] == 0 else 0
+            totals = lengths.copy()
+            totals[0] += carried
+            self.peaks += int(np.count_nonzero(totals >= _RUN)) - int(carried >= _RUN)
+            after[channel] = totals[-1] if edges[-1] == len(at) else 0
+        self._runs = after
+
+
+class _Silence:
+    """What share of a recording's tenths of a second is silent."""
+
+    def __init__(self, size: int) -> None:
+        self._size = max(1, size)
+        self._rest = np.zeros((1, 0), np.float32)
+        self._parts = self._silent = 0
+
+    def take(self, block: Block) -> None:
+        power = np.concatenate([self._rest, np.mean(block**2, axis=0, keepdims=True)], axis=1)
+        whole = power.shape[1] - power.shape[1] % self._size
+        parts = power[:, :whole].reshape(-1, self._size).mean(axis=1)
+        self._rest = power[:, whole:]
+        self._parts += len(parts)
+        self._silent += int(np.count_nonzero(parts <= _QUIET**2))
+
+    @property
+    def share(self) -> float:
+        if self._parts == 0:
+            return float(self._rest.size == 0 or float(self._rest.mean()) <= _QUIET**2)
+        return self._silent / self._parts
+
+
+class _Filter:
+    """A chain of FFmpeg's filters that ends in `ebur128`; what that told last is all that is wanted of it."""
+
+    def __init__(self, chain: str, sample_rate: int, channels: int) -> None:
+        self._rate = sample_rate
+        self._layout = _LAYOUTS.get(channels, f"{channels} channels")
+        self._graph = Graph()
+        last = self._graph.add_abuffer(
+            sample_rate=sample_rate, format="flt", layout=self._layout, time_base=Fraction(1, sample_rate)
+        )
+        for link in chain.split(","):
+            name, _, options = link.partition("=")
+            step = self._graph.add(name, options)
+            last.link_to(step)
+            last = step
+        last.link_to(self._graph.add("abuffersink"))
+        self._graph.configure()
+        self._taken = 0
+        self._told: dict[str, str] = {}
+
+    def take(self, block: Block) -> None:
+        samples = np.ascontiguousarray(block.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, "flt", self._layout)
+        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._taken, Fraction(1, self._rate)
+        self._taken += block.shape[1]
+        self._graph.push(frame)
+        self._pull()
+
+    def end(self) -> None:
+        if self._taken:
+            self._graph.push(None)
+            self._pull()
+
+    def told(self, name: str) -> float | None:
+        value = float(self._told.get(f"lavfi.r128.{name}", "nan"))
+        return value if math.isfinite(value) else None
+
+    def _pull(self) -> None:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+            self._told = dict(frame.metadata) or self._told
+
+
+def _decibels(peak: float) -> float | None:
+    return 20 * math.log10(peak) if peak > 0 else None

@@ -1,0 +1,65 @@
+"""Whether there is anything to restore in a recording, and how one can tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
+from apollo.audio.files import AudioReader
+from apollo.audio.metadata import AudioInfo
+
+__all__ = ["Verdict", "judge", "needs_restoration"]
+
+# As people call the codecs that are lossy, where FFmpeg's name is another.
+_NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", "ac3": "AC-3"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be thought of a recording.
+
+    Attributes:
+        damaged: Whether a lossy codec has been at it, so that restoring may help.
+        history: What has happened to it, such as "MP3 of about 128 kbit/s inside this FLAC"; None where nothing shows.
+        sentence: The verdict in plain words.
+        bandwidth: The evidence; None where the file's own codec is lossy, so that none was looked for.
+    """
+
+    damaged: bool
+    history: str | None
+    sentence: str
+    bandwidth: Bandwidth | None
+
+
+def needs_restoration(path: str | Path) -> Verdict:
+    """Whether a recording is damaged: what a lossy codec holds always is, all else where an encoder left traces.
+
+    Args:
+        path: The file, of which a few stretches are read.
+
+    Raises:
+        AudioFileError: It cannot be read.
+    """
+    with AudioReader(path) as reader:
+        return judge(reader.info, None if reader.info.lossy else inspect_bandwidth(reader))
+
+
+def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
+    """Judge by what a file says of itself, and by what `inspect_bandwidth` found; a lossy one can do without that."""
+    if info.lossy:
+        bitrate = f" at {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
+        history = f"{_NAMES.get(info.codec, info.codec)}{bitrate}"
+        return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
+    if bandwidth is None:
+        return Verdict(False, None, "nothing to restore: its codec is lossless", None)
+    if not bandwidth.lossy:
+        reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"
+        return Verdict(False, None, f"nothing to restore: {reach}, no traces of a lossy encoder", bandwidth)
+    about = f" of about {bandwidth.bitrate_kbps} kbit/s" if bandwidth.bitrate_kbps else ""
+    if bandwidth.was_mp3:
+        history = f"MP3{about} inside this {info.container.upper() or 'file'}"
+        return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
+    cliff = f"a cliff at {bandwidth.cutoff_hz / 1000:.1f} kHz"
+    history = f"{cliff}, as MP3{about} leaves one" if about else cliff
+    return Verdict(True, history, f"probably lossy: {history}; `apollo restore` can help", bandwidth)

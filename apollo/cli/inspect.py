@@ -1,0 +1,156 @@
+"""`apollo inspect`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apollo.cli.terminal import complain, counting, require
+from apollo.errors import ApolloError
+
+if TYPE_CHECKING:
+    from apollo.audio.inspection import Inspection
+
+WIDTH = 80
+CONTAINERS = {"mp3": "MP3", "mp4": "MP4", "flac": "FLAC", "wav": "WAV", "ogg": "Ogg", "aiff": "AIFF", "wma": "WMA"}
+CHANNELS = {1: "mono", 2: "stereo"}
+LONGEST = 200  # letters of a tag
+
+
+def inspect(
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, and folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of one object a file instead.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
+    ] = None,
+) -> None:
+    """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
+    if plot is not None:
+        require("eval", "matplotlib")
+    files: list[Path] = []
+    failed = 0
+    for path in inputs:
+        try:
+            files += list(expand(path))
+        except ApolloError as error:
+            failed += 1
+            complain(error)
+    if plot is not None and len(files) != 1:
+        raise ApolloError(f"--plot draws one picture of one file, but {len(files)} are given: name a single file")
+    found: list[dict[str, object]] = []
+    for path in files:
+        try:
+            inspection = look_at(path)
+            if plot is not None:
+                draw(inspection, plot)
+        except ApolloError as error:
+            failed += 1
+            found.append({"file": str(path), "problem": str(error)})
+            complain(error)
+            continue
+        if not as_json:
+            typer.echo(("\n" if found else "") + "\n".join(lines(inspection)))
+        found.append(inspection.as_json())
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    if failed:
+        raise typer.Exit(1)
+
+
+def expand(path: Path) -> Iterator[Path]:
+    """The files that a path stands for: itself, or the audio files in a folder at any depth."""
+    from apollo.data.folders import audio_files
+
+    try:
+        is_folder = path.is_dir()
+    except OSError:
+        is_folder = False  # opening it will say what is wrong
+    if not is_folder:
+        yield path
+        return
+    files = audio_files(path)
+    if not files:
+        raise ApolloError(f"{path} holds no audio file: give another folder")
+    yield from files
+
+
+def look_at(path: Path) -> Inspection:
+    """Inspect a file, with a bar of its seconds if a person is watching."""
+    from apollo.audio.inspection import inspect as look
+
+    with counting(f"Inspecting {path.name}") as progress:
+        return look(path, lambda done, total: progress(int(done), int(total or 0), "s"))
+
+
+def draw(inspection: Inspection, target: Path) -> None:
+    """Draw the spectrogram of a file, with its verdict above."""
+    from apollo.evaluation.spectrogram import draw_spectrogram
+
+    name = inspection.path.name
+    title = f"{name if len(name) <= 50 else name[:50] + '…'}: {inspection.verdict.sentence}"
+    draw_spectrogram(inspection.path, target, title, inspection.bandwidth.cutoff_hz)
+
+
+def lines(inspection: Inspection) -> Iterator[str]:
+    """What is told of a file, a line for each kind of thing, folded at 80 columns."""
+    info, levels, bandwidth = inspection.info, inspection.levels, inspection.bandwidth
+    yield str(inspection.path)
+    coding = info.codec if info.bits is None else f"{info.codec}, {info.bits} bit"
+    bitrate = f", {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
+    maker = f", by {info.encoder}" if info.encoder else ""
+    yield from row("Format", f"{CONTAINERS.get(info.container, info.container)} ({coding}){bitrate}{maker}")
+    channels = CHANNELS.get(info.channels, f"{info.channels} channels")
+    yield from row("Sound", f"{clock(inspection.seconds)}, {info.sample_rate} Hz, {channels}")
+    if levels.peak_db is not None and levels.true_peak_db is not None:
+        cliff = f", a cliff of {bandwidth.cliff_db:.0f} dB" if bandwidth.lossy and bandwidth.cliff_db >= 10 else ""
+        yield from row("Cut-off", f"{bandwidth.cutoff_hz / 1000:.1f} kHz{cliff}")
+        spread = "" if levels.loudness_range is None else f", range {levels.loudness_range:.1f} LU"
+        if levels.loudness is not None:
+            yield from row("Loudness", f"{levels.loudness:.1f} LUFS{spread}")
+        yield from row("Peak", f"{levels.peak_db:.1f} dBFS, true peak {levels.true_peak_db:.1f} dBTP")
+    if levels.clipped:
+        yield from row("Clipped", f"{levels.clipped} peak{'s' * (levels.clipped > 1)}")
+    if levels.silent >= 0.005:
+        yield from row("Silent", f"{levels.silent:.0%}")
+    if not levels.finite:
+        yield from row("Broken", "it holds samples that are no numbers (NaN or infinite)")
+    if inspection.cover is not None:
+        kind = inspection.cover.mime.removeprefix("image/").upper()
+        yield from row("Cover", f"{kind}, {math.ceil(len(inspection.cover.data) / 1000)} kB")
+    for name, text in info.tags.items():
+        short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+        yield from row(name.replace("_", " ").capitalize(), " / ".join(short.split("\n")))
+    yield from row("Verdict", inspection.verdict.sentence)
+
+
+def row(name: str, text: str) -> Iterator[str]:
+    """A name and what belongs to it, in as many lines as it takes."""
+    from rich.cells import cell_len, chop_cells
+
+    # Names and tags come from anywhere: what steers a terminal is not to reach it.
+    name, text = ("".join(letter if letter.isprintable() else "�" for letter in word) for word in (name, text))
+    label, indent = f"  {name:<13} ", 16
+    if cell_len(label) > indent:
+        label = f"  {chop_cells(name, 12)[0]}… "
+    line, first = label, True
+    for word in text.split(" "):
+        for piece in chop_cells(word, WIDTH - indent) or [""]:
+            if cell_len(line) + cell_len(piece) + 1 > WIDTH and not first:
+                yield line
+                line, first = " " * indent, True
+            line += piece if first else f" {piece}"
+            first = False
+    yield line
+
+
+def clock(seconds: float) -> str:
+    """Hours if there are any, minutes and seconds."""
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"

@@ -1,0 +1,104 @@
+"""A picture of a whole recording, however long: time to the right, frequency upwards, and where it ends marked."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apollo.atomic import replacing
+from apollo.audio import AudioReader
+from apollo.errors import AudioFileError
+from apollo.evaluation.plots import BACKGROUND, FOREGROUND, MUTED, N_FFT, loudness, power_spectrogram
+
+__all__ = ["draw_spectrogram"]
+
+_COLUMNS = 1200
+_WINDOWS = 8  # to a column at most
+_HOP = 256
+_RANGE_DB = 100.0
+_MARK = "#58a6ff"
+
+
+def draw_spectrogram(source: Path, target: Path, title: str, cutoff_hz: float | None = None) -> None:
+    """Draw a recording as a PNG of 1800 × 750 pixels.
+
+    Args:
+        source: The recording.
+        target: The PNG file, replaced when it exists.
+        title: Written above.
+        cutoff_hz: Where to draw a line across.
+
+    Raises:
+        AudioFileError: The recording cannot be read or is shorter than one window of 2048 samples, or the picture
+            cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with AudioReader(source) as reader:
+        rate, frames = reader.sample_rate, reader.count()
+        power = _columns(reader, frames)
+    decibels = 10 * np.log10(np.maximum(power / loudness(power), 1e-20))
+    figure = Figure(figsize=(12, 5), dpi=150, facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    figure.subplots_adjust(left=0.06, right=0.93, top=0.91, bottom=0.12)
+    image = axis.imshow(
+        decibels,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=-_RANGE_DB,
+        vmax=0,
+        extent=(0, frames / rate, 0, rate / 2000),
+    )
+    if cutoff_hz is not None:
+        axis.axhline(cutoff_hz / 1000, color=_MARK, linewidth=1.2, linestyle="--")
+        axis.text(
+            0.995 * frames / rate,
+            cutoff_hz / 1000,
+            f"{cutoff_hz / 1000:.1f} kHz",
+            color=_MARK,
+            fontsize=12,
+            ha="right",
+            va="bottom" if cutoff_hz < 0.47 * rate else "top",
+        )
+    axis.set_ylim(0, rate / 2000)
+    # A file's name is no formula, whatever dollar signs are in it.
+    axis.set_title(title, color=FOREGROUND, fontsize=13, pad=8, parse_math=False)
+    axis.set_xlabel("seconds", color=MUTED, fontsize=12)
+    axis.set_ylabel("kHz", color=MUTED, fontsize=12)
+    axis.tick_params(colors=MUTED, labelsize=11, length=3)
+    axis.set_facecolor(BACKGROUND)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, cax=figure.add_axes((0.945, 0.12, 0.012, 0.79)))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, labelsize=11, length=0)
+    bar.ax.set_title("dB", color=MUTED, fontsize=11, pad=8)
+    try:
+        with replacing(target) as temporary:
+            figure.savefig(temporary, format="png", facecolor=BACKGROUND)
+    except OSError as error:
+        raise AudioFileError(f"{target} cannot be written ({error.strerror}); check folder and permissions.") from None
+
+
+def _columns(reader: AudioReader, frames: int) -> NDArray[np.float64]:
+    """Mean power of each column, `(bins, columns)`; of long columns a few windows stand for the rest."""
+    if frames < N_FFT:
+        raise AudioFileError(f"{reader.path} is too short for a picture: it has {frames} samples, one takes {N_FFT}.")
+    edges = np.linspace(0, frames - N_FFT, min(_COLUMNS, max(1, (frames - N_FFT) // _HOP)) + 1).astype(int)
+    columns = []
+    held, start = np.zeros((reader.channels, 0), np.float32), 0  # what was read, and its first sample
+    for left, right in pairwise(edges):
+        read = reader.read(right + N_FFT - start - held.shape[1])
+        held = np.concatenate([held, read], axis=1)[:, left - start :]
+        start = int(left)
+        if held.shape[1] < N_FFT:
+            break
+        hop = max(_HOP, (held.shape[1] - N_FFT) // _WINDOWS)
+        columns.append(power_spectrogram(held, hop).mean(axis=1))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from apollo.audio import needs_restoration, read, resample, write
+from apollo.audio.inspection import inspect
+from apollo.errors import AudioFileError
+
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def noisy(music):
+    """Music with something up to the top."""
+    rng = np.random.default_rng(3)
+    return (music + 0.002 * rng.standard_normal(music.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(".mp3", "MP3"), (".m4a", "AAC"), (".opus", "Opus")])
+def test_lossy_codec_counts_as_damage(tmp_path, noisy, suffix, name):
+    write(tmp_path / f"a{suffix}", noisy, RATE)
+    verdict = needs_restoration(tmp_path / f"a{suffix}")
+    assert verdict.damaged
+    assert verdict.sentence.startswith(f"lossy: {name}")
+    assert inspect(tmp_path / f"a{suffix}").verdict.damaged
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav"])
+def test_mp3_in_a_lossless_file_is_found(tmp_path, noisy, suffix):
+    write(tmp_path / "a.mp3", noisy, RATE, bitrate=128_000)
+    write(tmp_path / f"a{suffix}", read(tmp_path / "a.mp3")[0], RATE)
+    verdict = needs_restoration(tmp_path / f"a{suffix}")
+    assert verdict.damaged
+    assert verdict.history == f"MP3 of about 128 kbit/s inside this {suffix[1:].upper()}"
+    assert "`apollo restore` can help" in verdict.sentence
+
+
+def test_cliff_alone_makes_it_probable(tmp_path, noisy):
+    write(tmp_path / "a.mp3", noisy, RATE, bitrate=64_000)
+    # At another rate, the grid of the encoder is lost.
+    write(tmp_path / "b.wav", resample(read(tmp_path / "a.mp3")[0], RATE, 48_000), 48_000)
+    verdict = needs_restoration(tmp_path / "b.wav")
+    assert verdict.damaged
+    assert verdict.sentence.startswith("probably lossy: a cliff at 11.")
+
+
+def test_whole_recording_has_nothing_to_restore(tmp_path, noisy):
+    write(tmp_path / "a.flac", noisy, RATE)
+    verdict = needs_restoration(tmp_path / "a.flac")
+    assert not verdict.damaged
+    assert verdict.history is None
+    assert verdict.sentence == "nothing to restore: reaches 22.0 kHz, no traces of a lossy encoder"
+
+
+def test_silence_has_nothing_to_restore(tmp_path):
+    write(tmp_path / "a.flac", np.zeros((2, RATE)), RATE)
+    assert "silent" in inspect(tmp_path / "a.flac").verdict.sentence
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8_000), (6, 48_000), (8, 192_000)])
+@pytest.mark.parametrize("frames", [1, 3_000, 20_000])
+def test_anything_can_be_inspected(tmp_path, channels, rate, frames):
+    write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (channels, frames)), rate)
+    found = inspect(tmp_path / "a.wav")
+    assert found.levels.frames == frames
+    assert found.seconds == frames / rate
+
+
+def test_progress_is_told_to_the_end(tmp_path, noisy):
+    write(tmp_path / "a.flac", noisy, RATE)
+    told = []
+    inspect(tmp_path / "a.flac", lambda done, total: told.append((done, total)))
+    assert told[-1] == (3.0, 3.0)
+
+
+def test_file_without_samples_is_told(tmp_path):
+    write(tmp_path / "a.wav", np.zeros((2, 0)), RATE)
+    with pytest.raises(AudioFileError, match="holds no audio samples"):
+        inspect(tmp_path / "a.wav")
