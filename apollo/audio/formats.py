@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-__all__ = ["FORMATS", "KNOWN_FORMATS", "WRITTEN_SUFFIXES", "Format"]
+__all__ = ["FORMATS", "KNOWN_FORMATS", "WRITTEN_SUFFIXES", "Format", "layout_of"]
+
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,8 @@ KNOWN_FORMATS = {
 WRITTEN_SUFFIXES = {f".{name}": name for name in KNOWN_FORMATS} | {".ogg": "opus"}
 
 FORMATS = tuple(KNOWN_FORMATS)
+
+
+def layout_of(channels: int) -> str:
+    """FFmpeg's name for the usual places of so many channels."""
+    return _LAYOUTS.get(channels, f"{channels} channels")

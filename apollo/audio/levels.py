@@ -16,6 +16,7 @@ import numpy.typing as npt
 from av.filter import Graph
 
 from apollo.audio.files import AudioReader
+from apollo.audio.formats import layout_of
 
 __all__ = ["Clipping", "Levels", "measure_levels"]
 
@@ -26,7 +27,6 @@ _FULL_SCALE = 0.999
 _RUN = 3  # neighbouring samples at full scale that make a clipped peak
 _QUIET = 1e-4  # root mean square of a tenth of a second that counts as silent
 _ABSOLUTE_GATE = -70.0  # LUFS: what is softer does not count (BS.1770-4, annex 1)
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Filter:
 
     def __init__(self, chain: str, sample_rate: int, channels: int) -> None:
         self._rate = sample_rate
-        self._layout = _LAYOUTS.get(channels, f"{channels} channels")
+        self._layout = layout_of(channels)
         self._graph = Graph()
         last = self._graph.add_abuffer(
             sample_rate=sample_rate, format="flt", layout=self._layout, time_base=Fraction(1, sample_rate)

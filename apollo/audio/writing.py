@@ -22,7 +22,7 @@ from av.stream import Disposition, Stream
 
 from apollo.atomic import replacing
 from apollo.audio.codecs import coded_rate, highest_bitrate
-from apollo.audio.formats import KNOWN_FORMATS, WRITTEN_SUFFIXES, Format
+from apollo.audio.formats import KNOWN_FORMATS, WRITTEN_SUFFIXES, Format, layout_of
 from apollo.audio.metadata import common_tags, describe
 from apollo.audio.pictures import Cover, open_picture, picture_block, read_cover
 from apollo.audio.resampling import Resampler
@@ -31,7 +31,6 @@ from apollo.errors import ApolloError, AudioFileError
 __all__ = ["AudioWriter", "write"]
 
 _BLOCK = 1 << 18
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _LARGEST_COVER = (1 << 24) - 1024  # bytes: what the 24 bits that FLAC tells its size in leave beside its description
 
 
@@ -199,7 +198,7 @@ class AudioWriter:
         if self._format.muxer == "mp4":  # to tell the length to the sample rather than to the millisecond
             options["movie_timescale"] = str(codec.rate)
         self._container = av.open(self._file, "w", format=self._format.muxer, options=options)
-        layout = _LAYOUTS.get(self.channels, f"{self.channels} channels")
+        layout = layout_of(self.channels)
         self._stream = cast(AudioStream, self._container.add_stream(codec.encoder, rate=codec.rate, layout=layout))
         self._stream.format = av.AudioFormat(codec.sample_format)
         if codec.bitrate is not None:
