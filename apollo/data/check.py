@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from apollo.audio import AudioReader, inspect_bandwidth
+from apollo.audio.levels import Clipping
 from apollo.data.folders import SHORTEST, Problem
 from apollo.data.layouts import any_layout
 from apollo.data.relations import relation_of
 from apollo.errors import ApolloError
 
 BLOCK = 1 << 16
-FULL_SCALE = 0.999
-RUN = 3  # neighbouring samples at full scale that make a clipped peak
 QUIET = 1e-4  # root mean square of a block that counts as silent
 
 Progress = Callable[[int, int, str], None]
@@ -173,30 +172,3 @@ def blocks_of(reader: AudioReader) -> Iterator[np.ndarray[tuple[int, int], np.dt
     """The blocks of a file to its end, `(channels, at most BLOCK)` each."""
     while (block := reader.read(BLOCK)).shape[1]:
         yield block
-
-
-class Clipping:
-    """Counts clipped peaks: runs of at least three samples at full scale in one channel, across blocks."""
-
-    def __init__(self) -> None:
-        self.peaks = 0
-        self.runs: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
-
-    def take(self, block: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> None:
-        """Go on with the next block, `(channels, samples)`."""
-        full = np.abs(block) >= FULL_SCALE
-        before = self.runs if self.runs is not None else np.zeros(len(full), np.int64)
-        after = before.copy()
-        for channel, at in enumerate(full):
-            if not at.any():
-                after[channel] = 0
-                continue
-            edges = np.flatnonzero(np.diff(np.concatenate(([False], at, [False])).astype(np.int8)))
-            starts, ends = edges[::2], edges[1::2]
-            lengths = ends - starts
-            carried = before[channel] if starts[0] == 0 else 0
-            self.peaks += int(np.count_nonzero(lengths[1:] >= RUN))
-            self.peaks += int(lengths[0] + carried >= RUN and carried < RUN)
-            open_run = lengths[-1] + (carried if len(lengths) == 1 else 0)
-            after[channel] = open_run if ends[-1] == len(at) else 0
-        self.runs = after

@@ -10,8 +10,9 @@ import soundfile
 from typer.testing import CliRunner
 
 from apollo.audio import degrade, read
+from apollo.audio.levels import Clipping
 from apollo.cli import app
-from apollo.data.check import Clipping, check
+from apollo.data.check import check
 from apollo.errors import DataError
 
 RATE = 44100
