@@ -2,87 +2,106 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import complain, make_folder
-from apollo.errors import ApolloError
+from apollo.cli.terminal import complain, stoppable
+from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from apollo.restoration import Output, Restorer
 
-    from apollo.restoration import Report, Restorer
+PIPE = "-"
 
 
 def restore(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Audio files, and folders of them.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN", help="Audio files, folders of them, patterns; - for WAV through pipes.")
+    ],
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="OUT", help="Folder, or .flac or .wav file, for the result."),
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help="Folder, or file, for the result.")
     ] = None,
     model: Annotated[
         str, typer.Option("-m", "--model", metavar="MODEL", help="Model file, or the name of a model.")
     ] = "default",
+    file_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="flac, wav, mp3, m4a or opus; flac if not given.")
+    ] = None,
+    bits: Annotated[
+        str | None, typer.Option(metavar="BITS", help="16, 24 or, for WAV, float; 24 if not given.")
+    ] = None,
+    sample_rate: Annotated[str, typer.Option(metavar="RATE", help="keep the source's, or 44100.")] = "keep",
+    clip: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="Beyond full scale: scale the whole down, clamp peaks, or write float WAV."),
+    ] = "scale",
+    mix: Annotated[float, typer.Option(metavar="SHARE", help="From 0, the input, to 1, the restored.")] = 1.0,
+    keep_below: Annotated[
+        float | None, typer.Option(metavar="HZ", help="Keep the input's own sound below this frequency.")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="PRECISION", help="auto, 32, bf16 or 16.")] = "auto",
     chunk: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds restored at once: less takes less memory.")
     ] = 20.0,
+    keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
+    ] = None,
 ) -> None:
-    """Restore music: each IN becomes a 24-bit FLAC beside it, NAME.restored.flac."""
-    from rich.console import Console
+    """Restore music: each IN becomes a 24-bit FLAC beside it, NAME.restored.flac.
 
+    Tags and covers are kept. Results that are finished already, and recordings without damage, are passed over. The
+    exit code is 0 unless something failed (1) or was interrupted (130, 143).
+    """
     from apollo.checkpoints import load_model
-    from apollo.restoration import Restorer, plan
+    from apollo.restoration import Output, Restorer
 
-    console = Console(highlight=False, soft_wrap=True)
-    tasks = plan(inputs, output)
-    restorer = Restorer(load_model(model), chunk, device)
-    failed = 0
+    if sample_rate not in ("keep", "44100"):
+        raise ApolloError(f"--sample-rate is keep or 44100, not {sample_rate!r}")
+    wanted = Output(bits, None if sample_rate == "keep" else int(sample_rate), clip, keep_times)
+
+    def restorer() -> Restorer:
+        return Restorer(load_model(model), chunk, device, precision=precision, mix=mix, keep_below=keep_below)
+
+    if PIPE in inputs:
+        if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
+            raise ApolloError("- is WAV from standard input to standard output: leave out other inputs and outputs")
+        restore_through_pipe(restorer(), wanted)
+        return
+
+    from apollo.cli.restoring import restore_with_progress
+    from apollo.restoration import plan
+
+    # Floats have but one format to go to.
+    file_format = file_format or ("wav" if wanted.is_float and not (output and output.suffix) else None)
+    tasks = plan([Path(name) for name in inputs], output, file_format)
     for task in tasks:
-        try:
-            if output is not None:
-                make_folder(task.target.parent)
-            report = restore_with_progress(task.source, task.target, restorer, overwrite, console)
-            console.print(summary(report), markup=False)
-        except ApolloError as error:
-            failed += 1
-            complain(error)
-    if len(tasks) > 1:
-        console.print(f"Restored {len(tasks) - failed} of {len(tasks)} files.")
+        wanted.for_file(task.target)
+    failed = restore_with_progress(tasks, restorer(), model, wanted, overwrite, force, report)
     if failed:
         raise typer.Exit(1)
 
 
-def restore_with_progress(source: Path, target: Path, restorer: Restorer, overwrite: bool, console: Console) -> Report:
-    """Restore one file, with a bar that shows seconds of audio, speed and the time left if a person is watching."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def restore_through_pipe(restorer: Restorer, wanted: Output) -> None:
+    """Restore standard input into standard output, to which nothing else is written."""
+    from apollo.restoration import restore_pipe
 
-    from apollo.restoration import restore_file
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        row = bar.add_task(source.name, total=None, state="reading")
-
-        def advance(done: float, total: float) -> None:
-            elapsed = bar.tasks[row].elapsed or 0
-            state = f"{done:.0f}/{total:.0f} s, {done / elapsed:.1f} × real time" if elapsed else ""
-            bar.update(row, completed=done, total=total, state=state)
-
-        return restore_file(source, target, restorer, overwrite, advance)
-
-
-def summary(report: Report) -> str:
-    """Say what was done to a file, where the result lies, and how fast."""
-    turned = f", turned down by {report.turned_down_db:.1f} dB lest it clip" if report.turned_down_db >= 0.05 else ""
-    return (
-        f"{report.source} → {report.target}: {report.seconds:.1f} s of audio in {report.elapsed:.1f} s "
-        f"({report.speed:.1f} × real time){turned}"
-    )
+    if sys.stdout.isatty():
+        raise ApolloError("- writes a WAV to standard output: send that to a file or to another program")
+    try:
+        with stoppable() as stopped:
+            restore_pipe(sys.stdin.buffer, sys.stdout.buffer, restorer, wanted)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped before the end", 128 + stopped.signal) from None
+    except BrokenPipeError:
+        # Python empties its buffer once more when it ends: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(ApolloError("standard output was closed before all was written"))
+        raise typer.Exit(1) from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,33 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task("", total=None)
         yield lambda done, total, name: bar.update(row, completed=done, total=total, description=name)
+
+
+@dataclass
+class Stopped:
+    """Which signal asked to stop; 0 while none has."""
+
+    signal: int = 0
+
+
+@contextmanager
+def stoppable() -> Iterator[Stopped]:
+    """Let SIGINT (Ctrl-C) and SIGTERM alike raise KeyboardInterrupt, once: a second one asks for what is under way."""
+    stopped = Stopped()
+    known = {signal.SIGINT, signal.SIGTERM}
+
+    def stop(number: int, frame: object) -> None:
+        for each in known:
+            signal.signal(each, signal.SIG_IGN)
+        stopped.signal = number
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, stop) for each in known}
+    try:
+        yield stopped
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def show_log() -> None:

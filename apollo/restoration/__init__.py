@@ -3,9 +3,14 @@
 from apollo.restoration.batch import Task, plan
 from apollo.restoration.engine import RestorationStream, Restorer, choose_device
 from apollo.restoration.files import Report, default_target, restore_file
+from apollo.restoration.jobs import Outcome, restore_files
+from apollo.restoration.output import Output
+from apollo.restoration.pipes import restore_pipe
 from apollo.restoration.quick import restore
 
 __all__ = [
+    "Outcome",
+    "Output",
     "Report",
     "RestorationStream",
     "Restorer",
@@ -15,4 +20,6 @@ __all__ = [
     "plan",
     "restore",
     "restore_file",
+    "restore_files",
+    "restore_pipe",
 ]

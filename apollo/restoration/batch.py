@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from apollo.audio import SUFFIXES
-from apollo.errors import AudioFileError
+from apollo.errors import ApolloError, AudioFileError
+from apollo.restoration.output import check_format
 
 RESTORED = ".restored"
 
@@ -26,23 +28,29 @@ class Task:
     target: Path
 
 
-def plan(inputs: Sequence[Path], output: Path | None = None) -> list[Task]:
+def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | None = None) -> list[Task]:
     """Say which files are to be restored, and where to.
 
-    Folders stand for the audio files in them at any depth, hidden ones and earlier results left out. A restored file is
-    called `<name>.restored.flac` and lies beside its source or, where an output folder is given, in that folder at the
-    same place as in the folder it came from.
+    Folders stand for the audio files in them at any depth, hidden ones and earlier results left out; patterns such as
+    `*.mp3`, which some shells leave as they are, for the files and folders that match. A restored file is called
+    `<name>.restored.flac` and lies beside its source or, where an output folder is given, in that folder at the same
+    place as in the folder it came from.
 
     Args:
-        inputs: Files and folders.
-        output: A folder, made when it is needed, or for a single file the `.flac` or `.wav` file to write.
+        inputs: Files, folders and patterns.
+        output: A folder, made when it is needed, or for a single file the file to write.
+        file_format: One of `apollo.audio.FORMATS`; None is what the output file's name tells, and FLAC otherwise.
 
     Returns:
         One task a file, each with a target of its own.
 
     Raises:
-        AudioFileError: If a folder holds no audio file, or one output file is asked for several inputs.
+        AudioFileError: If a folder holds no audio file, a pattern matches nothing, or one output file is asked for
+            several inputs.
+        ApolloError: If there is no such format, or the output file is of another.
     """
+    suffix = f".{check_format(file_format or 'flac')}"
+    inputs = [match for path in inputs for match in matches(path)]
     places: dict[Path, Path] = {}
     for path in inputs:
         for source, inside in expand(path):
@@ -50,19 +58,34 @@ def plan(inputs: Sequence[Path], output: Path | None = None) -> list[Task]:
     if output is not None and output.suffix.lower() in SUFFIXES and not is_folder(output):
         if len(inputs) > 1 or is_folder(inputs[0]):
             raise AudioFileError(f"{output} is one file, but there may be several to restore: give a folder instead")
+        if file_format is not None and output.suffix.lower() != suffix:
+            raise ApolloError(
+                f"{output} is not named like a file in the format {file_format}: leave out one of the two"
+            )
         return [Task(inputs[0], output)]
     names = Counter((place, source.stem) for source, place in places.items())
     tasks: dict[Path, Task] = {}
     for source, place in places.items():
         # song.mp3 beside song.wav: the suffix tells their results apart.
         name = source.stem if names[place, source.stem] == 1 else source.name
-        target = place / f"{name}{RESTORED}.flac"
+        target = place / f"{name}{RESTORED}{suffix}"
         number = 1
         while target in tasks:
             number += 1
-            target = place / f"{name}-{number}{RESTORED}.flac"
+            target = place / f"{name}-{number}{RESTORED}{suffix}"
         tasks[target] = Task(source, target)
     return list(tasks.values())
+
+
+def matches(path: Path) -> list[Path]:
+    """Give what matches a pattern, or the path itself where it is none."""
+    if not glob.has_magic(str(path)) or path.exists():
+        return [path]
+    found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  Path.glob is relative
+    found = [match for match in found if match.is_dir() or not match.stem.endswith(RESTORED)]
+    if not found:
+        raise AudioFileError(f"nothing matches {path}: check the pattern")
+    return found
 
 
 def expand(path: Path) -> Iterator[tuple[Path, Path]]:

@@ -1,28 +1,29 @@
-"""Restoration of audio files: stream in, stream out, nothing half-written and nothing clipped."""
+"""Restoration of audio files: stream in, stream out, nothing half-written and nothing clipped unasked."""
 
 from __future__ import annotations
 
 import math
-import tempfile
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from apollo.audio.files import AudioReader, AudioWriter
+from apollo.audio import AudioReader, AudioWriter, Cover, read_cover
+from apollo.audio.filters import resampled
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import NO_MEMORY, is_out_of_memory
 from apollo.restoration.engine import Restorer, peaks_of
+from apollo.restoration.levels import BLOCK, Sink, write_levelled
+from apollo.restoration.output import Output
+from apollo.restoration.overlap import ahead
 
 __all__ = ["NO_MEMORY", "Report", "default_target", "restore_file"]
-
-BLOCK = 1 << 16  # samples a channel read or written at once
 
 Progress = Callable[[float, float], None]
 
@@ -34,12 +35,14 @@ class Report:
     Attributes:
         source: The file read.
         target: The file written.
-        sample_rate: Of both, in Hz.
+        sample_rate: Of the target, in Hz.
         channels: Of both.
         seconds: Length of the recording.
         elapsed: Seconds that it took.
         peak_db: The source's peak in dBFS; minus infinity for silence.
         turned_down_db: By how many dB the whole result was turned down because it would have clipped; mostly 0.
+        clamped: How many samples were cut off at full scale, where that was asked for.
+        lost: What the target's format could not hold: names of tags, and "cover".
     """
 
     source: Path
@@ -50,6 +53,8 @@ class Report:
     elapsed: float
     peak_db: float
     turned_down_db: float
+    clamped: int = 0
+    lost: tuple[str, ...] = ()
 
     @property
     def speed(self) -> float:
@@ -68,19 +73,22 @@ def restore_file(
     restorer: Restorer,
     overwrite: bool = False,
     progress: Progress | None = None,
+    output: Output | None = None,
 ) -> Report:
     """Restore a file into another, in memory that does not depend on its length.
 
-    The source is read twice, for its peak and for its samples. The result waits in a float32 file without a name beside
-    the target until its own peak is known: if that exceeds full scale, the whole of it is turned down to fit. The
-    target appears whole or not at all.
+    The source is read twice, for its peak and for its samples. It is decoded, restored and encoded at the same time.
+    The result is also kept in a float32 file without a name beside the target until its own peak is known: if that
+    exceeds full scale, the whole of it is turned down to fit, and encoded again. The target appears whole or not at
+    all, and gets the source's tags and cover.
 
     Args:
         source: Any audio file.
-        target: The file to write, `.flac` or `.wav`, in 24 bits; None is `default_target(source)`.
+        target: The file to write, `.flac`, `.wav`, `.mp3`, `.m4a` or `.opus`; None is `default_target(source)`.
         restorer: Does the work.
         overwrite: Whether the target may replace a file.
         progress: Called with (seconds restored, seconds in all) from time to time.
+        output: What the result is to be like; 24 bits at the source's rate by default, never clipped.
 
     Returns:
         What was done.
@@ -88,38 +96,57 @@ def restore_file(
     Raises:
         AudioFileError: If the source cannot be read or restored, the target exists or cannot be written, or memory does
             not suffice.
+        ApolloError: If the format cannot hold what `output` asks for.
     """
     began = time.monotonic()
     source = Path(source)
     target = default_target(source) if target is None else Path(target)
+    output = (output or Output()).for_file(target)
     check_target(source, target, overwrite)
     with AudioReader(source) as reader:
         sample_rate, channels, tags = reader.sample_rate, reader.channels, reader.info.tags
-        peaks, samples = measure(reader)
+        peaks, samples = measure(blocks_of(reader), channels, source)
     seconds = samples / sample_rate
-    with (
-        AudioWriter(target, sample_rate, channels, tags=tags) as writer,
-        scratch_file(target) as scratch,
-    ):
-        loudest, done = 0.0, 0
-        for block in restored_blocks(source, restorer, peaks):
-            loudest = max(loudest, *restored_peaks(block, source))
-            keep(scratch, block)
+    rate = output.sample_rate or sample_rate
+    cover = cover_of(source)
+    lost: list[str] = []
+
+    @contextmanager
+    def opened() -> Iterator[Sink]:
+        with AudioWriter(target, rate, channels, output.subtype, tags, cover=cover) as writer:
+            yield writer.write
+        lost[:] = writer.lost
+
+    def told(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        done = 0
+        for block in blocks:
+            yield block
             done += block.shape[1]
             if progress is not None:
-                progress(done / sample_rate, seconds)
-        scale = 1 / loudest if loudest > 1 else 1.0
-        for samples_kept in kept(scratch, channels):
-            writer.write(samples_kept * np.float32(scale))
+                progress(done / rate, seconds)
+
+    def decoded() -> Generator[Tensor, None, None]:
+        with AudioReader(source) as reader, closing(ahead(blocks_of(reader))) as blocks:
+            yield from blocks
+
+    with closing(decoded()) as blocks, memory_suffices(source):
+        restored = restored_blocks(blocks, restorer, peaks, sample_rate, source)
+        at_rate = resampled(restored, sample_rate, rate, channels)
+        levels = write_levelled(told(at_rate), opened, output, target.parent, target, channels)
+    if output.keep_times:
+        status = source.stat()
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     return Report(
         source=source,
         target=target,
-        sample_rate=sample_rate,
+        sample_rate=rate,
         channels=channels,
         seconds=seconds,
         elapsed=time.monotonic() - began,
         peak_db=20 * math.log10(max(peaks)) if max(peaks) else -math.inf,
-        turned_down_db=20 * math.log10(max(1.0, loudest)),
+        turned_down_db=levels.turned_down_db,
+        clamped=levels.clamped,
+        lost=tuple(lost),
     )
 
 
@@ -136,17 +163,24 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
         raise AudioFileError(f"{target} exists already: use --overwrite to replace it, or choose another output")
 
 
-def measure(reader: AudioReader) -> tuple[list[float], int]:
-    """Read a file to its end; give the peak of each channel and the number of samples."""
-    peaks, samples = [0.0] * reader.channels, 0
-    for block in blocks_of(reader):
+def cover_of(source: Path) -> Cover | None:
+    """The cover of a file; one that cannot be read is none, since the music is what matters."""
+    with suppress(AudioFileError):
+        return read_cover(source)
+    return None
+
+
+def measure(blocks: Iterator[Tensor], channels: int, source: Path) -> tuple[list[float], int]:
+    """Draw all blocks; give the peak of each channel and the number of samples."""
+    peaks, samples = [0.0] * channels, 0
+    for block in blocks:
         try:
             peaks = [max(pair) for pair in zip(peaks, peaks_of(block), strict=True)]
         except ApolloError as error:
-            raise AudioFileError(f"{reader.path} cannot be restored: {error}") from None
+            raise AudioFileError(f"{source} cannot be restored: {error}") from None
         samples += block.shape[1]
     if not samples:
-        raise AudioFileError(f"{reader.path} holds no audio samples: give another file")
+        raise AudioFileError(f"{source} holds no audio samples: give another file")
     return peaks, samples
 
 
@@ -156,17 +190,25 @@ def blocks_of(reader: AudioReader) -> Iterator[Tensor]:
         yield torch.from_numpy(block)
 
 
-def restored_blocks(source: Path, restorer: Restorer, peaks: list[float]) -> Iterator[Tensor]:
-    """Restore a file block by block, `(channels, samples)`."""
-    with AudioReader(source) as reader, memory_suffices(source):
-        stream = restorer.stream(peaks, reader.sample_rate)
-        for block in blocks_of(reader):
-            restored = stream.push(block)
-            if restored.shape[1]:
-                yield restored
-        restored = stream.flush()
+def restored_blocks(
+    blocks: Iterator[Tensor], restorer: Restorer, peaks: list[float], sample_rate: int, source: Path
+) -> Iterator[np.ndarray]:
+    """Restore blocks `(channels, samples)`."""
+    stream = restorer.stream(peaks, sample_rate)
+    for block in blocks:
+        restored = stream.push(block)
         if restored.shape[1]:
-            yield restored
+            yield checked(restored, source)
+    restored = stream.flush()
+    if restored.shape[1]:
+        yield checked(restored, source)
+
+
+def checked(restored: Tensor, source: Path) -> np.ndarray:
+    """Give what the network gave, if those are numbers."""
+    if not restored.isfinite().all():
+        raise AudioFileError(f"the model made of {source} what are no finite numbers: use another model")
+    return restored.numpy()
 
 
 @contextmanager
@@ -180,37 +222,3 @@ def memory_suffices(source: Path) -> Iterator[None]:
         raise AudioFileError(
             f"{source} cannot be restored, for memory does not suffice: use a smaller --chunk, or --device cpu"
         ) from None
-
-
-def restored_peaks(block: Tensor, source: Path) -> list[float]:
-    """Peaks of what the network gave."""
-    try:
-        return peaks_of(block)
-    except ApolloError:
-        raise AudioFileError(f"the model made of {source} what are no finite numbers: use another model") from None
-
-
-@contextmanager
-def scratch_file(target: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside the target that has no name, or loses it with the process, so that it never stays behind."""
-    try:
-        # A full disk may show when the file is written, rewound or closed.
-        with tempfile.TemporaryFile(dir=target.parent) as scratch:
-            yield scratch
-    except OSError as error:
-        raise AudioFileError(
-            f"{target} cannot be written: {error.strerror} (a restoration needs as much free space as its sound in "
-            "32-bit samples)"
-        ) from None
-
-
-def keep(scratch: IO[bytes], block: Tensor) -> None:
-    """Append a block to the scratch file, sample by sample, its channels side by side."""
-    scratch.write(np.ascontiguousarray(block.numpy().T).tobytes())
-
-
-def kept(scratch: IO[bytes], channels: int) -> Iterator[np.ndarray]:
-    """Read the scratch file back, block by block, `(channels, samples)`."""
-    scratch.seek(0)
-    while content := scratch.read(BLOCK * channels * 4):
-        yield np.frombuffer(content, np.float32).reshape(-1, channels).T

@@ -1,0 +1,179 @@
+"""What `apollo restore` shows while it works, and says at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from apollo import __version__
+from apollo.atomic import replacing
+from apollo.cli.terminal import complain, stoppable
+from apollo.errors import ApolloError, StoppedError
+from apollo.restoration import Outcome, Output, Report, Restorer, Task, restore_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STATUSES = {
+    "restored": "restored",
+    "finished": "finished already",
+    "undamaged": "nothing to restore",
+    "failed": "failed",
+}
+
+
+def restore_with_progress(
+    tasks: Sequence[Task],
+    restorer: Restorer,
+    model: str,
+    output: Output,
+    overwrite: bool,
+    force: bool,
+    report: Path | None,
+) -> int:
+    """Restore files, say what became of each, and of all at the end; give the number of those that failed.
+
+    Raises:
+        StoppedError: If a signal ended it. What was finished until then is whole.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    if report is not None:
+        write_report(report, model, restorer, [], len(tasks))  # what cannot be written had better show at once
+    console.print(choice(model, restorer), markup=False)
+    outcomes: list[Outcome] = []
+    try:
+        with stoppable() as stopped, bars(console, len(tasks)) as (begin, finish):
+            for outcome in restore_files(tasks, restorer, output, overwrite, force, begin):
+                outcomes.append(outcome)
+                finish()
+                if outcome.report is not None:
+                    console.print(summary(outcome.report), markup=False)
+                elif outcome.status == "failed":
+                    complain(ApolloError(outcome.message))
+                else:
+                    console.print(outcome.message, markup=False)
+    except KeyboardInterrupt:
+        done = sum(outcome.status == "restored" for outcome in outcomes)
+        raise StoppedError(
+            f"stopped: {done} of {len(tasks)} files were restored, and are whole; the same command goes on from there",
+            128 + stopped.signal,
+        ) from None
+    finally:
+        if report is not None:
+            write_report(report, model, restorer, outcomes, len(tasks))
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if len(tasks) > 1:
+        console.print(table(outcomes))
+        console.print(f"Restored {sum(outcome.status == 'restored' for outcome in outcomes)} of {len(tasks)} files.")
+    return failed
+
+
+@contextmanager
+def bars(
+    console: Console, files: int
+) -> Iterator[tuple[Callable[[Task], Callable[[float, float], None]], Callable[[], None]]]:
+    """Two bars if a person is watching: files, and seconds of audio in the one under way.
+
+    Yields:
+        What begins a file and gives what its progress is told to, and what ends it.
+    """
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        total = progress.add_task("files", total=files, state=f"0/{files}", visible=files > 1)
+        rows: list[TaskID] = []
+
+        def begin(task: Task) -> Callable[[float, float], None]:
+            row = progress.add_task(task.source.name, total=None, state="reading")
+            rows.append(row)
+
+            def advance(done: float, seconds: float) -> None:
+                elapsed = next(shown.elapsed for shown in progress.tasks if shown.id == row) or 0
+                state = f"{done:.0f}/{seconds:.0f} s, {done / elapsed:.1f} × real time" if elapsed else ""
+                progress.update(row, completed=done, total=seconds, state=state)
+                # A file is as far as its sound, so that the time left is known before the first one is done.
+                progress.update(total, completed=len(rows) - 1 + done / max(seconds, 1e-9))
+
+            return advance
+
+        def finish() -> None:
+            progress.remove_task(rows[-1])
+            progress.update(total, completed=len(rows), state=f"{len(rows)}/{files}")
+
+        yield begin, finish
+
+
+def choice(model: str, restorer: Restorer) -> str:
+    """Say with what is restored."""
+    numbers = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[restorer.precision]
+    return f"Model {model} on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s"
+
+
+def summary(report: Report) -> str:
+    """Say what was done to a file, where the result lies, and how fast."""
+    notes = ""
+    if report.turned_down_db >= 0.05:
+        notes += f", turned down by {report.turned_down_db:.1f} dB lest it clip"
+    if report.clamped:
+        notes += f", {report.clamped} samples clamped at full scale"
+    if report.lost:
+        notes += f", without what {report.target.suffix} files cannot hold: {', '.join(report.lost)}"
+    return (
+        f"{report.source} → {report.target}: {report.seconds:.1f} s of audio in {report.elapsed:.1f} s "
+        f"({report.speed:.1f} × real time){notes}"
+    )
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """How many files came to what, with the sound restored and the time it took."""
+    grid = Table("", "files", "audio", "time", "× real time", box=None, pad_edge=False)
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    for status, name in STATUSES.items():
+        reports = [outcome.report for outcome in outcomes if outcome.status == status]
+        if not reports:
+            continue
+        audio = sum(report.seconds for report in reports if report)
+        elapsed = sum(report.elapsed for report in reports if report)
+        cells = (clock(audio), clock(elapsed), f"{audio / elapsed:.1f}") if elapsed else ("", "", "")
+        grid.add_row(name, str(len(reports)), *cells)
+    return grid
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def write_report(path: Path, model: str, restorer: Restorer, outcomes: Sequence[Outcome], files: int) -> None:
+    """Write a JSON file that says what was done, with what."""
+    content = {
+        "apollo": __version__,
+        "model": model,
+        "device": str(restorer.device),
+        "precision": restorer.precision,
+        "chunk_seconds": restorer.chunk_seconds,
+        "mix": restorer.blend.mix,
+        "keep_below": restorer.blend.keep_below,
+        "planned": files,
+        "counts": {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES},
+        "files": [outcome.as_json() for outcome in outcomes],
+    }
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None

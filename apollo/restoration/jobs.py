@@ -1,0 +1,121 @@
+"""Many files, one after the other: what is done already is passed over, and one bad file does not stop the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from apollo.audio import AudioReader, needs_restoration, resampled_length
+from apollo.errors import ApolloError
+from apollo.restoration.batch import Task
+from apollo.restoration.engine import Restorer
+from apollo.restoration.files import Progress, Report, restore_file
+from apollo.restoration.output import Output
+
+Status = Literal["restored", "finished", "undamaged", "failed"]
+
+TOLERANCE = 0.1  # seconds that a lossy format may add or take
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Attributes:
+        task: Source and target.
+        status: `"restored"`; `"finished"` before, and so passed over; `"undamaged"`, and so passed over; `"failed"`.
+        message: Why it was passed over or failed.
+        report: Of a restored file.
+    """
+
+    task: Task
+    status: Status
+    message: str = ""
+    report: Report | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it in what JSON has."""
+        report = dataclasses.asdict(self.report) if self.report else {}
+        content = {
+            "source": str(self.task.source),
+            "target": str(self.task.target),
+            "status": self.status,
+            "message": self.message,
+            **{name: value for name, value in report.items() if name not in ("source", "target")},
+        }
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in content.items()
+        }
+
+
+def restore_files(
+    tasks: Sequence[Task],
+    restorer: Restorer,
+    output: Output,
+    overwrite: bool = False,
+    force: bool = False,
+    progress: Callable[[Task], Progress] = lambda task: lambda done, total: None,
+) -> Iterator[Outcome]:
+    """Restore files one after the other.
+
+    Args:
+        tasks: As `plan` gives them. Folders of targets are made.
+        restorer: Does the work.
+        output: What the results are to be like.
+        overwrite: Whether targets may replace files. If not, whole ones of the right length are passed over as
+            finished, and others are errors.
+        force: Whether to restore what shows no damage.
+        progress: Called with each task, gives what is to be called with (seconds restored, seconds in all).
+
+    Yields:
+        What became of each task.
+    """
+    for task in tasks:
+        try:
+            yield restore_one(task, restorer, output, overwrite, force, progress(task))
+        except ApolloError as error:
+            yield Outcome(task, "failed", str(error))
+
+
+def restore_one(
+    task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, progress: Progress
+) -> Outcome:
+    """Restore a file unless that is done or there is nothing to do."""
+    if not overwrite and is_finished(task, output):
+        return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
+    if not force and not (verdict := needs_restoration(task.source)).damaged:
+        message = f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
+        return Outcome(task, "undamaged", message)
+    make_folder(task.target.parent)
+    report = restore_file(task.source, task.target, restorer, overwrite, progress, output)
+    return Outcome(task, "restored", "", report)
+
+
+def is_finished(task: Task, output: Output) -> bool:
+    """Tell whether the target is there, as long as the source, and whole to its last sample."""
+    with suppress(ApolloError, OSError):
+        if not task.target.is_file() or task.target.samefile(task.source):
+            return False
+        with AudioReader(task.source) as source, AudioReader(task.target) as target:
+            expected = resampled_length(source.count(), source.sample_rate, target.sample_rate)
+            found = target.count()
+            wanted_rate = output.sample_rate in (None, target.sample_rate) or target.info.lossy
+            if not wanted_rate or abs(found - expected) > TOLERANCE * target.sample_rate:
+                return False
+            target.seek(max(0, found - 1))
+            return target.read(1).shape == (source.channels, 1)
+    return False
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a target where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ApolloError(f"the output folder {folder} cannot be made: {error.strerror}") from None

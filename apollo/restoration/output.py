@@ -1,0 +1,79 @@
+"""How restored sound is written: sample format and rate, and what becomes of peaks beyond full scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from apollo.audio import FORMATS
+from apollo.errors import ApolloError, nearest
+
+BITS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+CLIPS = ("scale", "clamp", "float")
+LOSSY = ("mp3", "m4a", "opus")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a result is to be like. The name of the file tells its format.
+
+    Attributes:
+        bits: `"16"`, `"24"` or, for WAV alone, `"float"`; None is 24, and nothing in formats that keep no samples.
+        sample_rate: In Hz; None keeps the source's.
+        clip: What to do where the restored exceeds full scale: `"scale"` turns all of the recording down to fit,
+            `"clamp"` cuts its peaks off, `"float"` leaves it as it is, in a WAV of float samples.
+        keep_times: Whether the result gets the source's times of access and change.
+
+    Raises:
+        ApolloError: If there is no such thing, or it does not go together.
+    """
+
+    bits: str | None = None
+    sample_rate: int | None = None
+    clip: str = "scale"
+    keep_times: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits is not None and self.bits not in BITS:
+            raise ApolloError(f"there are no samples of {self.bits!r} bits: {nearest(self.bits, BITS)}")
+        if self.clip not in CLIPS:
+            raise ApolloError(f"clip cannot be {self.clip!r}: {nearest(self.clip, CLIPS)}")
+        if self.clip == "float" and self.bits not in (None, "float"):
+            raise ApolloError(f"clip 'float' needs float samples, not {self.bits} bits: leave one of the two out")
+
+    def for_file(self, target: Path) -> Output:
+        """The same, with all that the format of a file leaves no choice in.
+
+        Raises:
+            ApolloError: If the format cannot hold it.
+        """
+        suffix = target.suffix.lower()
+        if suffix == ".wav":
+            return replace(self, bits="float") if self.clip == "float" else self
+        if self.is_float:
+            raise ApolloError(f"{target} cannot hold float samples: write WAV (--format wav)")
+        if self.bits is not None and suffix != ".flac":
+            raise ApolloError(f"{target} is to be in a lossy format, which has no bits: leave them out, or write FLAC")
+        return self
+
+    @property
+    def is_float(self) -> bool:
+        """Whether samples beyond full scale can be written as they are."""
+        return self.bits == "float" or self.clip == "float"
+
+    @property
+    def subtype(self) -> str:
+        """Of samples, as `AudioWriter` knows it."""
+        return BITS["float" if self.is_float else self.bits or "24"]
+
+    @property
+    def scales(self) -> bool:
+        """Whether the whole must be known before its level is."""
+        return self.clip == "scale" and not self.is_float
+
+
+def check_format(name: str) -> str:
+    """Give the name of a format that can be written, or refuse it."""
+    if name not in FORMATS:
+        raise ApolloError(f"there is no format {name!r}: {nearest(name, FORMATS)}")
+    return name
