@@ -33,7 +33,7 @@ def safetensors(
     fp16: Annotated[bool, typer.Option("--fp16", help="Store half precision: half the size.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the weights alone, safe to read anywhere; reads past what Lightning pickles beside them."""
+    """Write the weights alone, safe to read. Reads past the configuration that Lightning may pickle beside them."""
     spare(overwrite, output)
     import torch
 
@@ -68,7 +68,7 @@ def msst(
     ),
     overwrite: Overwrite = False,
 ) -> None:
-    """Write weights and YAML for Music-Source-Separation-Training."""
+    """Write weights and YAML for MSST, which is Music-Source-Separation-Training."""
     from apollo.checkpoints.exporting import export_msst, msst_names, read_for_export
 
     checkpoint = Path(model).name
@@ -82,7 +82,7 @@ def msst(
 def onnx(
     model: Model, output: Target, config: Config = None, licence: Licence = None, overwrite: Overwrite = False
 ) -> None:
-    """Write an ONNX graph from waveform to waveform of any length, and try it beside PyTorch."""
+    """Write an ONNX graph, waveform to waveform. Any length goes in; it is tried beside PyTorch before it is kept."""
     require("export", "onnx", "onnxruntime", "onnxscript")
     spare(overwrite, output)
     from apollo.checkpoints.exporting import read_for_export
@@ -90,6 +90,7 @@ def onnx(
 
     network, metadata = read_for_export(model, config)
     make_folder(output.parent)
+    typer.echo("tracing the network, which takes a minute or two", err=True)
     result = export_onnx(network, output, licence or metadata.get("licence", "unknown"))
     typer.echo(
         f"{output}: {described(network.config)}, opset {OPSET}\n"
