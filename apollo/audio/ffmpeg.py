@@ -41,6 +41,7 @@ class FFmpegDecoder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._warned = False
         self._open()
         self._damaged = 0
         self._frames = self._decode()
@@ -88,6 +89,7 @@ class FFmpegDecoder:
     def count(self) -> int:
         """Samples a channel, as many as reading all gives; damaged packets count as they do for `seek`."""
         with closing(FFmpegDecoder(self._path)) as other:
+            other._warned = True  # reading will warn
             tail = round(_TAIL * self.sample_rate)
             if self._codec in _STEADY and not self._damaged and self._extent is not None and self._extent > 2 * tail:
                 other._jump(self._extent - tail)
@@ -103,10 +105,11 @@ class FFmpegDecoder:
             self._container = av.open(str(self._path), metadata_errors="ignore")
         except (av.FFmpegError, ValueError):
             raise _not_audio(self._path) from None
-        if not self._container.streams.audio:
+        streams = self._container.streams.audio
+        if not streams or streams[0].codec_context is None:
             self._container.close()
             raise _not_audio(self._path)
-        self._stream = self._container.streams.audio[0]
+        self._stream = streams[0]
         self._codec = self._stream.codec_context.codec.canonical_name
 
     def _decode(self) -> Iterator[av.AudioFrame]:
@@ -134,7 +137,8 @@ class FFmpegDecoder:
             last = frame
         if last is not None:
             yield _first_samples(last, length) if self._codec == "aac" and 0 < length < last.samples else last
-        if self._damaged:
+        if self._damaged and not self._warned:
+            self._warned = True
             log.warning("%s: %d damaged packets were left out", self._path, self._damaged)
 
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:

@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from apollo.audio.decoders import open_decoder
 from apollo.audio.metadata import AudioInfo, describe
-from apollo.audio.writing import AudioWriter
 from apollo.errors import AudioFileError
 
-__all__ = ["AudioInfo", "AudioReader", "AudioWriter", "info", "read"]
+__all__ = ["AudioInfo", "AudioReader", "info", "read"]
 
 _BLOCK = 1 << 18
 

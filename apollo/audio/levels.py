@@ -35,7 +35,8 @@ class Levels:
 
     Attributes:
         frames: Samples a channel.
-        loudness: Integrated, in LUFS; None as well where it is shorter than 0.4 s or all softer than -70.
+        loudness: Integrated, in LUFS; None as well where it is shorter than 0.4 s, all softer than -70, or of a sample
+            rate or number of channels that FFmpeg cannot weigh.
         loudness_range: Between soft and loud passages, in LU (EBU Tech 3342); None as well below three seconds.
         peak_db: Of the largest sample, in dBFS.
         true_peak_db: Of the wave between the samples, in dBTP.
@@ -163,11 +164,17 @@ class _Filter:
             last.link_to(step)
             last = step
         last.link_to(self._graph.add("abuffersink"))
-        self._graph.configure()
         self._taken = 0
         self._told: dict[str, str] = {}
+        try:
+            self._graph.configure()
+            self._works = True
+        except av.FFmpegError:  # of the sample rates that a damaged header may have, some are beyond it
+            self._works = False
 
     def take(self, block: Block) -> None:
+        if not self._works:
+            return
         samples = np.ascontiguousarray(block.T).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(samples, "flt", self._layout)
         frame.sample_rate, frame.pts, frame.time_base = self._rate, self._taken, Fraction(1, self._rate)

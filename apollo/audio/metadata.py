@@ -94,7 +94,8 @@ def describe(path: Path, sample_rate: int, channels: int, frames: int | None) ->
     except (av.FFmpegError, ValueError, OSError):
         return _described_by_libsndfile(path, sample_rate, channels, frames)
     with closing(container):
-        if not container.streams.audio:
+        # A stream whose codec FFmpeg has never heard of has no codec context.
+        if not container.streams.audio or container.streams.audio[0].codec_context is None:
             return _described_by_libsndfile(path, sample_rate, channels, frames)
         stream = container.streams.audio[0]
         raw = {**container.metadata, **stream.metadata}
