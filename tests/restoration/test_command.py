@@ -1,0 +1,215 @@
+"""`apollo restore` does with folders, pipes and paths of all kinds what its guide says."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from apollo.audio import degrade, read, write
+from apollo.checkpoints import save_model
+from apollo.cli import main
+from apollo.nn import Apollo
+
+Run = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained residual network, which changes nothing."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(Apollo(win=100, feature_dim=16, layer=1, output="residual"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def coded() -> np.ndarray:
+    """What MP3 leaves of noise."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 30_000))
+    return degrade(noise.astype(np.float32), 44100, "mp3", 64_000)
+
+
+@pytest.fixture
+def album(tmp_path: Path, coded: np.ndarray) -> Path:
+    folder = tmp_path / "album"
+    (folder / "disc 2").mkdir(parents=True)
+    write(folder / "a.mp3", coded, 44100)
+    write(folder / "b.wav", coded, 44100)
+    write(folder / "disc 2" / "歌 é.flac", coded, 44100)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path) -> Run:
+    def restore(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["apollo", "restore", "-m", str(model), *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        output = capsys.readouterr()
+        return int(left.value.code or 0), output.out, output.err
+
+    return restore
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_second_run_passes_over_what_is_finished(album: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "out"
+    (album / "bad.mp3").write_bytes(b"ID3 no sound" * 50)
+    code, said, errors = run(album, "-o", out)
+    assert code == 1
+    assert errors.count("\n") == 1
+    results = ["a.restored.flac", "b.restored.flac", "disc 2/歌 é.restored.flac"]
+    assert files(out) == results
+    assert "Restored 3 of 4 files." in said
+    (album / "bad.mp3").unlink()
+    before = {name: (out / name).stat().st_mtime_ns for name in results}
+    (out / "b.restored.flac").write_bytes((out / "b.restored.flac").read_bytes()[:20_000])  # cut off: not finished
+    code, said, errors = run(album, "-o", out)
+    assert (code, said.count("finished already:")) == (1, 2)
+    assert "b.restored.flac exists already: use --overwrite" in errors
+    assert all((out / name).stat().st_mtime_ns == before[name] for name in results if not name.startswith("b"))
+    code, said, _ = run(album, "-o", out, "--overwrite")
+    assert (code, "Restored 3 of 3" in said) == (0, True)
+    assert soundfile.info(out / "b.restored.flac").frames == 30_000
+
+
+def test_report_says_what_became_of_every_file(album: Path, tmp_path: Path, run: Run) -> None:
+    (album / "empty.wav").touch()
+    report = tmp_path / "report.json"
+    assert run(album, "-o", tmp_path / "out", "--json", report, "--mix", 0.5)[0] == 1
+    content = json.loads(report.read_text(encoding="utf-8"))
+    assert (content["planned"], content["mix"], content["device"] in ("cpu", "cuda", "mps")) == (4, 0.5, True)
+    assert content["counts"] == {"restored": 3, "finished": 0, "undamaged": 0, "failed": 1}
+    statuses = {Path(file["source"]).name: file["status"] for file in content["files"]}
+    assert statuses == {"a.mp3": "restored", "b.wav": "restored", "歌 é.flac": "restored", "empty.wav": "failed"}
+    assert run(album, "--json", tmp_path / "no" / "folder.json")[2].count("cannot be written") == 1
+
+
+def test_music_without_damage_is_passed_over_unless_forced(tmp_path: Path, music: np.ndarray, run: Run) -> None:
+    write(tmp_path / "pure.flac", music, 44100)
+    code, said, _ = run(tmp_path / "pure.flac")
+    assert code == 0
+    assert "nothing to restore" in said
+    assert "--force" in said
+    assert files(tmp_path) == ["pure.flac"]
+    assert run(tmp_path / "pure.flac", "--force")[0] == 0
+    assert files(tmp_path) == ["pure.flac", "pure.restored.flac"]
+
+
+@pytest.mark.parametrize("file_format", ["wav", "mp3", "m4a", "opus"])
+def test_formats_name_their_files(album: Path, run: Run, file_format: str) -> None:
+    assert run(album / "a.mp3", "--format", file_format)[0] == 0
+    assert abs(read(album / f"a.restored.{file_format}")[0].shape[1] - 33_000) < 4000
+
+
+def test_options_that_do_not_fit_are_refused_before_anything_is_done(album: Path, run: Run) -> None:
+    before = files(album)
+    for options in (
+        ("--format", "mp4"),
+        ("--format", "mp3", "--bits", 16),
+        ("--bits", "float", "--format", "flac"),
+        ("--sample-rate", 48000),
+        ("--clip", "never"),
+        ("--mix", 2),
+        ("--keep-below", 10),
+        ("--precision", "8"),
+        ("-o", album / "x.mp3", "--format", "wav"),
+        ("-",),
+    ):
+        code, _, errors = run(album / "a.mp3", *options)
+        assert code == 1, options
+        assert errors.startswith("Error: "), options
+        assert errors.count("\n") == 1, options
+    assert files(album) == before
+
+
+def test_patterns_stand_for_what_they_match(album: Path, tmp_path: Path, run: Run) -> None:
+    assert run(album / "*.mp3", "-o", tmp_path / "out")[0] == 0
+    assert files(tmp_path / "out") == ["a.restored.flac"]
+    assert "nothing matches" in run(album / "*.ogg")[2]
+
+
+def test_wav_goes_through_pipes(coded: np.ndarray, model: Path) -> None:
+    wav = io.BytesIO()
+    soundfile.write(wav, coded.T, 44100, "PCM_24", format="WAV")
+    command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model)]
+    result = subprocess.run(command, input=wav.getvalue(), capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+    header, restored = result.stdout[:100], result.stdout
+    assert header.count(b"RIFF") == 1
+    start = restored.index(b"data") + 8
+    samples = np.frombuffer(restored[start:], np.uint8).reshape(-1, 3)
+    assert len(samples) == coded.size
+    wide = np.zeros((len(samples), 4), np.uint8)
+    wide[:, 1:] = samples
+    assert np.abs(wide.view("<i4")[:, 0].reshape(-1, 2).T / 2.0**31 - coded).max() <= 2.0**-22
+    result = subprocess.run(command, input=b"no sound", capture_output=True)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_names_of_all_kinds_work(tmp_path: Path, coded: np.ndarray, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["ünï 歌 🎵.wav", "two  spaces .wav", "-m.wav", "[a]*.wav", "100%.wav", "a'b\"c.wav"]
+    monkeypatch.chdir(tmp_path)
+    for name in names if sys.platform != "win32" else names[:3]:
+        write(Path(name), coded[:, :5000], 44100)
+        assert run("--force", "--", name)[0] == 0, name
+        assert Path(f"{name.removesuffix('.wav')}.restored.flac").is_file(), name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links and permissions")
+def test_places_that_cannot_be_are_one_sentence(album: Path, tmp_path: Path, run: Run) -> None:
+    (album / "loop.mp3").symlink_to("loop.mp3")
+    (tmp_path / "round").mkdir()
+    (tmp_path / "round" / "again").symlink_to(tmp_path / "round")
+    write(tmp_path / "round" / "a.wav", np.zeros((1, 100)), 44100)
+    before = files(album)
+    places = [
+        (album / "loop.mp3",),
+        (album / "b.wav", "-o", album / "b.wav", "--overwrite"),
+        (album / "b.wav", "-o", album / "a.mp3" / "deeper"),
+        (album / "b.wav", "-o", "/dev/null/x.flac"),
+    ]
+    if os.geteuid():
+        (tmp_path / "read only").mkdir(mode=0o500)
+        places.append((album / "b.wav", "-o", tmp_path / "read only"))
+    for arguments in places:
+        code, _, errors = run(*arguments)
+        assert code == 1, arguments
+        assert errors.startswith("Error: "), errors
+        assert errors.count("\n") == 1, errors
+    assert files(album) == before
+    assert run(tmp_path / "round", "--force")[0] == 0  # a folder that holds itself is searched once
+    assert {path.name for path in (tmp_path / "round").iterdir()} == {"a.restored.flac", "a.wav", "again"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--in_wav=b.wav", "--out_wav=out.wav"],
+        ["--in_wav", "b.wav", "--out_wav", "out.wav", "--chunk", "2"],
+        ["-i", "b.wav", "-o", "out.wav"],
+    ],
+)
+def test_the_predecessors_commands_work(
+    album: Path, model: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(album)
+    monkeypatch.setattr(sys, "argv", ["inference.py", "-m", str(model), *arguments])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / "inference.py"), run_name="__main__")
+    assert not left.value.code
+    assert np.abs(read(album / "out.wav")[0] - read(album / "b.wav")[0]).max() <= 2.0**-22
