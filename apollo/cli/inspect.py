@@ -23,7 +23,7 @@ LONGEST = 200  # letters of a tag
 
 
 def inspect(
-    inputs: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, and folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, and folders of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of one object a file instead.")] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
@@ -112,7 +112,7 @@ def lines(inspection: Inspection) -> Iterator[str]:
         spread = "" if levels.loudness_range is None else f", range {levels.loudness_range:.1f} LU"
         if levels.loudness is not None:
             yield from row("Loudness", f"{levels.loudness:.1f} LUFS{spread}")
-        yield from row("Peak", f"{levels.peak_db:.1f} dBFS, true peak {levels.true_peak_db:.1f} dBTP")
+        yield from row("Peak", f"{tenths(levels.peak_db)} dBFS, true peak {tenths(levels.true_peak_db)} dBTP")
     if levels.clipped:
         yield from row("Clipped", f"{levels.clipped} peak{'s' * (levels.clipped > 1)}")
     if levels.silent >= 0.005:
@@ -148,9 +148,13 @@ def row(name: str, text: str) -> Iterator[str]:
     yield line
 
 
+def tenths(decibels: float) -> str:
+    """A level to one decimal, without the sign that rounding leaves before a 0."""
+    return f"{round(decibels, 1) + 0.0:.1f}"
+
+
 def clock(seconds: float) -> str:
     """Hours if there are any, minutes and seconds."""
-    tenths = round(10 * seconds)
-    minutes, rest = divmod(tenths, 600)
+    minutes, rest = divmod(round(10 * seconds), 600)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
