@@ -94,8 +94,8 @@ def onnx(
     result = export_onnx(network, output, licence or metadata.get("licence", "unknown"))
     typer.echo(
         f"{output}: {described(network.config)}, opset {OPSET}\n"
-        f"differs from PyTorch by {result.difference:.1e} of the peak; onnxruntime {result.runtime_speed:.1f} × real "
-        f"time, PyTorch {result.torch_speed:.1f} ×, on 10 s of mono"
+        f"differs from PyTorch by {result.difference:.1e} of the peak; onnxruntime {result.runtime_speed:.3g} × real "
+        f"time, PyTorch {result.torch_speed:.3g} ×, on 10 s of mono"
     )
 
 
