@@ -1,0 +1,103 @@
+"""Seconds and peak memory of the whole `apollo restore` command, beside those of the bare network.
+
+    python benchmarks/restore_speed.py
+    python benchmarks/restore_speed.py --minutes 60
+    python benchmarks/restore_speed.py --size 20,256,6 --device cuda
+
+The song is noise that fades in and out, as an MP3 of 320 kbit/s: neither work nor memory depends on what is heard. The
+command runs in a process of its own, from its start to its end. The bare network is given stereo chunks of the same
+length without context and timed, the median of three after a warm-up. What restoring the file takes beyond that, by the
+command's own report, is the engine's overhead: decoding twice, context, encoding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from apollo import Apollo, Restorer, load_model, save_model
+from apollo.audio import AudioWriter
+
+RATE = 44100
+
+
+def generate(path: Path, seconds: float) -> None:
+    """Write the song, block by block."""
+    random = np.random.default_rng(0)
+    with AudioWriter(path, RATE, 2) as writer:
+        for second in range(round(seconds)):
+            level = 0.3 + 0.2 * np.sin(second)
+            writer.write((level * random.uniform(-1, 1, (2, RATE))).astype(np.float32))
+
+
+def run(song: Path, *arguments: object) -> tuple[float, float, float]:
+    """Run the command; give its seconds, those of them that it spent on the song, and the peak of its memory in MB."""
+    report = song.with_suffix(".json")
+    command = [sys.executable, "-m", "apollo", "restore", song, "--json", report, *arguments]
+    began = time.perf_counter()
+    subprocess.run([str(word) for word in command], check=True)
+    whole = time.perf_counter() - began
+    restoring = json.loads(report.read_text(encoding="utf-8"))["files"][0]["elapsed"]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return whole, restoring, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
+
+
+def bare_network(model: Apollo, restorer: Restorer, seconds: float) -> float:
+    """Seconds that the network alone takes for a stereo song, chunk by chunk."""
+    samples = restorer.chunk_frames * model.hop_length
+    whole = round(seconds * model.sample_rate)
+    chunk = torch.randn(1, 1, min(samples, whole), device=restorer.device)
+    dtype = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[restorer.precision]
+    durations = []
+    with torch.inference_mode(), torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32):
+        for _ in range(4):
+            began = time.perf_counter()
+            model(chunk).cpu()
+            durations.append(time.perf_counter() - began)
+    return 2 * statistics.median(durations[1:]) * whole / min(samples, whole)
+
+
+def main() -> None:
+    """Print a line a measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--chunk", type=float, default=20, help="seconds")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--size", metavar="WIN,N,LAYERS", help="an untrained residual network instead of a model")
+    options = parser.parse_args()
+
+    seconds = 60 * options.minutes
+    with tempfile.TemporaryDirectory() as folder:
+        name = options.model
+        if options.size:
+            win, feature_dim, layer = (int(number) for number in options.size.split(","))
+            name = str(Path(folder) / "model.safetensors")
+            save_model(Apollo(win=win, feature_dim=feature_dim, layer=layer, output="residual"), name)
+        how = ("-m", name, "--device", options.device, "--precision", options.precision, "--chunk", options.chunk)
+        generate(Path(folder) / "song.mp3", seconds)
+        whole, restoring, memory = run(Path(folder) / "song.mp3", *how)
+        model = load_model(name)
+        restorer = Restorer(model, options.chunk, options.device, precision=options.precision)
+        network = bare_network(model, restorer, seconds)
+    print(f"song      {options.minutes:g} min, stereo, MP3 → FLAC")
+    print(f"with      {restorer.device}, precision {restorer.precision}, {torch.get_num_threads()} thread(s)")
+    print(f"command   {whole:.1f} s, {seconds / whole:.2f} x real time, of which {restoring:.1f} s on the song")
+    print(f"network   {network:.1f} s, {seconds / network:.2f} x real time")
+    print(f"overhead  {100 * (restoring / network - 1):.1f} % over the bare network")
+    print(f"memory    {memory:.0f} MB at most")
+
+
+if __name__ == "__main__":
+    main()
