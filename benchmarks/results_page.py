@@ -1,4 +1,4 @@
-"""Measure the default model; write docs/results.md, the tables of README.md and of the model's card, and the reports.
+"""Measure the default model; write docs/results.md, the tables of the READMEs and of the model's card, and the reports.
 
 python benchmarks/results_page.py --real corpus/real --mixes corpus/valid --reports reports
 """
@@ -73,7 +73,8 @@ def main() -> None:
         )
         parts += [f"# {title}", facts(result), markdown_tables(result)]
         if folder == arguments.real:
-            fill(ROOT / "README.md", arrows(result, arguments.model))
+            for name in ("README.md", "README.zh-CN.md"):
+                fill(ROOT / name, arrows(result, arguments.model))
             fill(ROOT / "docs" / "default-model.md", differences(result, arguments.model))
     PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     print(PAGE)
