@@ -251,6 +251,7 @@ def test_interruption_leaves_no_debris(tmp_path: Path, sent: int, code: int) -> 
     time.sleep(0.2)
     assert process.poll() is None
     os.kill(process.pid, sent)
+    os.kill(process.pid, sent)  # who is impatient changes nothing
     output, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "0 of 1 files were restored" in errors

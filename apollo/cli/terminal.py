@@ -57,10 +57,9 @@ def stoppable() -> Iterator[Stopped]:
     known = {signal.SIGINT, signal.SIGTERM}
 
     def stop(number: int, frame: object) -> None:
-        for each in known:
-            signal.signal(each, signal.SIG_IGN)
-        stopped.signal = number
-        raise KeyboardInterrupt
+        if not stopped.signal:
+            stopped.signal = number
+            raise KeyboardInterrupt
 
     before = {each: signal.signal(each, stop) for each in known}
     try:
