@@ -27,6 +27,8 @@ __all__ = ["NO_MEMORY", "Report", "default_target", "restore_file"]
 
 Progress = Callable[[float, float], None]
 
+RATES = (1000, 1_000_000)  # Hz; what a header says beyond is damage, by which a second of sound may become hours
+
 
 @dataclass(frozen=True)
 class Report:
@@ -105,6 +107,7 @@ def restore_file(
     check_target(source, target, overwrite)
     with AudioReader(source) as reader:
         sample_rate, channels, tags = reader.sample_rate, reader.channels, reader.info.tags
+        check_rate(sample_rate, source)
         peaks, samples = measure(blocks_of(reader), channels, source)
     seconds = samples / sample_rate
     rate = output.sample_rate or sample_rate
@@ -161,6 +164,14 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
         raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
     if exists and not overwrite:
         raise AudioFileError(f"{target} exists already: use --overwrite to replace it, or choose another output")
+
+
+def check_rate(sample_rate: int, source: Path) -> None:
+    """Refuse a recording whose sample rate no recording has."""
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise AudioFileError(
+            f"{source} says that its sample rate is {sample_rate} Hz, so its header is damaged: give another file"
+        )
 
 
 def cover_of(source: Path) -> Cover | None:

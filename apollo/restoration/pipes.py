@@ -16,7 +16,7 @@ from torch import Tensor
 from apollo.audio import WavStreamWriter, read_wav_stream
 from apollo.audio.filters import resampled
 from apollo.restoration.engine import Restorer
-from apollo.restoration.files import Report, measure, memory_suffices, restored_blocks
+from apollo.restoration.files import Report, check_rate, measure, memory_suffices, restored_blocks
 from apollo.restoration.levels import Sink, keep, read_back, scratch_file, write_levelled
 from apollo.restoration.output import Output
 from apollo.restoration.overlap import ahead
@@ -43,6 +43,7 @@ def restore_pipe(source: BinaryIO, target: BinaryIO, restorer: Restorer, output:
     began = time.monotonic()
     output = (output or Output()).for_file(Path("pipe.wav"))
     sample_rate, channels, incoming = read_wav_stream(source)
+    check_rate(sample_rate, SOURCE)
     rate = output.sample_rate or sample_rate
     folder = Path(tempfile.gettempdir())
 

@@ -88,6 +88,13 @@ def test_rate_length_and_channels_are_kept(
     assert soundfile.info(report.target).subtype == "PCM_24"
 
 
+@pytest.mark.parametrize("sample_rate", [4, 999, 2_000_000])
+def test_sample_rates_of_no_recording_are_refused(tmp_path: Path, identity: Restorer, sample_rate: int) -> None:
+    soundfile.write(tmp_path / "song.wav", np.zeros((100, 1)), sample_rate)
+    with pytest.raises(AudioFileError, match=f"song.wav says that its sample rate is {sample_rate} Hz"):
+        restore_file(tmp_path / "song.wav", None, identity)
+
+
 def test_silence_stays_silent(tmp_path: Path, make_model: Callable[..., Apollo]) -> None:
     write(tmp_path / "silence.wav", np.zeros((2, 30_000)), 44100)
     report = restore_file(tmp_path / "silence.wav", None, Restorer(make_model("direct")))
