@@ -102,7 +102,7 @@ class FFmpegDecoder:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(str(self._path), metadata_errors="ignore")
+            self._container = av.open(str(self._path.absolute()), metadata_errors="ignore")
         except (av.FFmpegError, ValueError):
             raise _not_audio(self._path) from None
         streams = self._container.streams.audio
@@ -115,13 +115,17 @@ class FFmpegDecoder:
     def _decode(self) -> Iterator[av.AudioFrame]:
         """Decode from here on to frames of floats; the last one is without the padding that MP4 marks by durations."""
         resampler: av.AudioResampler | None = None
+        kind: tuple[str, int, str] | None = None
         last: av.AudioFrame | None = None
         length = 0
         for coded in self._decode_as_coded():
             if resampler is None:
-                # Named once, so that a stream that changes its mind half-way still gives one kind of block.
                 planes = len(coded.layout.channels)
                 resampler = av.AudioResampler("fltp" if planes < _PLANES else "flt", coded.layout, coded.sample_rate)
+                kind = (coded.layout.name, coded.sample_rate, coded.format.name)
+            if (coded.layout.name, coded.sample_rate, coded.format.name) != kind:
+                # FFmpeg would take the new samples for the old kind, and read beyond them.
+                raise _damaged(self._path, "its channels, rate or kind of samples change on the way")
             try:
                 frames = resampler.resample(coded)
             except av.FFmpegError as error:
@@ -163,7 +167,7 @@ class FFmpegDecoder:
             return None
         end = None
         try:
-            with av.open(str(self._path), metadata_errors="ignore") as container:
+            with av.open(str(self._path.absolute()), metadata_errors="ignore") as container:
                 for packet in container.demux(container.streams.audio[0]):
                     if packet.size:
                         in_step = packet.pts is not None and end in (None, packet.pts) and packet.duration

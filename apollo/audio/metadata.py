@@ -90,7 +90,7 @@ def common_tags(raw: Mapping[str, str]) -> dict[str, str]:
 def describe(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
     """What a file says of itself beyond what reading it has shown already."""
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(str(path.absolute()), metadata_errors="ignore")
     except (av.FFmpegError, ValueError, OSError):
         return _described_by_libsndfile(path, sample_rate, channels, frames)
     with closing(container):

@@ -60,7 +60,7 @@ def read_cover(path: str | Path) -> Cover | None:
         reason = getattr(error, "strerror", None) or "its name cannot be read"
         raise AudioFileError(f"{path!s} cannot be opened ({reason}); check its name and permissions.") from None
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(str(Path(path).absolute()), metadata_errors="ignore") as container:
             pictures = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
             pictures.sort(key=lambda stream: "front" not in stream.metadata.get("comment", "").lower())
             for stream in pictures[:1]:

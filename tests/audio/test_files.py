@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from apollo.audio import AudioReader, AudioWriter, Resampler, info, lag, read, resample, resampled_length, write
+from apollo.audio import (
+    AudioReader,
+    AudioWriter,
+    Resampler,
+    info,
+    lag,
+    read,
+    read_cover,
+    resample,
+    resampled_length,
+    write,
+)
 from apollo.errors import ApolloError, AudioFileError
 
 SAMPLE_RATE = 44_100
@@ -275,3 +286,13 @@ def test_resampling_to_no_rate_is_told(music):
         resample(music, 44_100, 0)
     with pytest.raises(ApolloError, match="above 0"):
         Resampler(0, 44_100, 2)
+
+
+def test_a_name_with_a_colon_is_a_file_and_no_protocol(tmp_path, music, monkeypatch):
+    if sys.platform == "win32":
+        pytest.skip("no file there can be called so")
+    monkeypatch.chdir(tmp_path)
+    encode(tmp_path / "op1:a.mp3", music, "libmp3lame", "fltp", SAMPLE_RATE)
+    assert read("op1:a.mp3")[1] == SAMPLE_RATE
+    assert info("op1:a.mp3").codec == "mp3"
+    assert read_cover("op1:a.mp3") is None
