@@ -81,4 +81,4 @@ def test_what_is_good_is_left_alone(model: Apollo, original: tuple[np.ndarray, i
     waveform, rate = original
     damaged = degrade(waveform, rate, "mp3", 128_000)
     restored = apollo.Restorer(model)(damaged, rate)
-    assert si_sdr(waveform, restored, rate) > si_sdr(waveform, damaged, rate) - 1.5
+    assert si_sdr(waveform, restored, rate) > si_sdr(waveform, damaged, rate) - 0.3
