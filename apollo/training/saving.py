@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +22,8 @@ from apollo.errors import StoppedError, TrainingError
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -47,6 +50,23 @@ class WholeCheckpoints(TorchCheckpointIO):
             ) from None
 
 
+@contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Handle signals afterwards as before, whatever a run has made of them and however it ends.
+
+    Lightning gives back what it has taken before callbacks can, and after an error not at all.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class StopOnSignal(Callback):
     """Ends a run on SIGTERM or Ctrl-C after the step at work, with a checkpoint; a second signal ends it at once.
 
@@ -59,29 +79,18 @@ class StopOnSignal(Callback):
     def __init__(self, last: Path) -> None:
         self.last = last
         self.received: int | None = None
-        self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over, from Lightning too, which by now has and would end the run without saving."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self.before[number] = signal.signal(number, self.receive)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        self.restore()
-
-    def restore(self) -> None:
-        """Handle signals as before."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        self.before = {}
+            for number in SIGNALS:
+                signal.signal(number, self.receive)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Remember to stop; whoever asks again is served at once."""
         self.received = number
         log.warning("finishing the step at work and saving; a second signal ends the run at once")
-        for other in self.before:
+        for other in SIGNALS:
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
 
     def on_train_batch_end(

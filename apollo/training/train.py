@@ -23,7 +23,7 @@ from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
 from apollo.training.callbacks import Clips, Speed
 from apollo.training.config import build, check, construct, factory, load_config, one_line, resolved, section
-from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint
+from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint, signals_given_back
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
         with replacing(run / "config.yaml") as temporary:
             temporary.write_text(resolved(config), encoding="utf-8")
     try:
-        trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+        with signals_given_back():
+            trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
     except BaseException:
         finish(trainer.loggers, failed=True)
         raise

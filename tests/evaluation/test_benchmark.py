@@ -135,10 +135,11 @@ def test_peak_memory_is_what_calls_hold_at_most_beyond_what_was_held() -> None:
     memory = machine.PeakMemory(torch.device("cpu"))
     assert memory.during(lambda: 7) == 7
     assert memory.peak is not None
-    assert memory.peak < 5e6
-    memory.during(lambda: torch.ones(40_000_000 // 4).sum())
-    memory.during(lambda: torch.ones(10_000_000 // 4).sum())
-    assert memory.peak == pytest.approx(40e6, abs=5e6)
+    assert memory.peak < 20e6
+    memory.during(lambda: torch.ones(400_000_000 // 4).sum())
+    memory.during(lambda: torch.ones(100_000_000 // 4).sum())
+    # What else the process does meanwhile, such as telling of its tests, takes some megabytes.
+    assert memory.peak == pytest.approx(400e6, abs=40e6)
     del kept
 
 
