@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from apollo.errors import ApolloError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -31,3 +33,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder where it is missing.
+
+    Raises:
+        ApolloError: If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ApolloError(f"the output folder {folder} cannot be made: {error.strerror}") from None

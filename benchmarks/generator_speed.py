@@ -18,9 +18,7 @@ import torch
 import apollo
 from apollo.errors import ModelFileError
 from apollo.evaluation.benchmark import RUNS, flops_per_second
-from apollo.evaluation.machine import MatrixProduct, clock, describe, synchronise
-
-__all__ = ["RUNS", "describe", "matrix_rate", "synchronise"]
+from apollo.evaluation.machine import MatrixProduct, clock, describe
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from generator_speed import RUNS, describe, matrix_rate, synchronise
+from generator_speed import matrix_rate
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -33,6 +33,8 @@ from apollo.audio import write
 from apollo.data.crops import Crops
 from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
+from apollo.evaluation.benchmark import RUNS
+from apollo.evaluation.machine import describe, synchronise
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
 from apollo.training.system import compiled, halves

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import counting
+from apollo.cli.terminal import counting, parse
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from apollo.evaluation.benchmark import Benchmark
-
-Number = TypeVar("Number", int, float, str)
 
 NOTES = """\
 × real time: seconds of audio restored in a second; higher is better.
@@ -78,14 +75,6 @@ def benchmark(
     if output is not None:
         write_json(results, machine, output)
         console.print(f"Everything measured: {output}", markup=False)
-
-
-def parse(text: str, kind: Callable[[str], Number], option: str, what: str, example: str) -> list[Number]:
-    """Read values with commas between them."""
-    try:
-        return [kind(part.strip()) for part in text.split(",")]
-    except ValueError:
-        raise ApolloError(f"{option} takes {what} with commas, such as {example}, not {text!r}") from None
 
 
 def facts(result: Benchmark) -> str:

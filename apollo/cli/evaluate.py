@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import require
+from apollo.cli.terminal import parse, require
 from apollo.errors import ApolloError, nearest
 
 
@@ -75,13 +75,19 @@ def evaluate(
     from apollo.evaluation.systems import parse_restorations
 
     others = [parse_restorations(text) for text in restored or []]
-    chosen = METRICS if metrics == "all" else parts(metrics) if metrics is not None else DEFAULT_METRICS
+    chosen = (
+        METRICS
+        if metrics == "all"
+        else parse(metrics, str, "--metrics", "names", "sdr,visqol")
+        if metrics is not None
+        else DEFAULT_METRICS
+    )
     result = run_evaluation(
         folder,
         models or ([] if others else ["default"]),
         restorations=others,
         codecs=parse_codecs(codecs),
-        bitrates=parse_bitrates(bitrates),
+        bitrates=parse(bitrates, int, "--bitrates", "whole numbers of kbit/s", "24,64"),
         metrics=list(dict.fromkeys(chosen)),
         workers=workers or os.cpu_count() or 1,
         device=device,
@@ -93,27 +99,12 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def parse_bitrates(text: str) -> list[int]:
-    """Read kbit/s with commas between them, such as `24,64`."""
-    try:
-        return [int(part) for part in parts(text)]
-    except ValueError:
-        raise ApolloError(
-            f"--bitrates takes whole numbers of kbit/s with commas, such as 24,64, not {text!r}"
-        ) from None
-
-
 def parse_codecs(text: str) -> list[str]:
     """Read names of codecs with commas between them."""
     from apollo.audio import CODECS
 
-    names = list(dict.fromkeys(parts(text)))
+    names = list(dict.fromkeys(parse(text, str, "--codec", "names", "mp3,aac")))
     for name in names:
         if name not in CODECS:
             raise ApolloError(f"there is no codec {name!r}: {nearest(name, CODECS)}")
     return names
-
-
-def parts(text: str) -> list[str]:
-    """What stands between commas."""
-    return [part.strip() for part in text.split(",")]

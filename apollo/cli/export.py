@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import SETTINGS, make_folder, require
+from apollo.atomic import make_folder
+from apollo.cli.terminal import SETTINGS, require
 from apollo.errors import ApolloError
 
 app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)

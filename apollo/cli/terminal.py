@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
 from apollo.errors import ApolloError
+
+Value = TypeVar("Value", int, float, str)
 
 SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
@@ -80,14 +81,6 @@ def show_log() -> None:
     log.handlers = [handler]
 
 
-def make_folder(folder: Path) -> None:
-    """Make an output folder where it is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ApolloError(f"the output folder {folder} cannot be made: {error.strerror}") from None
-
-
 def require(extra: str, *packages: str) -> None:
     """Refuse to begin when packages are missing that only an extra of ours installs."""
     for package in packages:
@@ -101,3 +94,11 @@ def require(extra: str, *packages: str) -> None:
 def complain(error: Exception) -> None:
     """Print an error as one sentence on standard error."""
     typer.echo(f"Error: {error}", err=True)
+
+
+def parse(text: str, kind: Callable[[str], Value], option: str, what: str, example: str) -> list[Value]:
+    """Read values with commas between them."""
+    try:
+        return [kind(part.strip()) for part in text.split(",")]
+    except ValueError:
+        raise ApolloError(f"{option} takes {what} with commas, such as {example}, not {text!r}") from None

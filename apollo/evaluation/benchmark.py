@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +23,7 @@ from apollo.errors import ApolloError, nearest
 from apollo.evaluation.machine import Machine, MatrixProduct, PeakMemory, clock
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, choose_device
-from apollo.restoration.files import NO_MEMORY
+from apollo.restoration.chunks import is_out_of_memory
 
 RUNS = 3
 CHUNKS = (20.0, 5.0)
@@ -151,7 +150,7 @@ def benchmark(
             try:
                 took, rate, memory = measure(prepare, network, products[precision])
             except (MemoryError, RuntimeError) as error:
-                if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+                if not is_out_of_memory(error):
                     raise
                 raise ApolloError(f"memory does not suffice for {what}: choose smaller chunks or batches") from None
             floor = flops * batch * seconds / rate / (2 if kind == "paper" else 1)

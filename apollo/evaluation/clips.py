@@ -15,7 +15,7 @@ from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.metrics import metric
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation
 from apollo.evaluation.systems import Restorations, restorer_of
-from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, blocks_of, pair_waveforms, waveforms
+from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, blocks_of, pair_waveforms, peaks, waveforms
 from apollo.restoration import Restorer
 
 PLACES = ("best", "median", "worst")
@@ -175,8 +175,7 @@ def _restored_moment(restorer: Restorer, damaged: Waveform, moment: slice) -> Wa
     around = round(_AROUND * SAMPLE_RATE)
     first = max(0, moment.start - around) // restorer.model.hop_length * restorer.model.hop_length
     stretch = np.ascontiguousarray(damaged[:, first : moment.stop + around])
-    peaks = np.max([np.abs(block).max(axis=1) for block in blocks_of(damaged)], axis=0)
-    stream = restorer.stream([float(peak) for peak in peaks], SAMPLE_RATE)
+    stream = restorer.stream(peaks(damaged), SAMPLE_RATE)
     restored = torch.cat((stream.push(torch.from_numpy(stretch)), stream.flush()), dim=1)
     result: Waveform = restored[:, moment.start - first : moment.stop - first].numpy().copy()
     return result

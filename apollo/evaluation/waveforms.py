@@ -18,6 +18,7 @@ from apollo.data.pairs import Pair, try_pair
 from apollo.errors import DataError
 from apollo.evaluation.cases import Case
 from apollo.restoration import Restorer
+from apollo.restoration.engine import peaks_of
 
 SAMPLE_RATE = 44_100
 
@@ -159,8 +160,7 @@ def restored(damaged: Waveform, restorer: Restorer, scratch: Path) -> Waveform:
     Raises:
         ApolloError: If a sample is not a finite number.
     """
-    peaks = np.max([_peaks(block) for block in blocks_of(damaged)], axis=0)
-    stream = restorer.stream([float(peak) for peak in peaks], SAMPLE_RATE)
+    stream = restorer.stream(peaks(damaged), SAMPLE_RATE)
 
     def blocks() -> Iterator[Waveform]:
         for block in blocks_of(damaged):
@@ -170,8 +170,11 @@ def restored(damaged: Waveform, restorer: Restorer, scratch: Path) -> Waveform:
     return filled(blocks(), damaged.shape, scratch)
 
 
-def _peaks(block: Waveform) -> npt.NDArray[np.float32]:
-    peaks: npt.NDArray[np.float32] = np.abs(block).max(axis=1)
-    if not np.isfinite(peaks).all():
-        raise DataError("the audio holds samples that are not finite numbers (NaN or infinity)")
-    return peaks
+def peaks(waveform: Waveform) -> list[float]:
+    """The largest magnitude in each channel.
+
+    Raises:
+        ApolloError: If a sample is not a finite number.
+    """
+    each = [peaks_of(torch.from_numpy(np.ascontiguousarray(block))) for block in blocks_of(waveform)]
+    return [max(channel) for channel in zip(*each, strict=True)]

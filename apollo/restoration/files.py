@@ -17,13 +17,11 @@ from torch import Tensor
 from apollo.audio import AudioReader, AudioWriter, Cover, read_cover
 from apollo.audio.filters import resampled
 from apollo.errors import ApolloError, AudioFileError
-from apollo.restoration.chunks import NO_MEMORY, is_out_of_memory
+from apollo.restoration.chunks import is_out_of_memory
 from apollo.restoration.engine import Restorer, peaks_of
 from apollo.restoration.levels import BLOCK, Sink, write_levelled
 from apollo.restoration.output import Output
 from apollo.restoration.overlap import ahead
-
-__all__ = ["NO_MEMORY", "Report", "default_target", "restore_file"]
 
 Progress = Callable[[float, float], None]
 

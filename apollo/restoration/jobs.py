@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from apollo.atomic import make_folder
 from apollo.audio import AudioReader, needs_restoration, resampled_length
 from apollo.errors import ApolloError
 from apollo.restoration.batch import Task
@@ -111,11 +111,3 @@ def is_finished(task: Task, output: Output) -> bool:
             target.seek(max(0, found - 1))
             return target.read(1).shape == (source.channels, 1)
     return False
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of a target where it is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ApolloError(f"the output folder {folder} cannot be made: {error.strerror}") from None
