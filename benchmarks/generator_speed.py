@@ -2,16 +2,17 @@
 
     python benchmarks/generator_speed.py [--device cuda] [--batches 1 4 16]
 
-`floor` is the network's floating-point count over the rate of an (8000×256)·(256×2048) product measured in the same
-run, in the same precision. Times are medians of three runs, per second of stereo audio.
+`floor` is the network's floating-point count over the rate of an (8000×256)·(256×2048) product, in the same precision,
+measured before and after every run of the network: a shared machine's rate changes within seconds. Times are per second
+of stereo audio; times and rates are medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 
@@ -42,28 +43,31 @@ def main() -> None:
             waveform = torch.randn(batch, 2, samples, device=device) * 0.1
             for precision in ("float32", "bfloat16") if device.type == "cpu" else ("float32", "tf32", "bfloat16"):
                 torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-                for compiled in (False,) if arguments.no_compile else (False, True):
-                    run = torch.compile(model) if compiled else model
-                    autocast = precision == "bfloat16"
+                autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+                product = MatrixProduct(device, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+                for mode in ("eager",) if arguments.no_compile else ("eager", "compiled"):
+                    run = compiled(model) if mode == "compiled" else model
 
-                    def forward(
-                        run: Callable[..., object] = run, x: torch.Tensor = waveform, a: bool = autocast
-                    ) -> None:
-                        with (
-                            torch.inference_mode(),
-                            torch.autocast(device.type, torch.bfloat16) if a else nullcontext(),
-                        ):
+                    def forward(run: Callable[..., object] = run, x: torch.Tensor = waveform) -> None:
+                        with torch.no_grad(), autocast:  # noqa: B023 - called before the next turn
                             run(x)
 
-                    seconds = median(forward, device) / (batch * arguments.seconds)
-                    rate = matrix_rate(device, torch.bfloat16 if autocast else torch.float32)
-                    mode = "compiled" if compiled else "eager"
+                    seconds, rate = side_by_side(forward, product)
+                    seconds /= batch * arguments.seconds
                     print(
                         f"{name:<10}{precision:<11}{mode:<10}{batch:>5}{seconds:>10.4f}{work / rate:>10.4f}"
                         f"{seconds * rate / work:>7.2f}{rate / 1e12:>9.2f}",
                         flush=True,
                     )
-                    torch.compiler.reset()
+
+
+def compiled(model: apollo.Apollo) -> apollo.Apollo:
+    """A copy of a network whose blocks are compiled, with the weights laid out for the processor."""
+    torch.compiler.reset()
+    torch._inductor.config.freezing = True
+    model = copy.deepcopy(model)
+    model.compile_blocks()
+    return model
 
 
 def models() -> dict[str, apollo.Apollo]:
@@ -76,15 +80,15 @@ def models() -> dict[str, apollo.Apollo]:
     return found
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a matrix product of the network's size."""
-    product = MatrixProduct(device, dtype)
-    return statistics.median(product.rate() for _ in range(RUNS))
-
-
-def median(function: Callable[[], object], device: torch.device) -> float:
-    """Median seconds of a few calls, after one that warms up."""
-    return statistics.median([clock(function, device) for _ in range(RUNS + 1)][1:])
+def side_by_side(forward: Callable[[], object], product: MatrixProduct) -> tuple[float, float]:
+    """Median seconds of some calls, after one that warms up, and the matrix product's median rate between them."""
+    clock(forward, product.device)
+    durations = []
+    rates = [product.rate()]
+    for _ in range(RUNS):
+        durations.append(clock(forward, product.device))
+        rates.append(product.rate())
+    return statistics.median(durations), statistics.median(rates)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def bare_network(model: Apollo, restorer: Restorer, seconds: float) -> float:
     chunk = torch.randn(1, 1, min(samples, whole), device=restorer.device)
     dtype = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[restorer.precision]
     durations = []
-    with torch.inference_mode(), torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32):
+    with torch.no_grad(), torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32):
         for _ in range(4):
             began = time.perf_counter()
             model(chunk).cpu()

@@ -1,11 +1,12 @@
 """How long a training step takes, on what, how far from what matrix products would allow, and what memory it needs.
 
-    python benchmarks/training_speed.py [--device cuda] [--batches 1 4] [--seconds 3] [--size 256,6] [--compile]
+    python benchmarks/training_speed.py [--device cuda] [--batches 1 4] [--checkpointing] [--compile]
     python benchmarks/training_speed.py --count         # memory only: nothing is timed, so any machine will do
 
 A step is that of the published recipe, generator against discriminator, on noise. `floor` is its floating-point count,
-backward passes included, over the rate of an (8000×256)·(256×2048) product measured in the same run in the same
-precision. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three steps.
+backward passes included, over the rate of an (8000×256)·(256×2048) product in the same precision, measured before and
+after every step. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three steps. With
+`--checkpointing`, blocks are computed again for the backward pass, and that counts as work.
 
 The second table is what a step keeps in memory at its fullest, counted tensor by tensor: weights, gradients and moments
 of both networks, and what generator, discriminator and losses keep for their backward passes. What one operation needs
@@ -25,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from generator_speed import matrix_rate
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,10 +34,10 @@ from apollo.data.crops import Crops
 from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
 from apollo.evaluation.benchmark import RUNS
-from apollo.evaluation.machine import describe, synchronise
+from apollo.evaluation.machine import MatrixProduct, describe, synchronise
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
-from apollo.training.system import compiled, halves
+from apollo.training.system import halves
 
 PARTS = ("forward", "backward", "discriminator", "losses", "optimisers")
 
@@ -51,7 +51,8 @@ class Step:
         self.generator = Apollo(feature_dim=size[0], layer=size[1]).to(device)
         self.discriminator = MultiFrequencyDiscriminator().to(device)
         self.loss_g, self.loss_d = GeneratorLoss().to(device), DiscriminatorLoss()
-        self.restore = compiled(self.generator) if compile_it else self.generator
+        if compile_it:
+            self.generator.compile_blocks()
         self.optimizers = [torch.optim.AdamW(n.parameters()) for n in (self.generator, self.discriminator)]
         self.seconds: dict[str, float] = defaultdict(float)
 
@@ -72,7 +73,7 @@ class Step:
         """Take a step, as `apollo.training.system` does."""
         self.seconds.clear()
         with self.timed("forward"), self.context():
-            estimate = self.restore(degraded)
+            estimate = self.generator(degraded)
         with self.timed("discriminator"):
             with self.context():
                 loss = self.loss_d(*halves(self.discriminator(torch.cat((original, estimate.detach())))))
@@ -200,6 +201,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each clip")
     parser.add_argument("--size", default="256,6", help="feature channels and blocks")
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--checkpointing", action="store_true", help="the memory of batch 4 needs it on most machines")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--count", action="store_true", help="count memory, time nothing")
     arguments = parser.parse_args()
@@ -212,21 +215,24 @@ def main() -> None:
         return
     print("| precision | batch | step s | " + " | ".join(PARTS) + " | data | floor s | ratio |")
     print("|" + "---|" * (6 + len(PARTS)))
-    for precision in ("float32", "bfloat16"):
+    for precision in arguments.precisions:
         for batch in arguments.batches:
             step = Step((width, layers), device, precision, arguments.compile)
+            step.generator.checkpointing = arguments.checkpointing
             shape = (batch, 2, round(arguments.seconds * 44100))
             original, degraded = (0.1 * torch.randn(shape, device=device) for _ in range(2))
             with FlopCounterMode(display=False) as counter:
                 step.run(original, degraded)
+            product = MatrixProduct(device, torch.bfloat16 if step.autocast else torch.float32)
+            rates = [product.rate()]
             runs = []
             for _ in range(RUNS):
                 step.run(original, degraded)
                 runs.append(dict(step.seconds))
+                rates.append(product.rate())
             parts = {part: statistics.median(run[part] for run in runs) for part in PARTS}
             total = statistics.median(sum(run.values()) for run in runs)
-            rate = matrix_rate(device, torch.bfloat16 if step.autocast else torch.float32)
-            floor = counter.get_total_flops() / rate
+            floor = counter.get_total_flops() / statistics.median(rates)
             cells = [
                 precision,
                 str(batch),

@@ -78,7 +78,8 @@ class ChunkStream:
     def _run(self, end: int) -> Tensor:
         """Restore the buffer and give its samples from `self.restored` to `end`."""
         # One channel at a time: channels do not know of each other, and so memory does not grow with them.
-        with torch.inference_mode():
+        # Not in inference mode, where autocast converts the weights anew each time.
+        with torch.no_grad():
             return torch.cat(
                 [
                     self.model(channel[None, None, : self.filled])[0, :, self.restored : end].cpu()

@@ -111,6 +111,16 @@ class Apollo(nn.Module):
         reach: int = sum(self.config["dilations"]) * (self.config["kernel_size"] // 2)
         return int(self.config["layer"]) * reach + 2
 
+    def compile_blocks(self) -> None:
+        """Let `torch.compile` take over the blocks; weights and their names stay.
+
+        Blocks are alike, so that what is compiled for one serves all. The transforms stay as they are: the compiler
+        would write the overlapping windows of the inverse out sample by sample, which takes it many minutes, and they
+        are library calls anyway.
+        """
+        for block in self.blocks:
+            block.compile()
+
     def forward(self, waveform: Tensor) -> Tensor:
         """Restore a batch of waveforms.
 

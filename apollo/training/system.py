@@ -102,10 +102,8 @@ class ApolloSystem(LightningModule):
         self.skipped_in_a_row = 0
         self.validated: dict[str, list[float]] = {}
         generator.checkpointing = gradient_checkpointing
-        # Not a submodule: its weights are the generator's, and their names must stay.
-        object.__setattr__(self, "restore", compiled(generator) if compile else generator)
-
-    restore: Callable[[Tensor], Tensor]
+        if compile:
+            generator.compile_blocks()
 
     def configure_optimizers(self) -> Any:
         """Optimisers and schedulers of the generator and, if there is one, the discriminator."""
@@ -134,7 +132,7 @@ class ApolloSystem(LightningModule):
         optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
         steps = (number + 1) % self.accumulate == 0 or self.trainer.is_last_batch
         adversarial = self.trainer.fit_loop.total_batch_idx >= self.adversarial_warmup
-        estimate = self.restore(degraded)
+        estimate = self.generator(degraded)
         logged: dict[str, Tensor] = {}
         if adversarial and self.discriminator is not None and self.loss_d is not None:
             logged |= self._train_discriminator(optimizers[1], original, estimate.detach(), steps)
@@ -257,22 +255,9 @@ class ApolloSystem(LightningModule):
     def restore_whole(self, degraded: Tensor) -> Tensor:
         """Restore `(1, channels, samples)` of any length, with memory for one chunk."""
         frames = CHUNK_SECONDS * self.generator.sample_rate // self.generator.hop_length
-        return restore_in_chunks(self.generator, degraded[0], frames)[None].to(degraded)
-
-
-def compiled(generator: Apollo) -> Callable[[Tensor], Tensor]:
-    """A generator's forward pass, compiled; the weights stay the generator's own.
-
-    The transforms are left out: the compiler would write the overlapping windows of the inverse out sample by sample,
-    which takes it minutes, and they are library calls anyway.
-    """
-    restore_spectrum = torch.compile(generator.restore_spectrum)
-
-    def restore(waveform: Tensor) -> Tensor:
-        spectrum = generator.stft(waveform.flatten(0, 1).to(generator.spectrum_dtype))
-        return generator.istft(restore_spectrum(spectrum), waveform.shape[-1]).view_as(waveform)
-
-    return restore
+        # What was compiled was compiled for crops of one length, and to be differentiated.
+        with torch.compiler.set_stance("force_eager"):
+            return restore_in_chunks(self.generator, degraded[0], frames)[None].to(degraded)
 
 
 def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:
