@@ -5,9 +5,9 @@
     python benchmarks/restore_speed.py --size 20,256,6 --device cuda
 
 The song is noise that fades in and out, as an MP3 of 320 kbit/s: neither work nor memory depends on what is heard. The
-command runs in a process of its own, from its start to its end. The bare network is given stereo chunks of the same
-length without context and timed, the median of three after a warm-up. What restoring the file takes beyond that, by the
-command's own report, is the engine's overhead: decoding twice, context, encoding.
+command runs in a process of its own, from its start to its end. The bare network is given chunks of the same length
+without context, before and after the command, and its median time is taken: a shared machine's speed changes. What
+restoring the file takes beyond that, by the command's own report, is the overhead: decoding twice, context, encoding.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def run(song: Path, *arguments: object) -> tuple[float, float, float]:
     return whole, restoring, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
 
 
-def bare_network(model: Apollo, restorer: Restorer, seconds: float) -> float:
-    """Seconds that the network alone takes for a stereo song, chunk by chunk."""
+def bare_network(model: Apollo, restorer: Restorer, seconds: float) -> list[float]:
+    """Seconds that the network alone takes for a stereo song, chunk by chunk, as three chunks tell after a warm-up."""
     samples = restorer.chunk_frames * model.hop_length
     whole = round(seconds * model.sample_rate)
     chunk = torch.randn(1, 1, min(samples, whole), device=restorer.device)
@@ -64,7 +64,7 @@ def bare_network(model: Apollo, restorer: Restorer, seconds: float) -> float:
             began = time.perf_counter()
             model(chunk).cpu()
             durations.append(time.perf_counter() - began)
-    return 2 * statistics.median(durations[1:]) * whole / min(samples, whole)
+    return [2 * duration * whole / min(samples, whole) for duration in durations[1:]]
 
 
 def main() -> None:
@@ -87,10 +87,11 @@ def main() -> None:
             save_model(Apollo(win=win, feature_dim=feature_dim, layer=layer, output="residual"), name)
         how = ("-m", name, "--device", options.device, "--precision", options.precision, "--chunk", options.chunk)
         generate(Path(folder) / "song.mp3", seconds)
-        whole, restoring, memory = run(Path(folder) / "song.mp3", *how)
         model = load_model(name)
         restorer = Restorer(model, options.chunk, options.device, precision=options.precision)
-        network = bare_network(model, restorer, seconds)
+        before = bare_network(model, restorer, seconds)
+        whole, restoring, memory = run(Path(folder) / "song.mp3", *how)
+        network = statistics.median(before + bare_network(model, restorer, seconds))
     print(f"song      {options.minutes:g} min, stereo, MP3 → FLAC")
     print(f"with      {restorer.device}, precision {restorer.precision}, {torch.get_num_threads()} thread(s)")
     print(f"command   {whole:.1f} s, {seconds / whole:.2f} x real time, of which {restoring:.1f} s on the song")

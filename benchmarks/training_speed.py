@@ -5,7 +5,8 @@
 
 A step is that of the published recipe, generator against discriminator, on noise. `floor` is its floating-point count,
 backward passes included, over the rate of an (8000×256)·(256×2048) product in the same precision, measured before and
-after every step. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three steps. With
+after every step. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three
+steps. With
 `--checkpointing`, blocks are computed again for the backward pass, and that counts as work.
 
 The second table is what a step keeps in memory at its fullest, counted tensor by tensor: weights, gradients and moments

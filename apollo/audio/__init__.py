@@ -7,7 +7,14 @@ from apollo.audio.decoders import SUFFIXES
 from apollo.audio.files import AudioInfo, AudioReader, info, read
 from apollo.audio.formats import FORMATS
 from apollo.audio.pictures import Cover, read_cover
-from apollo.audio.pipes import RAW_FORMATS, RawStreamWriter, WavStreamWriter, read_raw_stream, read_wav_stream
+from apollo.audio.pipes import (
+    RAW_FORMATS,
+    RawFormat,
+    RawStreamWriter,
+    WavStreamWriter,
+    read_raw_stream,
+    read_wav_stream,
+)
 from apollo.audio.resampling import Resampler, resample, resampled_length
 from apollo.audio.verdict import Verdict, needs_restoration
 from apollo.audio.writing import AudioWriter, write
@@ -23,6 +30,7 @@ __all__ = [
     "AudioWriter",
     "Bandwidth",
     "Cover",
+    "RawFormat",
     "RawStreamWriter",
     "Relation",
     "Resampler",

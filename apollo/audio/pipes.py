@@ -19,7 +19,7 @@ import numpy.typing as npt
 from apollo.audio.writing import interleaved
 from apollo.errors import AudioFileError
 
-__all__ = ["RAW_FORMATS", "RawStreamWriter", "WavStreamWriter", "read_raw_stream", "read_wav_stream"]
+__all__ = ["RAW_FORMATS", "RawFormat", "RawStreamWriter", "WavStreamWriter", "read_raw_stream", "read_wav_stream"]
 
 Block = npt.NDArray[np.float32]
 
@@ -27,7 +27,7 @@ _BLOCK = 1 << 16  # samples
 _UNKNOWN = 0xFFFFFFFF
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _GUID = bytes.fromhex("000000001000800000aa00389b71")  # of a format's number, in WAVE_FORMAT_EXTENSIBLE
-_SUBTYPES = {"PCM_16": "s16le", "PCM_24": "s24le", "FLOAT": "f32le"}
+RAW_FORMATS = {"PCM_16": "s16le", "PCM_24": "s24le", "FLOAT": "f32le"}  # by subtype
 _SPEAKERS = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x607, 6: 0x60F, 7: 0x70F, 8: 0x63F}
 
 
@@ -41,7 +41,39 @@ class _Samples:
 
 _RAW = {"s16le": _Samples(2, "s16"), "s24le": _Samples(3, "s32"), "f32le": _Samples(4, "flt")}
 
-RAW_FORMATS = tuple(_RAW)
+
+@dataclass(frozen=True)
+class RawFormat:
+    """How a stream of raw PCM is to be read.
+
+    Attributes:
+        kind: A value of `RAW_FORMATS`.
+        sample_rate: In Hz.
+        channels: Number of channels, interleaved.
+
+    Raises:
+        AudioFileError: Unknown kind, or a rate or number of channels that is none.
+    """
+
+    kind: str
+    sample_rate: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        _known(self.kind)
+        if self.sample_rate < 1 or self.channels not in _SPEAKERS:
+            raise AudioFileError(
+                f"raw samples come at 1 Hz or more in 1 to {max(_SPEAKERS)} channels, "
+                f"not at {self.sample_rate} Hz in {self.channels}."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> RawFormat:
+        """Read `FORMAT,RATE,CHANNELS`, such as `s16le,44100,2`."""
+        match text.split(","):
+            case [kind, rate, channels] if rate.strip().isdecimal() and channels.strip().isdecimal():
+                return cls(kind.strip(), int(rate), int(channels))
+        raise AudioFileError(f"raw samples are described as FORMAT,RATE,CHANNELS, such as s16le,44100,2; not {text!r}.")
 
 
 def read_wav_stream(stream: BinaryIO) -> tuple[int, int, Iterator[Block]]:
@@ -88,7 +120,7 @@ def read_raw_stream(stream: BinaryIO, kind: str, channels: int) -> Iterator[Bloc
 
     Args:
         stream: Opened for reading bytes.
-        kind: One of `RAW_FORMATS`.
+        kind: A value of `RAW_FORMATS`.
         channels: Number of channels; what is left over of the last sample is dropped.
 
     Yields:
@@ -112,7 +144,7 @@ class RawStreamWriter:
 
     Args:
         stream: Opened for writing bytes; it is left open.
-        kind: One of `RAW_FORMATS`. Integers are clipped at ±1.
+        kind: A value of `RAW_FORMATS`. Integers are clipped at ±1.
 
     Raises:
         AudioFileError: Unknown kind.
@@ -154,9 +186,9 @@ class WavStreamWriter(RawStreamWriter):
     """
 
     def __init__(self, stream: BinaryIO, sample_rate: int, channels: int, subtype: str = "PCM_24") -> None:
-        if subtype not in _SUBTYPES:
-            raise AudioFileError(f"WAV cannot hold samples of kind {subtype!r}; it can: {', '.join(_SUBTYPES)}.")
-        super().__init__(stream, _SUBTYPES[subtype])
+        if subtype not in RAW_FORMATS:
+            raise AudioFileError(f"WAV cannot hold samples of kind {subtype!r}; it can: {', '.join(RAW_FORMATS)}.")
+        super().__init__(stream, RAW_FORMATS[subtype])
         stream.write(_header(sample_rate, channels, _RAW[self._kind].size, subtype == "FLOAT"))
 
 

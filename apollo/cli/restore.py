@@ -13,6 +13,9 @@ from apollo.cli.terminal import complain, stoppable
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apollo.audio import RawFormat
     from apollo.restoration import Output, Restorer
 
 PIPE = "-"
@@ -20,7 +23,7 @@ PIPE = "-"
 
 def restore(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN", help="Audio files, folders of them, patterns; - for WAV through pipes.")
+        list[str], typer.Argument(metavar="IN", help="Audio files, folders of them, patterns; - for pipes.")
     ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="OUT", help="Folder, or file, for the result.")
@@ -51,6 +54,10 @@ def restore(
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
+    raw: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT,RATE,CHANNELS", help="What - reads and writes is no WAV but, say, s16le,44100,2."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
     ] = None,
@@ -60,6 +67,7 @@ def restore(
     Tags and covers are kept. Results that are finished already, and recordings without damage, are passed over. The
     exit code is 0 unless something failed (1) or was interrupted (130, 143).
     """
+    from apollo.audio import RawFormat
     from apollo.checkpoints import load_model
     from apollo.restoration import Output, Restorer
 
@@ -70,10 +78,12 @@ def restore(
     def restorer() -> Restorer:
         return Restorer(load_model(model), chunk, device, precision=precision, mix=mix, keep_below=keep_below)
 
+    if PIPE not in inputs and raw is not None:
+        raise ApolloError("--raw describes what comes through a pipe: give - as the input")
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
-            raise ApolloError("- is WAV from standard input to standard output: leave out other inputs and outputs")
-        restore_through_pipe(restorer(), wanted)
+            raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
+        restore_through_pipe(restorer, wanted, RawFormat.parse(raw) if raw is not None else None)
         return
 
     from apollo.cli.restoring import restore_with_progress
@@ -89,15 +99,15 @@ def restore(
         raise typer.Exit(1)
 
 
-def restore_through_pipe(restorer: Restorer, wanted: Output) -> None:
+def restore_through_pipe(restorer: Callable[[], Restorer], wanted: Output, raw: RawFormat | None) -> None:
     """Restore standard input into standard output, to which nothing else is written."""
     from apollo.restoration import restore_pipe
 
     if sys.stdout.isatty():
-        raise ApolloError("- writes a WAV to standard output: send that to a file or to another program")
+        raise ApolloError("- writes sound to standard output: send that to a file or to another program")
     try:
         with stoppable() as stopped:
-            restore_pipe(sys.stdin.buffer, sys.stdout.buffer, restorer, wanted)
+            restore_pipe(sys.stdin.buffer, sys.stdout.buffer, restorer(), wanted, raw)
     except KeyboardInterrupt:
         raise StoppedError("stopped before the end", 128 + stopped.signal) from None
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Restoration between pipes: WAV in, WAV out."""
+"""Restoration between pipes: WAV in, WAV out, or raw samples in, raw samples out."""
 
 from __future__ import annotations
 
@@ -7,24 +7,34 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from apollo.audio import WavStreamWriter, read_wav_stream
+from apollo.audio import (
+    RAW_FORMATS,
+    RawFormat,
+    RawStreamWriter,
+    WavStreamWriter,
+    read_raw_stream,
+    read_wav_stream,
+)
 from apollo.audio.filters import resampled
 from apollo.restoration.engine import Restorer
 from apollo.restoration.files import Report, check_rate, measure, memory_suffices, restored_blocks
 from apollo.restoration.levels import Sink, keep, read_back, scratch_file, write_levelled
-from apollo.restoration.output import Output
+from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
 
 SOURCE, TARGET = Path("standard input"), Path("standard output")
 
 
-def restore_pipe(source: BinaryIO, target: BinaryIO, restorer: Restorer, output: Output | None = None) -> Report:
+def restore_pipe(
+    source: BinaryIO, target: BinaryIO, restorer: Restorer, output: Output | None = None, raw: RawFormat | None = None
+) -> Report:
     """Restore the WAV that comes from one stream into another, in memory that does not depend on its length.
 
     All of it waits in a file without a name until its peak is known, and so does the result unless `output.clip` is
@@ -35,6 +45,8 @@ def restore_pipe(source: BinaryIO, target: BinaryIO, restorer: Restorer, output:
         target: Takes a WAV of 24 bits, or as `output` says.
         restorer: Does the work.
         output: What the result is to be like.
+        raw: How the samples of the source are, if it is no WAV; the target is none either then, and has samples of the
+            same kind if `output.bits` is None.
 
     Raises:
         AudioFileError: If there is no WAV, or it cannot be restored.
@@ -42,14 +54,25 @@ def restore_pipe(source: BinaryIO, target: BinaryIO, restorer: Restorer, output:
     """
     began = time.monotonic()
     output = (output or Output()).for_file(Path("pipe.wav"))
-    sample_rate, channels, incoming = read_wav_stream(source)
+    if raw is None:
+        sample_rate, channels, incoming = read_wav_stream(source)
+    else:
+        sample_rate, channels = raw.sample_rate, raw.channels
+        incoming = read_raw_stream(source, raw.kind, channels)
+        if output.bits is None and not output.is_float:
+            output = replace(
+                output, bits=next(bits for bits, subtype in BITS.items() if RAW_FORMATS[subtype] == raw.kind)
+            )
     check_rate(sample_rate, SOURCE)
     rate = output.sample_rate or sample_rate
     folder = Path(tempfile.gettempdir())
 
     @contextmanager
     def opened() -> Iterator[Sink]:
-        with WavStreamWriter(target, rate, channels, output.subtype) as writer:
+        subtype = output.subtype
+        with (
+            RawStreamWriter(target, RAW_FORMATS[subtype]) if raw else WavStreamWriter(target, rate, channels, subtype)
+        ) as writer:
             yield writer.write
 
     with scratch_file(folder, TARGET) as received:

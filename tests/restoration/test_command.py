@@ -128,6 +128,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_done(album: Path
         ("--precision", "8"),
         ("-o", album / "x.mp3", "--format", "wav"),
         ("-",),
+        ("--raw", "s16le,44100,2"),
     ):
         code, _, errors = run(album / "a.mp3", *options)
         assert code == 1, options
@@ -159,6 +160,21 @@ def test_wav_goes_through_pipes(coded: np.ndarray, model: Path) -> None:
     result = subprocess.run(command, input=b"no sound", capture_output=True)
     assert (result.returncode, result.stdout) == (1, b"")
     assert result.stderr.count(b"\n") == 1
+
+
+def test_raw_samples_go_through_pipes_as_they_came(coded: np.ndarray, model: Path) -> None:
+    command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model), "--raw"]
+    short = np.round(coded[:, :5000] * 2**15).astype("<i2")
+    result = subprocess.run([*command, "s16le,44100,2"], input=short.T.tobytes(), capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert np.abs(np.frombuffer(result.stdout, "<i2").reshape(-1, 2).T - short.astype(int)).max() <= 1
+    float_bits = [*command, "s16le,44100,2", "--bits", "float"]
+    result = subprocess.run(float_bits, input=short.T.tobytes(), capture_output=True)
+    restored = np.frombuffer(result.stdout, "<f4").reshape(-1, 2).T
+    assert np.abs(restored - short / 2.0**15).max() < 1e-6
+    for description in ("u8,44100,2", "s16le,44100", "s16le,44100,9", "s16le,0,2", "s16le,fast,2"):
+        result = subprocess.run([*command, description], input=b"", capture_output=True)
+        assert (result.returncode, result.stdout, result.stderr.count(b"\n")) == (1, b"", 1), description
 
 
 def test_names_of_all_kinds_work(tmp_path: Path, coded: np.ndarray, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
