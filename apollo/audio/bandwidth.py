@@ -62,12 +62,14 @@ class Bandwidth:
         collapse_db: By how much the coefficients of the MP3 filterbank are smaller at one offset than at any other.
             Below 0.1 dB in music; above 1 dB in what was MP3 at the same sample rate and at 128 kbit/s or less.
         bitrate_kbps: Of the MP3, by LAME's low-pass: a guess; None where nothing is lossy or nothing was filtered.
+        silent: Whether all that was read of it is.
     """
 
     cutoff_hz: float
     cliff_db: float
     collapse_db: float
     bitrate_kbps: int | None
+    silent: bool = False
 
     @property
     def lossy(self) -> bool:
@@ -113,7 +115,7 @@ def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
     cutoff, cliff = _cliff(power / max(segments, 1), reader.sample_rate)
     collapse = _collapse([block for loudness, block in blocks if loudness > 0])
     bitrate = _likely_bitrate(cutoff, cliff, reader.channels) if _is_lossy(cliff, collapse) else None
-    return Bandwidth(cutoff, cliff, collapse, bitrate)
+    return Bandwidth(cutoff, cliff, collapse, bitrate, silent=bool(segments) and not power.any())
 
 
 def _is_lossy(cliff_db: float, collapse_db: float) -> bool:

@@ -22,7 +22,7 @@ __all__ = ["SUFFIXES", "open_decoder"]
 
 # What to look for in folders; a file that is named is tried whatever it is called.
 SUFFIXES = frozenset(
-    {".aac", ".aif", ".aifc", ".aiff", ".caf", ".flac", ".m4a", ".mp2", ".mp3", ".mp4"}
+    {".aac", ".aif", ".aifc", ".aiff", ".caf", ".flac", ".m4a", ".mka", ".mp2", ".mp3", ".mp4"}
     | {".oga", ".ogg", ".opus", ".w64", ".wav", ".wma"}
 )
 

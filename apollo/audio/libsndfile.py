@@ -100,5 +100,5 @@ class SoundFileDecoder:
         self._file.close()
 
     def _damaged(self, error: Exception) -> AudioFileError:
-        reason = str(error).rstrip(".")
+        reason = str(error).removeprefix("Error : ").rstrip(".")
         return AudioFileError(f"{self._path} is damaged and cannot be read to its end ({reason}); copy it again.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.files import AudioReader
 from apollo.audio.metadata import AudioInfo
+from apollo.errors import AudioFileError
 
 __all__ = ["Verdict", "judge", "needs_restoration"]
 
@@ -39,9 +40,11 @@ def needs_restoration(path: str | Path) -> Verdict:
         path: The file, of which a few stretches are read.
 
     Raises:
-        AudioFileError: It cannot be read.
+        AudioFileError: It cannot be read, or holds no samples.
     """
     with AudioReader(path) as reader:
+        if not reader.read(1).shape[1]:
+            raise AudioFileError(f"{path} holds no audio samples; give another file.")
         return judge(reader.info, None if reader.info.lossy else inspect_bandwidth(reader))
 
 
@@ -53,6 +56,8 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
         return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
     if bandwidth is None:
         return Verdict(False, None, "nothing to restore: its codec is lossless", None)
+    if bandwidth.silent:
+        return Verdict(False, None, "nothing to restore: it is silent", bandwidth)
     if not bandwidth.lossy:
         reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"
         return Verdict(False, None, f"nothing to restore: {reach}, no traces of a lossy encoder", bandwidth)

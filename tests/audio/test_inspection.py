@@ -76,3 +76,11 @@ def test_file_without_samples_is_told(tmp_path):
     write(tmp_path / "a.wav", np.zeros((2, 0)), RATE)
     with pytest.raises(AudioFileError, match="holds no audio samples"):
         inspect(tmp_path / "a.wav")
+    with pytest.raises(AudioFileError, match="holds no audio samples"):
+        needs_restoration(tmp_path / "a.wav")
+
+
+def test_silence_needs_no_restoration_and_is_said_to_be_silent(tmp_path):
+    write(tmp_path / "a.wav", np.zeros((2, RATE)), RATE)
+    verdict = needs_restoration(tmp_path / "a.wav")
+    assert (verdict.damaged, verdict.sentence) == (False, "nothing to restore: it is silent")
