@@ -233,7 +233,7 @@ class TemporalConvolution(nn.Module):
             if unsafe:
                 x = x.to(self.depthwise.weight.dtype)
             # Every d-th frame is a sequence of its own: laid beside the bands, dilation costs nothing.
-            if frames % self.dilation:
+            if self.dilation > 1:
                 x = F.pad(x, (0, 0, 0, 0, 0, -frames % self.dilation))
             x = x.reshape(x.shape[0], -1, self.dilation * bands, x.shape[-1])
             # A permuted view of this layout is what PyTorch calls channels-last: no sample is moved.
