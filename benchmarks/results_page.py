@@ -71,7 +71,7 @@ def main() -> None:
             output=arguments.reports / folder.name,
             command=command,
         )
-        parts += [f"# {title}", facts(result), markdown_tables(result)]
+        parts += [f"# {title}\n", facts(result), markdown_tables(result)]
         if folder == arguments.real:
             for name in ("README.md", "README.zh-CN.md"):
                 fill(ROOT / name, arrows(result, arguments.model))
