@@ -6,8 +6,7 @@
 A step is that of the published recipe, generator against discriminator, on noise. `floor` is its floating-point count,
 backward passes included, over the rate of an (8000×256)·(256×2048) product in the same precision, measured before and
 after every step. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three
-steps. With
-`--checkpointing`, blocks are computed again for the backward pass, and that counts as work.
+steps. With `--checkpointing`, blocks are computed again for the backward pass, and that counts as work.
 
 The second table is what a step keeps in memory at its fullest, counted tensor by tensor: weights, gradients and moments
 of both networks, and what generator, discriminator and losses keep for their backward passes. What one operation needs
