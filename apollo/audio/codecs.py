@@ -12,11 +12,9 @@ either side, and crop the result.
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import av
@@ -25,6 +23,7 @@ import numpy.typing as npt
 import soundfile
 from av.audio.codeccontext import AudioCodecContext
 
+from apollo.audio.bitrates import coded_rate, lame_gain, vorbis_quality
 from apollo.audio.filters import between, joined, mirrored, recut, resampled
 from apollo.audio.resampling import resampled_length
 from apollo.errors import ApolloError
@@ -41,11 +40,8 @@ __all__ = [
     "COMPRESSION_LEVEL",
     "MARGIN",
     "VBR_QUALITIES",
-    "coded_rate",
     "degrade",
     "degrade_blocks",
-    "highest_bitrate",
-    "nearest_bitrate",
 ]
 
 Block = npt.NDArray[np.float32]
@@ -64,16 +60,6 @@ MARGIN = 2304
 _AAC_WARM_UP = 8192  # FFmpeg's AAC encoder has spent too few bits or too many until about here
 
 _BLOCK = 1 << 18  # samples handed to an encoder at once: few calls for a crop, bounded buffers for a long file
-
-# The rates (Hz) and bitrates (kbit/s) of MPEG-1, MPEG-2 and MPEG-2.5 Layer III (ISO/IEC 11172-3 and 13818-3). FFmpeg
-# silently takes the nearest bitrate of the row when it is asked for one that the sample rate does not have.
-_MP3_BITRATES = {
-    (48000, 44100, 32000): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (24000, 22050, 16000): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (12000, 11025, 8000): (8, 16, 24, 32, 40, 48, 56, 64),
-}
-_AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-_VORBIS_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 11025, 8000)
 
 
 @overload
@@ -201,21 +187,6 @@ def degrade_blocks(
     return _degraded(read, length, sample_rate, coding)
 
 
-def nearest_bitrate(codec: str, bitrate: int, channels: int) -> int:
-    """The bitrate nearest to one in bit/s that a codec can do with this many channels; of two as near, the lower."""
-    if codec == "mp3":
-        return min((1000 * known for known in _mp3_bitrates()), key=lambda known: (abs(known - bitrate), known))
-    ranges = _ranges(codec, channels).values()
-    return min((min(max(bitrate, low), high) for low, high in ranges), key=lambda known: (abs(known - bitrate), known))
-
-
-def highest_bitrate(codec: str, rate: int, channels: int) -> int:
-    """The highest bitrate (bit/s) that a codec has at one of its own sample rates (Hz)."""
-    if codec == "mp3":
-        return 1000 * next(bitrates[-1] for group, bitrates in _MP3_BITRATES.items() if rate in group)
-    return _ranges(codec, channels)[rate][1]
-
-
 @dataclass(frozen=True)
 class _Coding:
     """All that a codec is told; `rate` is the one it works at, in Hz."""
@@ -253,18 +224,6 @@ def _finite(blocks: Iterable[Block]) -> Iterator[Block]:
             raise ApolloError("The waveform holds NaN or infinite samples, which no codec can encode; clean it first.")
         if block.shape[1]:
             yield block
-
-
-def lame_gain(bitrate: int) -> float:
-    """By how much LAME (3.100) turns music down before it codes it at a constant bitrate in bit/s, measured on sines.
-
-    At variable bitrates it leaves the level alone: on six chords of sines, at 16 to 48 kHz, the mean gain was 1.000 to
-    0.1 % at `-V` 0 to 3, and 0.99 to 1.01 with both signs above, where single chords scatter by 2 %.
-
-    `degrade` turns it up again. The gain is no damage, and a network that learns to undo it can no longer leave alone
-    what is good: five per cent of error outweigh all that MP3 does at a high bitrate.
-    """
-    return {192_000: 0.97, 224_000: 0.98}.get(bitrate, 0.95 if bitrate < 192_000 else 1.0)
 
 
 def _as_float32(waveform: npt.NDArray[np.floating[Any]] | torch.Tensor) -> npt.NDArray[np.float32]:
@@ -307,57 +266,6 @@ def _check_settings(codec: str, compression_level: int | None, vbr_quality: floa
         lowest, highest = VBR_QUALITIES[codec]
         if not lowest <= vbr_quality <= highest:
             raise ApolloError(f"vbr_quality is {vbr_quality}, but {codec} knows {lowest:g} to {highest:g}.")
-
-
-def coded_rate(codec: str, sample_rate: int, bitrate: int | None, channels: int) -> int:
-    """The sample rate (Hz) at which a codec is run; raises ApolloError where none carries the bitrate (bit/s)."""
-    if codec == "mp3":
-        return _mp3_rate(sample_rate, bitrate, channels)
-    ranges = _ranges(codec, channels)
-    for rate in _by_preference(ranges, sample_rate):
-        low, high = ranges[rate]
-        if bitrate is None or low <= bitrate <= high:
-            return rate
-    lowest, highest = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
-    raise ApolloError(
-        f"{codec} cannot do {bitrate} bit/s with {channels} channel(s); give one from {lowest} to {highest} bit/s."
-    )
-
-
-def _ranges(codec: str, channels: int) -> dict[int, tuple[int, int]]:
-    """The lowest and highest bitrate (bit/s) that a codec has at each of its sample rates (Hz)."""
-    if codec == "aac":
-        # 6144 bits are the most that a frame of 1024 samples may take for one channel (ISO/IEC 14496-3).
-        return {rate: (8_000, 6 * rate * channels) for rate in _AAC_RATES}
-    if codec == "opus":
-        return {48_000: (6_000, 256_000 * channels)}
-    return {rate: _vorbis_range(rate, channels) for rate in _VORBIS_RATES}
-
-
-def _by_preference(rates: Iterable[int], sample_rate: int) -> list[int]:
-    """The waveform's own rate or what loses least below it; only then those above, which waste bits."""
-    return sorted(rates, key=lambda rate: (rate > sample_rate, abs(rate - sample_rate)))
-
-
-def _mp3_bitrates() -> list[int]:
-    return sorted({bitrate for bitrates in _MP3_BITRATES.values() for bitrate in bitrates})
-
-
-def _mp3_rate(sample_rate: int, bitrate: int | None, channels: int) -> int:
-    rates = [
-        rate
-        for group, bitrates in _MP3_BITRATES.items()
-        if bitrate is None or bitrate / 1000 in bitrates
-        for rate in group
-    ]
-    if not rates:
-        known = ", ".join(str(1000 * known) for known in _mp3_bitrates())
-        raise ApolloError(f"mp3 has no bitrate of {bitrate} bit/s; choose one of: {known}.")
-    if bitrate is not None and bitrate < 32_000 and sample_rate not in rates:
-        # What lame_init_params (3.100) chooses for any input of 32 kHz and above, but for 24 kbit/s stereo: it would
-        # code that at 8 kHz, where next to no music is left.
-        return 16_000 if bitrate >= min(24_000, 16_000 * channels) else 8_000
-    return _by_preference(rates, sample_rate)[0]
 
 
 _ENCODERS = {"mp3": ("libmp3lame", "fltp"), "aac": ("aac", "fltp"), "opus": ("libopus", "flt")}
@@ -428,7 +336,7 @@ def _packets(blocks: Iterable[Block], encoder: AudioCodecContext) -> Iterator[Pa
 def _vorbis(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]:
     memory = io.BytesIO()
     if coding.vbr_quality is None:
-        quality = _vorbis_quality(coding.rate, coding.bitrate, coding.channels)
+        quality = vorbis_quality(coding.rate, coding.bitrate, coding.channels)
     else:
         quality = coding.vbr_quality / 10
     with soundfile.SoundFile(
@@ -440,30 +348,3 @@ def _vorbis(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]:
     with soundfile.SoundFile(memory) as file:
         while len(decoded := file.read(_BLOCK, dtype="float32", always_2d=True)):
             yield np.ascontiguousarray(decoded.T)
-
-
-def _vorbis_range(rate: int, channels: int) -> tuple[int, int]:
-    return _vorbis_nominal(rate, 0.0, channels), _vorbis_nominal(rate, 1.0, channels)
-
-
-@lru_cache(maxsize=256)
-def _vorbis_quality(rate: int, bitrate: int, channels: int) -> float:
-    """The quality (0 to 1) with the nominal bitrate asked for, by bisection: libsndfile takes no bitrate for Vorbis."""
-    low, high = 0.0, 1.0
-    for _ in range(12):
-        middle = (low + high) / 2
-        if _vorbis_nominal(rate, middle, channels) <= bitrate:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-@lru_cache(maxsize=1024)
-def _vorbis_nominal(rate: int, quality: float, channels: int) -> int:
-    """The nominal bitrate (bit/s) that libvorbis writes into the identification header of an empty file."""
-    memory = io.BytesIO()
-    soundfile.SoundFile(memory, "w", rate, channels, "VORBIS", format="OGG", compression_level=1 - quality).close()
-    data = memory.getvalue()
-    start = data.index(b"\x01vorbis") + 20
-    return int(struct.unpack_from("<i", data, start)[0])

@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from apollo.atomic import replacing
-from apollo.audio.codecs import coded_rate, highest_bitrate
+from apollo.audio.bitrates import coded_rate, highest_bitrate
 from apollo.audio.formats import KNOWN_FORMATS, WRITTEN_SUFFIXES, Format, layout_of
 from apollo.audio.metadata import common_tags, describe
 from apollo.audio.pictures import Cover, open_picture, picture_block, read_cover

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, VBR_QUALITIES, degrade_blocks, nearest_bitrate
+from apollo.audio.bitrates import nearest_bitrate
+from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, VBR_QUALITIES, degrade_blocks
 from apollo.audio.filters import joined, low_pass, recut
 
 BITRATES = (24000, 32000, 48000, 64000, 96000, 128000)
@@ -65,7 +66,7 @@ class RandomCodec:
     """Puts waveforms through codecs whose settings are drawn anew each time, MP3 alone unless `formats` says more.
 
     A bitrate that the format drawn does not have becomes the nearest that it does have for as many channels (see
-    `apollo.audio.codecs.nearest_bitrate`): Vorbis in stereo turns 8 kbit/s into the least that it can.
+    `apollo.audio.bitrates.nearest_bitrate`): Vorbis in stereo turns 8 kbit/s into the least that it can.
 
     What is drawn depends on the generator alone, in this order, and on whether an option is in use, never on how the
     draws before came out: the bitrate (unless fixed); the format (if there are several); for `compression` as a mapping

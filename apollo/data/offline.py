@@ -13,14 +13,13 @@ do and ends where one that nothing interrupted would have ended.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -32,6 +31,7 @@ from apollo.atomic import replacing
 from apollo.audio import AudioReader
 from apollo.data.degradation import Degradation, RandomCodec
 from apollo.data.folders import Problem, audio_files
+from apollo.data.manifest import MANIFEST, Pair, Written, as_line, read_manifest, write_manifest
 from apollo.data.processes import in_processes
 from apollo.errors import ApolloError, ConfigError, DataError
 
@@ -39,52 +39,10 @@ Waveform = npt.NDArray[np.float32]
 Layout = Literal["songs", "folders"]
 Progress = Callable[[int, int, str], None]
 
-MANIFEST = "manifest.jsonl"
-
 _BLOCK = 1 << 18
 _COPIED = {"FLAC": ".flac", "WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav"}
 _LOSSLESS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 _WAV_BYTES = (1 << 32) - 256
-
-
-@dataclass(frozen=True)
-class Written:
-    """One file of a pair.
-
-    Attributes:
-        path: Relative to the folder of pairs.
-        bytes: Its size.
-        sha256: Of all of it, in hexadecimal.
-    """
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A line of the manifest.
-
-    Attributes:
-        source: Path relative to the source folder.
-        sha256: Of the source, in hexadecimal.
-        sample_rate: Of source, original and damaged version, in Hz.
-        channels: Likewise.
-        samples: Likewise, a channel.
-        degradation: What was done, as `Degradation.as_dict` gives it.
-        original: The clean side.
-        codec: The damaged side.
-    """
-
-    source: str
-    sha256: str
-    sample_rate: int
-    channels: int
-    samples: int
-    degradation: dict[str, Any]
-    original: Written
-    codec: Written
 
 
 @dataclass(frozen=True)
@@ -178,11 +136,11 @@ def degrade_folder(
                 else:
                     made += 1
                     pairs[outcome.codec.path] = outcome
-                    manifest.write(_line(outcome))
+                    manifest.write(as_line(outcome))
                     manifest.flush()
                 if progress:
                     progress(done, len(jobs), job.source)
-        _write_manifest(target, pairs.values())
+        write_manifest(target, pairs.values())
     except BrokenProcessPool:
         raise DataError(
             f"a process that worked on {target} was killed, perhaps for want of memory: run again with fewer workers, "
@@ -195,19 +153,6 @@ def degrade_folder(
         ) from None
     failures.sort(key=lambda failure: failure.path)
     return PairsReport(target / MANIFEST, made, kept, tuple(failures))
-
-
-def read_manifest(path: Path) -> list[Pair]:
-    """The pairs in a manifest; a line that a killed run left half-written is passed over."""
-    pairs = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-            sides = {side: Written(**entry[side]) for side in ("original", "codec")}
-            pairs.append(Pair(**{**entry, **sides}))
-        except (ValueError, TypeError, KeyError):
-            continue
-    return pairs
 
 
 @dataclass(frozen=True)
@@ -247,18 +192,8 @@ def _resume(target: Path) -> dict[str, Pair]:
     for half in target.rglob(".*.part"):
         if re.fullmatch(r"\.[0-9a-f]{8}\.part", half.name):
             half.unlink()
-    _write_manifest(target, pairs.values())
+    write_manifest(target, pairs.values())
     return pairs
-
-
-def _line(pair: Pair) -> str:
-    return json.dumps(asdict(pair), ensure_ascii=False) + "\n"
-
-
-def _write_manifest(target: Path, pairs: Iterable[Pair]) -> None:
-    with replacing(target / MANIFEST) as temporary:
-        lines = map(_line, sorted(pairs, key=lambda pair: pair.codec.path))
-        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _make(job: _Job) -> Pair | Problem | None:

@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from apollo.audio import CODECS, MARGIN, degrade, lag
-from apollo.audio.codecs import (
-    _Coding,
-    _encoder,
-    _packets,
-    coded_rate,
-    degrade_blocks,
-    nearest_bitrate,
-)
+from apollo.audio.bitrates import coded_rate, nearest_bitrate
+from apollo.audio.codecs import _Coding, _encoder, _packets, degrade_blocks
 from apollo.audio.filters import low_pass, mirrored, recut
 from apollo.errors import ApolloError
 

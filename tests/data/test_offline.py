@@ -18,7 +18,8 @@ import soundfile
 
 from apollo.audio import AudioReader, degrade, lag, read
 from apollo.data.degradation import RandomCodec
-from apollo.data.offline import MANIFEST, degrade_folder, read_manifest
+from apollo.data.manifest import MANIFEST, read_manifest
+from apollo.data.offline import degrade_folder
 from apollo.errors import ConfigError, DataError
 
 RATE = 44_100

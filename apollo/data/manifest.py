@@ -1,0 +1,78 @@
+"""The list of a folder's pairs: which file was damaged how, and what came of it, a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from apollo.atomic import replacing
+
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file of a pair.
+
+    Attributes:
+        path: Relative to the folder of pairs.
+        bytes: Its size.
+        sha256: Of all of it, in hexadecimal.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A line of the manifest.
+
+    Attributes:
+        source: Path relative to the source folder.
+        sha256: Of the source, in hexadecimal.
+        sample_rate: Of source, original and damaged version, in Hz.
+        channels: Likewise.
+        samples: Likewise, a channel.
+        degradation: What was done, as `Degradation.as_dict` gives it.
+        original: The clean side.
+        codec: The damaged side.
+    """
+
+    source: str
+    sha256: str
+    sample_rate: int
+    channels: int
+    samples: int
+    degradation: dict[str, Any]
+    original: Written
+    codec: Written
+
+
+def read_manifest(path: Path) -> list[Pair]:
+    """The pairs in a manifest; a line that a killed run left half-written is passed over."""
+    pairs = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+            sides = {side: Written(**entry[side]) for side in ("original", "codec")}
+            pairs.append(Pair(**{**entry, **sides}))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return pairs
+
+
+def as_line(pair: Pair) -> str:
+    """A pair as a line of the manifest."""
+    return json.dumps(asdict(pair), ensure_ascii=False) + "\n"
+
+
+def write_manifest(target: Path, pairs: Iterable[Pair]) -> None:
+    """Write the manifest of a folder of pairs anew, sorted by damaged side."""
+    with replacing(target / MANIFEST) as temporary:
+        lines = map(as_line, sorted(pairs, key=lambda pair: pair.codec.path))
+        temporary.write_text("".join(lines), encoding="utf-8")
