@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apollo.atomic import replacing
 from apollo.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 N_FFT = 2048
 HOP_LENGTH = 256
@@ -77,28 +82,39 @@ def spectrogram_triptych(
             extent=(0, seconds, 0, sample_rate / 2000),
         )
         axis.set_title(title, color=FOREGROUND, fontsize=17, fontweight="bold", pad=9)
-        axis.set_xlabel("seconds", color=MUTED, fontsize=13)
+        dress(axis, 13)
         # A label at the right end would run into the next picture's 0.
         axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick < 0.95 * seconds])
         axis.set_ylim(0, min(max_frequency, sample_rate / 2) / 1000)
         axis.set_yticks([tick for tick in range(0, 100, 5) if tick * 1000 <= min(max_frequency, sample_rate / 2)])
-        axis.tick_params(colors=MUTED, labelsize=13, length=3)
-        axis.set_facecolor(BACKGROUND)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
-    axes[0].set_ylabel("kHz", color=MUTED, fontsize=13)
     for axis in axes[1:]:
+        axis.set_ylabel(None)
         axis.tick_params(axis="y", length=0)
-    bar = figure.colorbar(
-        image, cax=figure.add_axes((0.943, 0.135, 0.011, 0.75)), ticks=np.arange(0, -range_db - 1, -30)
-    )
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=MUTED, labelsize=12, length=0)
-    bar.ax.set_title("dB", color=MUTED, fontsize=12, pad=8)
+    scale_of_decibels(figure, image, (0.943, 0.135, 0.011, 0.75), range_db)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", facecolor=BACKGROUND)
+
+
+def dress(axis: Axes, size: int) -> None:
+    """Give the axes of a spectrogram, seconds by kHz, the colours of the page and labels of a size in points."""
+    axis.set_xlabel("seconds", color=MUTED, fontsize=size)
+    axis.set_ylabel("kHz", color=MUTED, fontsize=size)
+    axis.tick_params(colors=MUTED, labelsize=size, length=3)
+    axis.set_facecolor(BACKGROUND)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def scale_of_decibels(
+    figure: Figure, image: AxesImage, box: tuple[float, float, float, float], range_db: float
+) -> None:
+    """Draw what the colours of a spectrogram mean into a box (left, bottom, width, height) of a figure."""
+    bar = figure.colorbar(image, cax=figure.add_axes(box), ticks=np.arange(0, -range_db - 1, -30))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, labelsize=12, length=0)
+    bar.ax.set_title("dB", color=MUTED, fontsize=12, pad=8)
 
 
 def power_spectrogram(waveform: NDArray[np.floating[Any]], hop_length: int) -> NDArray[np.float64]:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from apollo.atomic import replacing
 from apollo.audio import AudioReader
 from apollo.errors import AudioFileError
-from apollo.evaluation.plots import BACKGROUND, FOREGROUND, MUTED, N_FFT, loudness, power_spectrogram
+from apollo.evaluation.plots import (
+    BACKGROUND,
+    FOREGROUND,
+    N_FFT,
+    dress,
+    loudness,
+    power_spectrogram,
+    scale_of_decibels,
+)
 
 __all__ = ["draw_spectrogram"]
 
@@ -69,16 +77,8 @@ def draw_spectrogram(source: Path, target: Path, title: str, cutoff_hz: float | 
     axis.set_ylim(0, rate / 2000)
     # A file's name is no formula, whatever dollar signs are in it.
     axis.set_title(title, color=FOREGROUND, fontsize=13, pad=8, parse_math=False)
-    axis.set_xlabel("seconds", color=MUTED, fontsize=12)
-    axis.set_ylabel("kHz", color=MUTED, fontsize=12)
-    axis.tick_params(colors=MUTED, labelsize=11, length=3)
-    axis.set_facecolor(BACKGROUND)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    bar = figure.colorbar(image, cax=figure.add_axes((0.945, 0.12, 0.012, 0.79)))
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=MUTED, labelsize=11, length=0)
-    bar.ax.set_title("dB", color=MUTED, fontsize=11, pad=8)
+    dress(axis, 12)
+    scale_of_decibels(figure, image, (0.945, 0.12, 0.012, 0.79), _RANGE_DB)
     try:
         with replacing(target) as temporary:
             figure.savefig(temporary, format="png", facecolor=BACKGROUND)
