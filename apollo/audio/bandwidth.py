@@ -13,8 +13,10 @@ less: music that was recorded at 22 or 32 kHz ends in one as well.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ import numpy.typing as npt
 from apollo.audio.files import AudioReader
 
 __all__ = ["Bandwidth", "inspect_bandwidth"]
+
+Stretch = npt.NDArray[np.float32]
 
 _STRETCH = 2.0  # seconds
 _STRETCHES = 12
@@ -62,7 +66,7 @@ class Bandwidth:
         collapse_db: By how much the coefficients of the MP3 filterbank are smaller at one offset than at any other.
             Below 0.1 dB in music; above 1 dB in what was MP3 at the same sample rate and at 128 kbit/s or less.
         bitrate_kbps: Of the MP3, by LAME's low-pass: a guess; None where nothing is lossy or nothing was filtered.
-        silent: Whether all that was read of it is.
+        silent: Whether all of it is.
     """
 
     cutoff_hz: float
@@ -83,7 +87,7 @@ class Bandwidth:
 
 
 def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
-    """Look for the traces of MP3 in a recording, of which at most twelve stretches of 2 s are read.
+    """Look for the traces of MP3 in a recording: in at most twelve stretches of 2 s, unless those are silent.
 
     Args:
         source: A file, or a reader of one, which is left standing anywhere. Silence counts as music without an end.
@@ -96,26 +100,49 @@ def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
         total = reader.count()
         # On a grid of granules, so that all stretches see an encoder's at the same offset.
         length = min(total, round(_STRETCH * reader.sample_rate) // _GRANULE * _GRANULE + _BLOCK)
-        places = min(_STRETCHES, -(-total // max(length, 1)))
-        power: npt.NDArray[np.float64] = np.zeros(_N_FFT // 2 + 1)
-        segments = 0
-        blocks: list[tuple[float, npt.NDArray[np.float32]]] = []
-        for place in np.linspace(0, total - length, places):
-            reader.seek(int(place) // _GRANULE * _GRANULE)
-            stretch = reader.read(length)
-            if stretch.shape[1] >= _N_FFT:
-                segment_powers = _segment_powers(stretch)
-                power += segment_powers.sum(axis=(0, 1))
-                segments += segment_powers.shape[0] * segment_powers.shape[1]
-            mid = stretch.mean(axis=0)
-            for start in range(0, len(mid) - _BLOCK + 1, _GRANULE * _GRANULES):
-                block = mid[start : start + _BLOCK]
-                blocks.append((float(np.vdot(block, block)), block.copy()))
-            blocks = sorted(blocks, key=lambda block: -block[0])[:_BLOCKS]
-    cutoff, cliff = _cliff(power / max(segments, 1), reader.sample_rate)
-    collapse = _collapse([block for loudness, block in blocks if loudness > 0])
+        silent, power, blocks = _listen(_spread(reader, total, length))
+        if silent:
+            silent, power, blocks = _listen(islice(_sounding(reader, length // _GRANULE * _GRANULE), _STRETCHES))
+    cutoff, cliff = _cliff(power, reader.sample_rate)
+    collapse = _collapse(blocks)
     bitrate = _likely_bitrate(cutoff, cliff, reader.channels) if _is_lossy(cliff, collapse) else None
-    return Bandwidth(cutoff, cliff, collapse, bitrate, silent=bool(segments) and not power.any())
+    return Bandwidth(cutoff, cliff, collapse, bitrate, silent)
+
+
+def _spread(reader: AudioReader, total: int, length: int) -> Iterator[Stretch]:
+    """Stretches from start to end of a recording, as far apart as they can be."""
+    places = min(_STRETCHES, -(-total // max(length, 1)))
+    for place in np.linspace(0, total - length, places):
+        reader.seek(int(place) // _GRANULE * _GRANULE)
+        yield reader.read(length)
+
+
+def _sounding(reader: AudioReader, length: int) -> Iterator[Stretch]:
+    """All stretches that are not silent: a song may lie between long silences."""
+    reader.seek(0)
+    while (stretch := reader.read(length)).shape[1]:
+        if stretch.any():
+            yield stretch
+
+
+def _listen(stretches: Iterable[Stretch]) -> tuple[bool, npt.NDArray[np.float64], list[Stretch]]:
+    """Whether some stretches are silent, their mean power spectrum, and the loudest blocks of their mid channel."""
+    silent = True
+    power: npt.NDArray[np.float64] = np.zeros(_N_FFT // 2 + 1)
+    segments = 0
+    blocks: list[tuple[float, Stretch]] = []
+    for stretch in stretches:
+        silent = silent and not stretch.any()
+        if stretch.shape[1] >= _N_FFT:
+            segment_powers = _segment_powers(stretch)
+            power += segment_powers.sum(axis=(0, 1))
+            segments += segment_powers.shape[0] * segment_powers.shape[1]
+        mid = stretch.mean(axis=0)
+        for start in range(0, len(mid) - _BLOCK + 1, _GRANULE * _GRANULES):
+            block = mid[start : start + _BLOCK]
+            blocks.append((float(np.vdot(block, block)), block.copy()))
+        blocks = sorted(blocks, key=lambda block: -block[0])[:_BLOCKS]
+    return silent, power / max(segments, 1), [block for loudness, block in blocks if loudness > 0]
 
 
 def _is_lossy(cliff_db: float, collapse_db: float) -> bool:
@@ -142,7 +169,8 @@ def _cliff(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[float, flo
     fall = before[: bands - 2 - reach] - above[2 + reach :]
     edge = (np.arange(len(fall)) + 3) * width
     low, high = _CLIFF_RANGE
-    inside = (edge > low) & (edge < min(high, 0.45 * sample_rate))
+    # What falls where resamplers do, below half the rate, was perhaps only resampled.
+    inside = (edge > low) & (edge < min(high, 0.45 * sample_rate - _CLIFF_WIDTH))
     if not np.any(inside):
         return sample_rate / 2, 0.0
     steepest = int(np.argmax(np.where(inside, fall, -np.inf)))

@@ -79,7 +79,4 @@ def inspect(path: str | Path, progress: Callable[[float, float | None], None] = 
         if not levels.frames:
             raise AudioFileError(f"{path} holds no audio samples; give another file.")
         bandwidth = inspect_bandwidth(reader)
-        verdict = judge(reader.info, bandwidth)
-        if levels.peak_db is None:
-            verdict = Verdict(False, None, "nothing to restore: it is silent from beginning to end", bandwidth)
-        return Inspection(path, reader.info, levels, bandwidth, verdict, read_cover(path))
+        return Inspection(path, reader.info, levels, bandwidth, judge(reader.info, bandwidth), read_cover(path))

@@ -95,6 +95,30 @@ def test_nothing_that_was_never_coded_is_accused(tmp_path, music, kind):
     assert not bandwidth.lossy
 
 
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 32_000])
+def test_low_sample_rates_are_not_taken_for_damage(tmp_path, song, rate):
+    write(tmp_path / "a.wav", resample(song, SAMPLE_RATE, rate), rate, "PCM_16")
+    assert not inspect_bandwidth(tmp_path / "a.wav").lossy
+
+
+@pytest.mark.parametrize("silence", [100, SAMPLE_RATE, 120 * SAMPLE_RATE])
+def test_silent_is_what_sounds_nowhere(tmp_path, silence):
+    waveform = np.zeros((1, silence), np.float32)
+    write(tmp_path / "a.flac", waveform, SAMPLE_RATE)
+    assert inspect_bandwidth(tmp_path / "a.flac").silent
+    waveform[0, -1] = 0.5
+    write(tmp_path / "b.flac", waveform, SAMPLE_RATE)
+    assert not inspect_bandwidth(tmp_path / "b.flac").silent
+
+
+def test_song_between_long_silences_is_found_and_judged(tmp_path, lossy_copy, song):
+    hidden = read(lossy_copy(song, 64))[0]
+    silence = np.zeros((2, 70 * SAMPLE_RATE), np.float32)  # so long that the song lies between two places looked at
+    write(tmp_path / "b.flac", np.concatenate([silence[:, : 65 * SAMPLE_RATE], hidden, silence], axis=1), SAMPLE_RATE)
+    bandwidth = inspect_bandwidth(tmp_path / "b.flac")
+    assert (bandwidth.silent, bandwidth.was_mp3, bandwidth.bitrate_kbps) == (False, True, 64)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="the corpus is not here")
 @pytest.mark.parametrize("original", REAL, ids=lambda path: path.stem)

@@ -71,7 +71,7 @@ def test_folder_is_looked_through_and_a_bad_file_does_not_end_it(run, folder):
     verdicts = [" ".join(block[block.index("Verdict") :].split()[1:]) for block in blocks]
     assert verdicts[0] == "lossy: MP3 of about 96 kbit/s inside this FLAC; `apollo restore` can help"
     assert verdicts[1] == "lossy: MP3 at 96 kbit/s; `apollo restore` can help"
-    assert verdicts[2] == "nothing to restore: it is silent from beginning to end"
+    assert verdicts[2] == "nothing to restore: it is silent"
 
 
 def test_no_line_is_wider_than_80_columns_or_steers_the_terminal(run, folder):
