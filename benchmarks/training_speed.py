@@ -37,6 +37,7 @@ from apollo.evaluation.benchmark import RUNS
 from apollo.evaluation.machine import MatrixProduct, describe, synchronise
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
+from apollo.nn.memory import keep_freed_memory
 from apollo.training.system import halves
 
 PARTS = ("forward", "backward", "discriminator", "losses", "optimisers")
@@ -208,6 +209,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
+    if device.type == "cpu":
+        keep_freed_memory()  # as `apollo train` does
     width, layers = (int(number) for number in arguments.size.split(","))
     print(f"{describe(device)}; torch {torch.__version__}; {width}x{layers}, {arguments.seconds} s stereo")
     if arguments.count:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from apollo.nn.blocks import Block, rms_norm
+from apollo.nn.memory import keep_freed_memory
 
 BANDS = 80
 POWER_EPS = torch.finfo(torch.float32).eps
@@ -116,8 +117,11 @@ class Apollo(nn.Module):
 
         Blocks are alike, so that what is compiled for one serves all. The transforms stay as they are: the compiler
         would write the overlapping windows of the inverse out sample by sample, which takes it many minutes, and they
-        are library calls anyway.
+        are library calls anyway. On a CPU, the process keeps freed memory from then on (`keep_freed_memory`): compiled
+        blocks make tensors of the whole waveform, and memory that is new each time would take a tenth of their time.
         """
+        if self.window.device.type == "cpu":
+            keep_freed_memory()
         for block in self.blocks:
             block.compile()
 

@@ -21,6 +21,7 @@ from apollo.checkpoints import load_discriminator, load_model, save_model
 from apollo.errors import ConfigError, DataError
 from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
+from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
 from apollo.training.config import build, check, construct, factory, load_config, one_line, resolved, section
 from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint, signals_given_back
@@ -84,6 +85,8 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
     if init is not None:
         start_from(system, init)
     trainer = build_trainer(config, run, system)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     data: LightningDataModule = build(config, "datas", seed=seed)
     if trainer.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
