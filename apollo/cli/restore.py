@@ -13,10 +13,10 @@ from apollo.cli.terminal import complain, stoppable
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from apollo.audio import RawFormat
-    from apollo.restoration import Output, Restorer
+    from apollo.restoration import Output, Restorer, Task
 
 PIPE = "-"
 
@@ -51,6 +51,10 @@ def restore(
     chunk: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds restored at once: less takes less memory.")
     ] = 20.0,
+    batch: Annotated[str, typer.Option(metavar="CHANNELS", help="Channels restored at once, or auto.")] = "auto",
+    compile_it: Annotated[
+        str, typer.Option("--compile", metavar="WHEN", help="on, off, or auto: for hours of audio on a GPU.")
+    ] = "auto",
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
@@ -69,14 +73,28 @@ def restore(
     """
     from apollo.audio import RawFormat
     from apollo.checkpoints import load_model
-    from apollo.restoration import Output, Restorer
+    from apollo.restoration import Output, Restorer, pays_to_compile
 
     if sample_rate not in ("keep", "44100"):
         raise ApolloError(f"--sample-rate is keep or 44100, not {sample_rate!r}")
+    if batch != "auto" and not batch.isdecimal():
+        raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
+    if compile_it not in ("auto", "on", "off"):
+        raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
+    at_once = None if batch == "auto" else int(batch)
     wanted = Output(bits, None if sample_rate == "keep" else int(sample_rate), clip, keep_times)
 
-    def restorer() -> Restorer:
-        return Restorer(load_model(model), chunk, device, precision=precision, mix=mix, keep_below=keep_below)
+    def restorer(tasks: Sequence[Task] = ()) -> Restorer:
+        network = load_model(model)
+        made = Restorer(network, chunk, device, precision=precision, batch=at_once, mix=mix, keep_below=keep_below)
+        if compile_it == "on":
+            made.compile()
+        elif compile_it == "auto" and pays_to_compile(tasks, made.device):
+            try:
+                made.compile()
+            except ApolloError as error:
+                complain(error)
+        return made
 
     if PIPE not in inputs and raw is not None:
         raise ApolloError("--raw describes what comes through a pipe: give - as the input")
@@ -94,7 +112,7 @@ def restore(
     tasks = plan([Path(name) for name in inputs], output, file_format)
     for task in tasks:
         wanted.for_file(task.target)
-    failed = restore_with_progress(tasks, restorer(), model, wanted, overwrite, force, report)
+    failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)
     if failed:
         raise typer.Exit(1)
 

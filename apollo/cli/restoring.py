@@ -117,7 +117,12 @@ def bars(
 def choice(model: str, restorer: Restorer) -> str:
     """Say with what is restored."""
     numbers = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[restorer.precision]
-    return f"Model {model} on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s"
+    more = ""
+    if restorer.batch is not None or restorer.device.type != "cpu":
+        more = f", {restorer.batch or 'all'} channel{'s' * (restorer.batch != 1)} at once"
+    if restorer.compiled:
+        more += ", compiled"
+    return f"Model {model} on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s{more}"
 
 
 def summary(report: Report) -> str:
@@ -166,6 +171,8 @@ def write_report(path: Path, model: str, restorer: Restorer, outcomes: Sequence[
         "device": str(restorer.device),
         "precision": restorer.precision,
         "chunk_seconds": restorer.chunk_seconds,
+        "batch": restorer.batch,
+        "compiled": restorer.compiled,
         "mix": restorer.blend.mix,
         "keep_below": restorer.blend.keep_below,
         "planned": files,

@@ -36,10 +36,13 @@ class ChunkStream:
         channels: Channels of the waveform.
         chunk_frames: Frames that a pass of the network adds to the output. Memory grows with it and with the context;
             work spent on context is `2 * context_frames / chunk_frames`.
+        batch: Channels that go through the network in one pass. They do not know of each other: one at a time takes the
+            least memory.
     """
 
-    def __init__(self, model: Apollo, channels: int, chunk_frames: int) -> None:
+    def __init__(self, model: Apollo, channels: int, chunk_frames: int, batch: int = 1) -> None:
         self.model = model
+        self.batch = batch
         self.context = model.context_frames * model.hop_length
         self.chunk = chunk_frames * model.hop_length
         self.device = next(model.parameters()).device
@@ -77,13 +80,12 @@ class ChunkStream:
 
     def _run(self, end: int) -> Tensor:
         """Restore the buffer and give its samples from `self.restored` to `end`."""
-        # One channel at a time: channels do not know of each other, and so memory does not grow with them.
         # Not in inference mode, where autocast converts the weights anew each time.
         with torch.no_grad():
             return torch.cat(
                 [
-                    self.model(channel[None, None, : self.filled])[0, :, self.restored : end].cpu()
-                    for channel in self.buffer
+                    self.model(channels[:, None, : self.filled])[:, 0, self.restored : end].cpu()
+                    for channels in torch.split(self.buffer, self.batch)
                 ]
             )
 

@@ -1,6 +1,7 @@
 """Restoring recordings of any length, exactly as the network would restore them whole."""
 
 from apollo.restoration.batch import Task, plan
+from apollo.restoration.compiling import pays_to_compile
 from apollo.restoration.engine import RestorationStream, Restorer, choose_device
 from apollo.restoration.files import Report, default_target, restore_file
 from apollo.restoration.jobs import Outcome, restore_files
@@ -17,6 +18,7 @@ __all__ = [
     "Task",
     "choose_device",
     "default_target",
+    "pays_to_compile",
     "plan",
     "restore",
     "restore_file",

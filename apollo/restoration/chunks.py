@@ -33,6 +33,7 @@ class FittingChunks(ChunkStream):
         model: The network.
         channels: Channels of the waveform.
         chunk_frames: Frames that a pass adds, at first.
+        batch: Channels to a pass.
         dtype: In which the network computes.
         shrunk: Called with the new `chunk_frames` when they have been halved.
     """
@@ -42,10 +43,11 @@ class FittingChunks(ChunkStream):
         model: Apollo,
         channels: int,
         chunk_frames: int,
+        batch: int = 1,
         dtype: torch.dtype = torch.float32,
         shrunk: Callable[[int], None] = lambda frames: None,
     ) -> None:
-        super().__init__(model, channels, chunk_frames)
+        super().__init__(model, channels, chunk_frames, batch)
         self.dtype = dtype
         self.shrunk = shrunk
         self.next_chunk = self.chunk
@@ -64,7 +66,7 @@ class FittingChunks(ChunkStream):
         seconds = self.chunk / self.model.sample_rate
         log.warning("memory does not suffice for chunks of %.3g s: going on with half of that", seconds)
         self.shrunk(frames)
-        smaller = FittingChunks(self.model, self.buffer.shape[0], frames, self.dtype, self.shrunk)
+        smaller = FittingChunks(self.model, self.buffer.shape[0], frames, self.batch, self.dtype, self.shrunk)
         waveform = self.buffer[:, : self.filled]
         restored = torch.cat((smaller.push(waveform), smaller.flush()), dim=1)
         self.next_chunk = smaller.next_chunk

@@ -16,6 +16,7 @@ from apollo.errors import ApolloError
 from apollo.nn import Apollo
 from apollo.restoration.blending import Blend, BlendStream
 from apollo.restoration.chunks import FittingChunks
+from apollo.restoration.compiling import check_compiler
 from apollo.restoration.precision import PRECISIONS, choose_precision
 
 Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
@@ -39,12 +40,14 @@ class Restorer:
             memory does not suffice, they are halved until it does.
         device: Where to compute (`"cpu"`, `"cuda"`, `"mps"` or `"auto"`); None is where the model is.
         precision: In what the network computes: `"32"`, `"bf16"`, `"16"` or `"auto"`, see `choose_precision`.
+        batch: Channels that go through the network at once. None is one at a time on a CPU, which has the least use for
+            more, and all on a GPU.
         mix: Share of the restored in what comes out, from 0 (the input itself) to 1.
         keep_below: Frequency in Hz below which the input's own sound is kept, by a linear-phase crossover.
 
     Raises:
         ApolloError: If the chunk is shorter than 1 s or longer than an hour, or there is no such device, precision,
-            share or frequency.
+            batch, share or frequency.
 
     Example:
         >>> restorer = Restorer(Apollo(feature_dim=16, layer=1, output="residual"))
@@ -59,14 +62,19 @@ class Restorer:
         device: str | torch.device | None = None,
         *,
         precision: str = "auto",
+        batch: int | None = None,
         mix: float = 1.0,
         keep_below: float | None = None,
     ) -> None:
         if not 1 <= chunk_seconds <= 3600:
             raise ApolloError(f"a chunk must last from 1 to 3600 seconds, not {chunk_seconds:g}")
+        if batch is not None and batch < 1:
+            raise ApolloError(f"a batch must have at least one channel, not {batch}")
         self.blend = Blend(mix, keep_below)
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))
         self.precision = choose_precision(precision, self.model)
+        self.batch = batch
+        self.compiled = False
         self.chunk_frames = round(chunk_seconds * model.sample_rate / model.hop_length)
 
     @property
@@ -83,6 +91,18 @@ class Restorer:
     def chunk_seconds(self) -> float:
         """Seconds that one pass of the network adds; less than was asked for where memory did not suffice."""
         return self.chunk_frames * self.model.hop_length / self.model.sample_rate
+
+    def compile(self) -> None:
+        """Have PyTorch compile the network's blocks, which takes about half a minute at the first chunks.
+
+        Samples change by rounding errors only. On a CPU it does not pay in float32 (`benchmarks/README.md`).
+
+        Raises:
+            ApolloError: If PyTorch finds no compiler for the device.
+        """
+        check_compiler(self.device)
+        self.model.compile_blocks()
+        self.compiled = True
 
     def __call__(self, waveform: Waveform, sample_rate: int | None = None) -> Waveform:
         """Restore a waveform.
@@ -166,7 +186,8 @@ class RestorationStream:
             restorer.chunk_frames = frames  # what comes later need not fail first
 
         dtype = PRECISIONS[restorer.precision]
-        self.chunks = FittingChunks(model, len(self.active), restorer.chunk_frames, dtype, shrunk)
+        batch = restorer.batch or (1 if restorer.device.type == "cpu" else max(1, len(self.active)))
+        self.chunks = FittingChunks(model, len(self.active), restorer.chunk_frames, batch, dtype, shrunk)
         self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
         self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))
         self.blend = BlendStream(restorer.blend, self.channels, sample_rate) if restorer.blend.needs_input else None

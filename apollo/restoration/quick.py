@@ -26,6 +26,7 @@ def restore(
     device: str = ...,
     chunk_seconds: float = ...,
     precision: str = ...,
+    batch: int | None = ...,
     mix: float = ...,
     keep_below: float | None = ...,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
@@ -40,6 +41,7 @@ def restore(
     device: str = ...,
     chunk_seconds: float = ...,
     precision: str = ...,
+    batch: int | None = ...,
     mix: float = ...,
     keep_below: float | None = ...,
 ) -> npt.NDArray[Any]: ...
@@ -54,6 +56,7 @@ def restore(
     device: str = ...,
     chunk_seconds: float = ...,
     precision: str = ...,
+    batch: int | None = ...,
     mix: float = ...,
     keep_below: float | None = ...,
 ) -> Tensor: ...
@@ -67,6 +70,7 @@ def restore(
     device: str = "auto",
     chunk_seconds: float = 20.0,
     precision: str = "auto",
+    batch: int | None = None,
     mix: float = 1.0,
     keep_below: float | None = None,
 ) -> tuple[npt.NDArray[np.float32], int] | npt.NDArray[Any] | Tensor:
@@ -83,6 +87,7 @@ def restore(
         device: Where to compute: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
         chunk_seconds: As for `Restorer`, and so is all that follows.
         precision: `"auto"`, `"32"`, `"bf16"` or `"16"`.
+        batch: Channels that go through the network at once.
         mix: Share of the restored in what comes out, from 0 to 1.
         keep_below: Frequency in Hz below which the input's own sound is kept.
 
@@ -102,7 +107,7 @@ def restore(
         (2, 48000)
     """
     network = load_once(str(model), changed(model), str(choose_device(device)))
-    restorer = Restorer(network, chunk_seconds, precision=precision, mix=mix, keep_below=keep_below)
+    restorer = Restorer(network, chunk_seconds, precision=precision, batch=batch, mix=mix, keep_below=keep_below)
     if isinstance(audio, Tensor):
         return restorer(audio, sample_rate)
     if isinstance(audio, np.ndarray):

@@ -43,6 +43,12 @@ def test_chunked_equals_whole_file(model: Apollo, music: np.ndarray, seconds: fl
     assert_same(Restorer(model, seconds)(music), whole(model, music))
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 8])
+def test_channels_at_once_change_no_sample(model: Apollo, make_music: Callable[..., np.ndarray], batch: int) -> None:
+    music = make_music(3, 3)
+    assert_same(Restorer(model, 1, batch=batch)(music), whole(model, music))
+
+
 @pytest.mark.parametrize("beyond", [-441, -1, 0, 1, 440, 883])
 def test_any_length_around_a_chunk_equals_whole_file(model: Apollo, music: np.ndarray, beyond: int) -> None:
     hop = model.hop_length
@@ -235,6 +241,7 @@ def test_other_shapes_and_types_are_refused(waveform: np.ndarray, make_model: Ca
         {"device": "cuda:99"},
         {"precision": "8"},
         {"precision": "16"},  # not on a CPU
+        {"batch": 0},
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, object], make_model: Callable[..., Apollo]) -> None:

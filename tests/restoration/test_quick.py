@@ -42,7 +42,7 @@ def test_paths_arrays_and_tensors_give_the_same_samples(tmp_path: Path, model: P
 
 def test_options_reach_the_restorer(model: Path, music: np.ndarray) -> None:
     music = music[:, :60_000]
-    options = {"chunk_seconds": 1, "precision": "bf16", "mix": 0.3, "keep_below": 1000}
+    options = {"chunk_seconds": 1, "precision": "bf16", "batch": 2, "mix": 0.3, "keep_below": 1000}
     expected = Restorer(apollo.load_model(model), **options)(music, 48000)  # type: ignore[arg-type]
     assert np.array_equal(apollo.restore(music, 48000, model, device="cpu", **options), expected)  # type: ignore[call-overload]
 
