@@ -52,3 +52,15 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, (stem, channels) in enumerate((("bass", 1), ("drums", 2), ("guitar_1", 1))):
             soundfile.write(root / song / f"{stem}.flac", melody(3, 10 + seed, channels).T, RATE)
     return root
+
+
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """A C++ compiler, which `torch.compile` needs on a CPU; where there is none, the test is skipped."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        pytest.skip("torch.compile needs a C++ compiler, and there is none")

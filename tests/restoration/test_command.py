@@ -128,6 +128,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_done(album: Path
         ("--precision", "8"),
         ("--batch", "many"),
         ("--batch", 0),
+        ("--compile", "always"),
         ("-o", album / "x.mp3", "--format", "wav"),
         ("-",),
         ("--raw", "s16le,44100,2"),

@@ -49,16 +49,10 @@ def logged(run: Path, name: str) -> list[float]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_learns_the_same_under_the_same_names(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        pytest.skip("torch.compile needs a C++ compiler, and there is none")
     monkeypatch.setenv("TORCHINDUCTOR_DEBUG_COMPILE", "1")  # optimising the machine code would take most of the time
     train(config, ["exp.name=eager"])
     train(config, ["exp.name=compiled", "system.compile=true", "ema={decay: 0.5}"])

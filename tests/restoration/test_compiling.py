@@ -1,0 +1,63 @@
+"""A compiled network restores the same, and where none can be compiled that is said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from apollo.audio import write
+from apollo.nn import Apollo
+from apollo.restoration import Restorer, Task, compiling, pays_to_compile
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
+def test_compiled_network_gives_the_same_samples(
+    music: np.ndarray, make_model: Callable[..., Apollo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_DEBUG_COMPILE", "1")  # optimising the machine code would take most of the time
+    model = make_model("residual")
+    expected = Restorer(model, 2)(music)
+    restorer = Restorer(model, 2)
+    restorer.compile()
+    for _ in range(2):
+        assert np.abs(restorer(music) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_missing_compiler_is_one_sentence_and_nothing_is_written(tmp_path: Path, music: np.ndarray) -> None:
+    write(tmp_path / "a.wav", music[:, :20_000], 44100)
+    run = subprocess.run(
+        [sys.executable, "-m", "apollo", "restore", "--force", "--compile", "on", tmp_path / "a.wav"],
+        env={**os.environ, "CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: PyTorch cannot compile for cpu here (")
+    assert "Traceback" not in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*.flac"))
+
+
+def test_compiling_pays_for_long_work_on_a_gpu_only(
+    tmp_path: Path, music: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [Task(tmp_path / name, tmp_path / "out.flac") for name in ("a.wav", "broken.wav", "b.wav")]
+    for task in tasks:
+        write(task.source, music[:, :44100], 44100)
+    tasks[1].source.write_bytes(b"no sound")
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert not pays_to_compile(tasks, cuda)
+    monkeypatch.setattr(compiling, "LONG", 2.0)
+    assert pays_to_compile(tasks, cuda)
+    assert not pays_to_compile(tasks[:2], cuda)
+    assert not pays_to_compile(tasks, cpu)
