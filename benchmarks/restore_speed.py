@@ -30,6 +30,7 @@ import torch
 
 from apollo import Apollo, Restorer, load_model, save_model
 from apollo.audio import AudioWriter
+from apollo.nn.memory import keep_freed_memory
 
 RATE = 44100
 TURNS = 3  # at least
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--size", metavar="WIN,N,LAYERS", help="an untrained residual network instead of a model")
     options = parser.parse_args()
 
+    keep_freed_memory()  # as the command does
     seconds = 60 * options.minutes
     with tempfile.TemporaryDirectory() as folder:
         name = options.model

@@ -73,6 +73,7 @@ def restore(
     """
     from apollo.audio import RawFormat
     from apollo.checkpoints import load_model
+    from apollo.nn.memory import keep_freed_memory
     from apollo.restoration import Output, Restorer, pays_to_compile
 
     if sample_rate not in ("keep", "44100"):
@@ -87,6 +88,8 @@ def restore(
     def restorer(tasks: Sequence[Task] = ()) -> Restorer:
         network = load_model(model)
         made = Restorer(network, chunk, device, precision=precision, batch=at_once, mix=mix, keep_below=keep_below)
+        if made.device.type == "cpu":
+            keep_freed_memory()
         if compile_it == "on":
             made.compile()
         elif compile_it == "auto" and pays_to_compile(tasks, made.device):

@@ -11,9 +11,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # as glibc's malloc.h numbers them
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed for the next who asks, for as long as the process lives; nothing elsewhere.
 
-    A network that is trained or compiled takes and frees tensors of many megabytes all the time. Every one above 32 MB
-    glibc gets from the system and gives back at once, and the system clears its pages one by one when they are touched:
-    a tenth to a third of the time of a forward pass on a CPU (`benchmarks/README.md`).
+    Networks take and free tensors of many megabytes all the time. glibc gets them from the system and gives them back
+    at once, and the system clears their pages one by one when they are touched: on a CPU that is a quarter of the time
+    of restoring, and up to half of a training step (`benchmarks/README.md`). The commands call this; a program that has
+    the process to itself may do so too.
     """
     if sys.platform != "linux":
         return
