@@ -99,7 +99,8 @@ class PeakMemory:
 
     On CUDA this is what PyTorch's allocator says of the GPU's memory. On a CPU it is the resident memory of the
     process, which only Linux can be asked for the peak of within a while; before, memory that was freed but kept for
-    later is given back to the system, so that using it again counts.
+    later is given back to the system, so that using it again counts. In a process that keeps freed memory
+    (`apollo.nn.memory`), gaps that nothing fits into count as well.
     """
 
     def __init__(self, device: torch.device) -> None:
