@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from apollo.audio import AudioWriter
 from apollo.nn.memory import keep_freed_memory
 
 RATE = 44100
-TURNS = 3  # at least
+TURNS = 2  # at least
 ENOUGH = 60.0  # seconds of turns
 
 
@@ -58,26 +59,34 @@ def run(song: Path, *arguments: object) -> tuple[float, float, float]:
     return whole, restoring, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
 
 
-def by_turns(model: Apollo, restorer: Restorer, seconds: float) -> list[tuple[float, float]]:
-    """Seconds of the bare network and of the engine for a stereo song, as one chunk after another tells."""
+def by_turns(model: Apollo, restorer: Restorer, seconds: float) -> Iterator[list[tuple[float, float]]]:
+    """Seconds of the bare network and of the engine for a stereo song, as one chunk after another tells.
+
+    Every `next` goes on measuring, for a minute or two turns at least.
+    """
     whole = round(seconds * model.sample_rate)
     chunk = torch.randn(2, min(restorer.chunk_frames * model.hop_length, whole)) / 5
     dtype = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[restorer.precision]
     stream = restorer.stream(1.0)
-    for _ in range(2):  # from then on, every chunk has context on both sides
-        stream.push(chunk)
-    durations = []
-    with torch.no_grad(), torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32):
-        start = time.perf_counter()
-        while len(durations) <= TURNS or time.perf_counter() - start < ENOUGH:
-            began = time.perf_counter()
-            for channels in chunk.to(restorer.device)[:, None].split(1 if restorer.device.type == "cpu" else 2):
+    share = whole / chunk.shape[1]
+
+    def turn() -> tuple[float, float]:
+        began = time.perf_counter()
+        with torch.no_grad(), torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32):
+            for channels in chunk.to(restorer.device)[:, None].split(restorer.batch or 2):
                 model(channels).cpu()
-            middle = time.perf_counter()
-            stream.push(chunk)
-            share = whole / chunk.shape[1]
-            durations.append((share * (middle - began), share * (time.perf_counter() - middle)))
-    return durations[1:]  # the first warms up
+        middle = time.perf_counter()
+        stream.push(chunk)
+        return share * (middle - began), share * (time.perf_counter() - middle)
+
+    stream.push(chunk)
+    turn()  # warms up; from now on, every chunk has context on both sides
+    while True:
+        start = time.perf_counter()
+        durations = [turn() for _ in range(TURNS)]
+        while time.perf_counter() - start < ENOUGH:
+            durations.append(turn())
+        yield durations
 
 
 def main() -> None:
@@ -88,6 +97,7 @@ def main() -> None:
     parser.add_argument("--format", default="mp3", choices=["mp3", "flac"], help="of the song")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--model", default="default")
     parser.add_argument("--size", metavar="WIN,N,LAYERS", help="an untrained residual network instead of a model")
     options = parser.parse_args()
@@ -100,7 +110,7 @@ def main() -> None:
             win, feature_dim, layer = (int(number) for number in options.size.split(","))
             name = str(Path(folder) / "model.safetensors")
             save_model(Apollo(win=win, feature_dim=feature_dim, layer=layer, output="residual"), name)
-        how = (
+        arguments = (
             "--force",
             "-m",
             name,
@@ -110,18 +120,24 @@ def main() -> None:
             options.precision,
             "--chunk",
             options.chunk,
+            "--compile",
+            "on" if options.compile else "off",
         )
         song = Path(folder) / f"song.{options.format}"
         generate(song, seconds)
         model = load_model(name)
         restorer = Restorer(model, options.chunk, options.device, precision=options.precision)
-        measured = by_turns(model, restorer, seconds)
-        whole, restoring, memory = run(song, *how)
-        measured += by_turns(model, restorer, seconds)
+        if options.compile:
+            restorer.compile()
+        turns = by_turns(model, restorer, seconds)
+        measured = next(turns)
+        whole, restoring, memory = run(song, *arguments)
+        measured += next(turns)
     network = statistics.median(bare for bare, _ in measured)
     engine = statistics.median(engine / bare for bare, engine in measured)
     print(f"song      {options.minutes:g} min, stereo, {options.format.upper()} → FLAC")
-    print(f"with      {restorer.device}, precision {restorer.precision}, {torch.get_num_threads()} thread(s)")
+    how = f"precision {restorer.precision}{', compiled' * restorer.compiled}"
+    print(f"with      {restorer.device}, {how}, {torch.get_num_threads()} thread(s)")
     print(f"command   {whole:.1f} s, {seconds / whole:.2f} x real time, of which {restoring:.1f} s on the song")
     print(f"network   {network:.1f} s, {seconds / network:.2f} x real time")
     print(f"engine    {network * engine:.1f} s, {100 * (engine - 1):.1f} % over the bare network")

@@ -1,16 +1,18 @@
 """How long a training step takes, on what, how far from what matrix products would allow, and what memory it needs.
 
     python benchmarks/training_speed.py [--device cuda] [--batches 1 4] [--checkpointing] [--compile]
-    python benchmarks/training_speed.py --count         # memory only: nothing is timed, so any machine will do
+    python benchmarks/training_speed.py --count         # memory alone: nothing is timed, so any machine will do
 
 A step is that of the published recipe, generator against discriminator, on noise. `floor` is its floating-point count,
 backward passes included, over the rate of an (8000×256)·(256×2048) product in the same precision, measured before and
 after every step. `data` is one core making the same crops from a folder of music by MP3. Times are medians of three
-steps. With `--checkpointing`, blocks are computed again for the backward pass, and that counts as work.
+steps. With `--checkpointing`, blocks are computed again for the backward pass, and that counts as work. `peak` is the
+memory of whole steps, weights included, by CUDA's allocator, and on a CPU that of the process beyond what it held
+before; there it includes gaps in the memory that is kept for later.
 
-The second table is what a step keeps in memory at its fullest, counted tensor by tensor: weights, gradients and moments
-of both networks, and what generator, discriminator and losses keep for their backward passes. What one operation needs
-while it is at work, and CUDA itself, come on top; on a GPU `peak` is what CUDA's allocator says of the whole step.
+`--count` prints what a step keeps at its fullest, tensor by tensor: weights, gradients and moments of both networks,
+and what generator, discriminator and losses keep for their backward passes. What one operation needs while it is at
+work, and CUDA itself, come on top.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ from apollo.data.crops import Crops
 from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
 from apollo.evaluation.benchmark import RUNS
-from apollo.evaluation.machine import MatrixProduct, describe, synchronise
+from apollo.evaluation.machine import MatrixProduct, PeakMemory, describe, synchronise
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
@@ -238,10 +241,11 @@ def main() -> None:
     if arguments.count:
         count((width, layers), arguments.batches, arguments.seconds, device)
         return
-    print("| precision | batch | step s | " + " | ".join(PARTS) + " | data | floor s | ratio |")
-    print("|" + "---|" * (6 + len(PARTS)))
+    print("| precision | batch | step s | " + " | ".join(PARTS) + " | data | peak GB | floor s | ratio |")
+    print("|" + "---|" * (7 + len(PARTS)))
     for precision in arguments.precisions:
         for batch in arguments.batches:
+            memory = PeakMemory(device)
             step = Step((width, layers), device, precision, arguments.compile)
             step.generator.checkpointing = arguments.checkpointing
             shape = (batch, 2, round(arguments.seconds * 44100))
@@ -252,7 +256,7 @@ def main() -> None:
             rates = [product.rate()]
             runs = []
             for _ in range(RUNS):
-                step.run(original, degraded)
+                memory.during(partial(step.run, original, degraded))
                 runs.append(dict(step.seconds))
                 rates.append(product.rate())
             parts = {part: statistics.median(run[part] for run in runs) for part in PARTS}
@@ -264,15 +268,11 @@ def main() -> None:
                 f"{total:.2f}",
                 *(f"{parts[part]:.2f}" for part in PARTS),
                 f"{data_seconds(arguments.seconds, batch):.2f}",
+                "?" if memory.peak is None else f"{memory.peak / 1e9:.1f}",
                 f"{floor:.2f}",
                 f"**{total / floor:.2f}**",
             ]
             print(f"| {' | '.join(cells)} |", flush=True)
-            if device.type == "cuda":
-                print(f"peak {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of the whole step")
-                torch.cuda.reset_peak_memory_stats(device)
-    print()
-    count((width, layers), arguments.batches, arguments.seconds, device)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def restore(
             try:
                 made.compile()
             except ApolloError as error:
-                complain(error)
+                typer.echo(f"Going on uncompiled: {error}", err=True)
         return made
 
     if PIPE not in inputs and raw is not None:

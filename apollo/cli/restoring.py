@@ -118,8 +118,8 @@ def choice(model: str, restorer: Restorer) -> str:
     """Say with what is restored."""
     numbers = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[restorer.precision]
     more = ""
-    if restorer.batch is not None or restorer.device.type != "cpu":
-        more = f", {restorer.batch or 'all'} channel{'s' * (restorer.batch != 1)} at once"
+    if restorer.batch != 1:
+        more = f", {restorer.batch or 'all'} channels at once"
     if restorer.compiled:
         more += ", compiled"
     return f"Model {model} on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s{more}"

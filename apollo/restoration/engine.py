@@ -73,7 +73,7 @@ class Restorer:
         self.blend = Blend(mix, keep_below)
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))
         self.precision = choose_precision(precision, self.model)
-        self.batch = batch
+        self.batch = batch or (1 if self.device.type == "cpu" else None)
         self.compiled = False
         self.chunk_frames = round(chunk_seconds * model.sample_rate / model.hop_length)
 
@@ -186,7 +186,7 @@ class RestorationStream:
             restorer.chunk_frames = frames  # what comes later need not fail first
 
         dtype = PRECISIONS[restorer.precision]
-        batch = restorer.batch or (1 if restorer.device.type == "cpu" else max(1, len(self.active)))
+        batch = restorer.batch or max(1, len(self.active))
         self.chunks = FittingChunks(model, len(self.active), restorer.chunk_frames, batch, dtype, shrunk)
         self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
         self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))

@@ -16,8 +16,8 @@ def choose_precision(name: str, model: Apollo) -> str:
     `"auto"` is bfloat16 where that is both fast and true. Fast it is on CUDA GPUs that compute in it; on CPUs with
     instructions for it, it gains a fifth (`benchmarks/README.md`), for which results should not differ from one CPU to
     the next, and on others it loses. True it is for residual networks, which only add to their input: with the default
-    model, what it changes is 73 dB below the music (`benchmarks/restore_precision.py`), and 40 would
-    do. A direct network draws the whole spectrum through its last layer; that was not measured, so it keeps float32.
+    model, what it changes is 73 dB below the music (`benchmarks/restore_precision.py`), and 40 would do. A direct
+    network draws the whole spectrum through its last layer; that was not measured, so it keeps float32.
     Spectra, and all that comes after the network, are float32 always.
 
     Args:
