@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import soundfile
 
 from apollo.errors import AudioFileError
 
-__all__ = ["SoundFileDecoder"]
+__all__ = ["SoundFileDecoder", "open_soundfile"]
 
 _UNKNOWN_LENGTH = 1 << 62  # what libsndfile reports for a stream without an end in its header, or above
 _BLOCK = 1 << 18
@@ -34,12 +36,23 @@ _OGG_ORDER: dict[int, list[int] | slice] = {
 }
 
 
+def open_soundfile(path: Path) -> soundfile.SoundFile:
+    """Open a file with libsndfile, whatever its name.
+
+    Raises:
+        soundfile.LibsndfileError: If libsndfile cannot read it.
+        TypeError: If it is called `.raw`.
+    """
+    # soundfile takes a text for UTF-8, which the names of old collections need not be.
+    return soundfile.SoundFile(path if sys.platform == "win32" else os.fsencode(path))
+
+
 class SoundFileDecoder:
     """A file that libsndfile reads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = soundfile.SoundFile(path)
+        self._file = open_soundfile(path)
         is_ogg = self._file.format == "OGG"
         self._order = _OGG_ORDER.get(self._file.channels, slice(None)) if is_ogg else slice(None)
         self._ahead = np.zeros((0, self._file.channels), np.float32)  # read but not given yet, (samples, channels)
@@ -71,7 +84,7 @@ class SoundFileDecoder:
         if length is None or not self._file.seekable():
             if frame < here:
                 self._file.close()
-                self._file, self._ahead, here = soundfile.SoundFile(self._path), self._ahead[:0], 0
+                self._file, self._ahead, here = open_soundfile(self._path), self._ahead[:0], 0
         else:
             is_ogg = self._file.format == "OGG"
             frame = min(frame, length)

@@ -18,6 +18,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
+from apollo.audio.libsndfile import open_soundfile
+
 __all__ = ["AudioInfo", "common_tags", "describe"]
 
 _CONTAINERS = {"mov": "mp4", "asf": "wma"}
@@ -131,8 +133,8 @@ def _bitrate(container: InputContainer, stream: AudioStream) -> int | None:
 def _bits(codec: str, stream: AudioStream, path: Path) -> int | None:
     told = codec if codec.startswith("pcm_") else ""
     if codec == "flac":  # FFmpeg has the same name for 24 bits and 20
-        with suppress(soundfile.LibsndfileError, TypeError):
-            told = soundfile.info(str(path)).subtype
+        with suppress(soundfile.LibsndfileError, TypeError), open_soundfile(path) as file:
+            told = file.subtype
     if digits := re.search(r"\d+", told):
         return int(digits[0])
     return {"s16": 16, "s16p": 16, "s32": 24, "s32p": 24}.get(stream.codec_context.format.name)
@@ -141,7 +143,7 @@ def _bits(codec: str, stream: AudioStream, path: Path) -> int | None:
 def _described_by_libsndfile(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
     """For the few kinds that FFmpeg does not know."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_soundfile(path) as file:
             kind, subtype, tags = file.format.lower(), file.subtype.lower(), file.copy_metadata()
     except (soundfile.LibsndfileError, TypeError):
         return AudioInfo(sample_rate, channels, frames)

@@ -75,8 +75,8 @@ def draw_spectrogram(source: Path, target: Path, title: str, cutoff_hz: float | 
             va="bottom" if cutoff_hz < 0.47 * rate else "top",
         )
     axis.set_ylim(0, rate / 2000)
-    # A file's name is no formula, whatever dollar signs are in it.
-    axis.set_title(title, color=FOREGROUND, fontsize=13, pad=8, parse_math=False)
+    # A file's name is no formula, whatever dollar signs are in it, and may hold bytes that are no text.
+    axis.set_title(title.encode("utf-8", "replace").decode(), color=FOREGROUND, fontsize=13, pad=8, parse_math=False)
     dress(axis, 12)
     scale_of_decibels(figure, image, (0.945, 0.12, 0.012, 0.79), _RANGE_DB)
     try:
