@@ -131,7 +131,8 @@ def _listen(stretches: Iterable[Stretch]) -> tuple[bool, npt.NDArray[np.float64]
     power: npt.NDArray[np.float64] = np.zeros(_N_FFT // 2 + 1)
     segments = 0
     blocks: list[tuple[float, Stretch]] = []
-    for stretch in stretches:
+    for found in stretches:
+        stretch = found if np.isfinite(found).all() else np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
         silent = silent and not stretch.any()
         if stretch.shape[1] >= _N_FFT:
             segment_powers = _segment_powers(stretch)
@@ -159,6 +160,10 @@ def _segment_powers(stretch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
 
 def _cliff(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[float, float]:
     """The cut-off in Hz and the height of the cliff in dB."""
+    low, high = _CLIFF_RANGE
+    high = min(high, 0.45 * sample_rate - _CLIFF_WIDTH)  # what falls where resamplers do was perhaps only resampled
+    if high <= low:
+        return sample_rate / 2, 0.0
     lines = max(1, round(_BAND * _N_FFT / sample_rate))
     bands = len(power) // lines
     level = 10 * np.log10(power[: bands * lines].reshape(bands, lines).mean(axis=1) + _ROUNDING)
@@ -168,9 +173,7 @@ def _cliff(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[float, flo
     before = np.convolve(level, np.full(3, 1 / 3), mode="valid")  # of a band and the two below
     fall = before[: bands - 2 - reach] - above[2 + reach :]
     edge = (np.arange(len(fall)) + 3) * width
-    low, high = _CLIFF_RANGE
-    # What falls where resamplers do, below half the rate, was perhaps only resampled.
-    inside = (edge > low) & (edge < min(high, 0.45 * sample_rate - _CLIFF_WIDTH))
+    inside = (edge > low) & (edge < high)
     if not np.any(inside):
         return sample_rate / 2, 0.0
     steepest = int(np.argmax(np.where(inside, fall, -np.inf)))

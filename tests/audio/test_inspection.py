@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -56,13 +58,24 @@ def test_silence_has_nothing_to_restore(tmp_path):
     assert "silent" in inspect(tmp_path / "a.flac").verdict.sentence
 
 
-@pytest.mark.parametrize(("channels", "rate"), [(1, 8_000), (6, 48_000), (8, 192_000)])
+@pytest.mark.parametrize(("channels", "rate"), [(1, 4), (1, 150), (2, 1_300), (1, 8_000), (6, 48_000), (8, 192_000)])
 @pytest.mark.parametrize("frames", [1, 3_000, 20_000])
 def test_anything_can_be_inspected(tmp_path, channels, rate, frames):
     write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (channels, frames)), rate)
     found = inspect(tmp_path / "a.wav")
     assert found.levels.frames == frames
     assert found.seconds == frames / rate
+    assert needs_restoration(tmp_path / "a.wav").sentence
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_leave_numbers_to_tell(tmp_path, noisy, bad):
+    broken = noisy.copy()
+    broken[:, 5_000] = bad
+    write(tmp_path / "a.wav", broken, RATE, "FLOAT")
+    found = inspect(tmp_path / "a.wav").as_json()
+    assert json.dumps(found, allow_nan=False)
+    assert found["finite"] is False
 
 
 def test_progress_is_told_to_the_end(tmp_path, noisy):
