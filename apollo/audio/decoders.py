@@ -10,6 +10,7 @@ Both go to any sample of a file and give there what reading up to it would have 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import soundfile
@@ -31,6 +32,8 @@ def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:
     """Open a file with the library that can read it; raises AudioFileError if none can."""
     try:
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise AudioFileError(f"{path} is a folder that may not be looked into; check its permissions.")
             raise AudioFileError(f"{path} is a folder, not an audio file; name a file in it.")
         with path.open("rb") as file:
             head = file.read(3)

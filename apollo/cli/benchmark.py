@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import counting, parse
+from apollo.cli.terminal import check_suffix, counting, parse
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def benchmark(
     from apollo.restoration import choose_device
 
     if output is not None:
+        check_suffix(output, ".json", "--json")
         make_writable(output.parent)
         if output.is_dir():
             raise ApolloError(f"{output} is a folder: give --json a file")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import complain, counting, require
+from apollo.cli.terminal import check_suffix, complain, counting, require
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def inspect(
 ) -> None:
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
     if plot is not None:
+        check_suffix(plot, ".png", "--plot")
         require("eval", "matplotlib")
     files: list[Path] = []
     failed = 0
@@ -64,7 +65,7 @@ def inspect(
 
 def expand(path: Path) -> Iterator[Path]:
     """The files that a path stands for: itself, or the audio files in a folder at any depth."""
-    from apollo.data.folders import audio_files
+    from apollo.audio import audio_files
 
     try:
         is_folder = path.is_dir()

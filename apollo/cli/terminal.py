@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -94,6 +95,12 @@ def require(extra: str, *packages: str) -> None:
 def complain(error: Exception) -> None:
     """Print an error as one sentence on standard error."""
     typer.echo(f"Error: {error}", err=True)
+
+
+def check_suffix(path: Path, suffix: str, option: str) -> None:
+    """Refuse to write to a file that is called otherwise: with its own name forgotten, an option takes a song's."""
+    if path.suffix.lower() != suffix:
+        raise ApolloError(f"{option} writes a file of its own: name one that ends in {suffix}, not {path}")
 
 
 def parse(text: str, kind: Callable[[str], Value], option: str, what: str, example: str) -> list[Value]:

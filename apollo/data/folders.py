@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio import SUFFIXES, AudioReader, resample
+from apollo.audio import SUFFIXES, AudioReader, audio_files, resample
 from apollo.errors import ApolloError, AudioFileError, DataError
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def find_tracks(root: Path) -> list[Track]:
     Raises:
         DataError: If there is no such folder, or no usable audio in it.
     """
-    tracks, problems = open_tracks(audio_files(root))
+    tracks, problems = open_tracks(files_of(root))
     warn_of(problems, len(tracks) + len(problems))
     if not tracks:
         first = f"; the first: {problems[0]}" if problems else ""
@@ -86,21 +86,15 @@ def find_tracks(root: Path) -> list[Track]:
     return tracks
 
 
-def audio_files(root: Path) -> list[Path]:
-    """The files below a folder whose names are those of audio, sorted; hidden ones are left out.
+def files_of(root: Path) -> list[Path]:
+    """The audio files below a folder, as `audio_files` finds them.
 
     Raises:
         DataError: If there is no such folder.
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}: give the folder that holds the music")
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
+    return audio_files(root)
 
 
 def open_tracks(paths: Iterable[Path]) -> tuple[list[Track], list[Problem]]:

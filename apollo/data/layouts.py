@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apollo.audio import SUFFIXES
-from apollo.data.folders import Problem, audio_files
+from apollo.data.folders import Problem, files_of
 from apollo.errors import DataError
 
 SIDES = (("original", "codec"), ("ori_wav", "codec_wav"))  # what the two sides are called, without their endings
@@ -67,7 +67,7 @@ def by_name(folder: Path, ending: str) -> dict[str, list[Path]]:
     """The audio files below a folder by their relative paths without endings."""
     suffix = f".{ending.lower().lstrip('.')}" if ending else ""
     named: dict[str, list[Path]] = {}
-    for path in audio_files(folder):
+    for path in files_of(folder):
         if not suffix or path.suffix.lower() == suffix:
             named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     if not named:
@@ -132,7 +132,7 @@ def any_layout(root: Path) -> tuple[Found, list[Path]]:
     Raises:
         DataError: If there is no such folder, or no audio in it.
     """
-    files = audio_files(root)
+    files = files_of(root)
     if not files:
         raise DataError(f"{root} holds no audio: put {', '.join(sorted(SUFFIXES))} files there")
     parts = []

@@ -29,8 +29,9 @@ import soundfile
 
 from apollo.atomic import replacing
 from apollo.audio import AudioReader
+from apollo.audio.libsndfile import open_soundfile
 from apollo.data.degradation import Degradation, RandomCodec
-from apollo.data.folders import Problem, audio_files
+from apollo.data.folders import Problem, files_of
 from apollo.data.manifest import MANIFEST, Pair, Written, as_line, read_manifest, write_manifest
 from apollo.data.processes import in_processes
 from apollo.errors import ApolloError, ConfigError, DataError
@@ -109,7 +110,7 @@ def degrade_folder(
         RandomCodec(44100, **codec_options)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
-    paths = audio_files(source)
+    paths = files_of(source)
     if not paths:
         raise DataError(f"{source} holds no audio files: give a folder of music")
     inside, outside = target.resolve(), source.resolve()
@@ -293,7 +294,7 @@ def _rest(reader: AudioReader) -> Iterator[Waveform]:
 def _copied_suffix(path: Path) -> str | None:
     """The suffix under which a lossless file may be copied as it is, whatever it was called; else None."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_soundfile(path) as file:
             return _COPIED.get(file.format) if file.subtype in _LOSSLESS else None
     except (soundfile.LibsndfileError, TypeError):
         return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from apollo.data.folders import audio_files
+from apollo.data.folders import files_of
 from apollo.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -76,13 +76,13 @@ def find_stems(corpus: Corpus, root: Path, include_test: bool = False) -> list[S
         for path in _musdb_files(root, include_test):
             songs.setdefault(path.parent, []).append(path)
     elif corpus == "moisesdb":
-        paths = audio_files(root)
+        paths = files_of(root)
         not_instruments = {root}.union(*(path.parent.parents for path in paths))
         for path in paths:
             if path.parent not in not_instruments:
                 songs.setdefault(path.parent.parent, []).append(path)
     else:
-        for path in audio_files(root):
+        for path in files_of(root):
             songs.setdefault(path.parent, []).append(path)
         if root in songs:
             raise DataError(f"{root} holds audio files itself: give a folder of songs with one folder of stems each")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from apollo.data.folders import audio_files
+from apollo.data.folders import files_of
 from apollo.data.layouts import any_layout
 from apollo.data.relations import fingerprint
 from apollo.data.stem_corpus import MIXTURE, kind_of
@@ -91,7 +91,7 @@ def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Ca
     conditions = [Condition(codec, bitrate) for codec in codecs for bitrate in sorted(set(bitrates))]
     if root.is_file():
         return Cases(root, "1 recording", [Case(root.name, "", condition, (root,)) for condition in conditions])
-    files = audio_files(root)
+    files = files_of(root)
     if not files:
         raise DataError(f"{root} holds no audio files: give recordings such as FLAC or WAV, pairs, or songs in stems")
     if songs := _songs_in_stems(files):

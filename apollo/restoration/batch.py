@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apollo.audio import SUFFIXES
+from apollo.audio import SUFFIXES, audio_files
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.output import check_format
 
@@ -32,7 +32,8 @@ def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | 
     """Say which files are to be restored, and where to.
 
     Folders stand for the audio files in them at any depth, hidden ones and earlier results left out; patterns such as
-    `*.mp3`, which some shells leave as they are, for the files and folders that match. A restored file is called
+    `*.mp3`, which some shells leave as they are, for the files and folders that match. Of several inputs, as a shell
+    makes of a pattern, those are left out that are earlier results of others. A restored file is called
     `<name>.restored.flac` and lies beside its source or, where an output folder is given, in that folder at the same
     place as in the folder it came from.
 
@@ -50,7 +51,7 @@ def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | 
         ApolloError: If there is no such format, or the output file is of another.
     """
     suffix = f".{check_format(file_format or 'flac')}"
-    inputs = [match for path in inputs for match in matches(path)]
+    inputs = without_results([match for path in inputs for match in matches(path)])
     places: dict[Path, Path] = {}
     for path in inputs:
         for source, inside in expand(path):
@@ -77,9 +78,22 @@ def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | 
     return list(tasks.values())
 
 
+def without_results(inputs: Sequence[Path]) -> list[Path]:
+    """Leave out what is called like the result of another input beside it."""
+    known = {path.with_name(name) for path in inputs for name in (path.name, path.stem)}
+    return [
+        path
+        for path in inputs
+        if not (path.stem.endswith(RESTORED) and path.with_name(path.stem.removesuffix(RESTORED)) in known)
+    ]
+
+
 def matches(path: Path) -> list[Path]:
     """Give what matches a pattern, or the path itself where it is none."""
-    if not glob.has_magic(str(path)) or path.exists():
+    try:
+        if not glob.has_magic(str(path)) or path.exists():
+            return [path]
+    except OSError:  # a name longer than names can be
         return [path]
     found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  Path.glob is relative
     found = [match for match in found if match.is_dir() or not match.stem.endswith(RESTORED)]
@@ -93,14 +107,10 @@ def expand(path: Path) -> Iterator[tuple[Path, Path]]:
     if not is_folder(path):
         yield path, Path()
         return
-    found = 0
-    for file in sorted(path.rglob("*")):
-        inside = file.relative_to(path)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if file.suffix.lower() in SUFFIXES and not hidden and not file.stem.endswith(RESTORED) and file.is_file():
-            found += 1
-            yield file, inside.parent
-    if not found:
+    files = [file for file in audio_files(path) if not file.stem.endswith(RESTORED)]
+    for file in files:
+        yield file, file.relative_to(path).parent
+    if not files:
         raise AudioFileError(f"{path} holds no audio file that is not restored already: give another folder")
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from apollo.data.check import check
-from apollo.data.folders import MusicFolder, audio_files, find_tracks
+from apollo.data.folders import MusicFolder, files_of, find_tracks
 from apollo.data.layouts import any_layout, two_folders
 from apollo.data.pairs import PairCrops, open_pairs
 from apollo.errors import DataError
@@ -120,12 +120,12 @@ def test_hostile_folders_are_reported_on(kinds: list[str]) -> None:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         fill(root, kinds)
-        if not audio_files(root):
+        if not files_of(root):
             with pytest.raises(DataError, match="holds no audio"):
                 check([root])
             return
         rows = check([root])
-        assert len(rows) == len(audio_files(root))
+        assert len(rows) == len(files_of(root))
         for row in rows:
             assert row.original is not None
             kind = Path(row.original).stem.split(" ", 1)[1]
@@ -155,6 +155,6 @@ def test_hostile_pairs_train_or_tell(pairs: list[tuple[str, str]]) -> None:
         else:
             crop = PairCrops(opened, RATE // 2, RATE, 0)[0]
             assert all(side.isfinite().all() for side in crop.values())
-        if audio_files(root):
+        if files_of(root):
             any_layout(root)
             assert all(row.problem is None or "\n" not in row.problem for row in check([root]))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from apollo.audio import AudioReader
 from apollo.errors import AudioFileError
 from apollo.restoration import plan
 
@@ -56,6 +59,25 @@ def test_no_two_inputs_share_a_target(album: Path) -> None:
         f"{album.as_posix()}/a.{suffix}.restored.flac" for suffix in ("wav", "mp3")
     ]
     assert len(targets(album / "a.wav", album / "a.wav")) == 1
+
+
+def test_results_that_a_shell_names_beside_their_sources_are_left_out(album: Path) -> None:
+    (album / "a.mp3").touch()
+    (album / "a.mp3.restored.flac").touch()
+    sources = [task.source.name for task in plan(sorted(album.glob("[ab].*")))]
+    assert sources == ["a.mp3", "a.wav", "b.mp3"]
+    assert targets(album / "b.restored.flac") == [f"{album.as_posix()}/b.restored.restored.flac"]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not os.geteuid(), reason="who may do everything finds no folder closed")
+def test_folder_that_may_not_be_looked_into_is_not_passed_over_in_silence(album: Path) -> None:
+    (album / "disc 2").chmod(0)
+    try:
+        assert album / "disc 2" in [task.source for task in plan([album])]
+        with pytest.raises(AudioFileError, match="may not be looked into"):
+            AudioReader(album / "disc 2")
+    finally:
+        (album / "disc 2").chmod(0o700)
 
 
 def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
