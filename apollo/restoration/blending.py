@@ -92,7 +92,7 @@ class BlendStream:
         return self._mixed(self.dry.pop(samples), self.wet.pop(samples) + low)
 
     def _mixed(self, dry: Tensor, wet: Tensor) -> Tensor:
-        return wet if self.mix == 1 else (1 - self.mix) * dry + self.mix * wet
+        return wet if self.mix == 1 else dry + self.mix * (wet - dry)  # exact where both are the same
 
 
 class Waiting:

@@ -130,7 +130,7 @@ class Restorer:
         position = 0
         # Blocks no longer than a chunk keep what is under way at any time to about that length.
         for block in torch.split(given, self.chunk_frames * self.model.hop_length, dim=1):
-            part = stream.push(block.float().cpu())
+            part = stream.push(block)
             restored[:, position : position + part.shape[1]] = part
             position += part.shape[1]
         restored[:, position:] = stream.flush()
@@ -200,11 +200,27 @@ class RestorationStream:
             seconds += 2 * RESAMPLING / min(sample_rate, model.sample_rate)
         self.latency = math.ceil(seconds * sample_rate) + (self.blend.delay if self.blend else 0)
 
-    def push(self, block: Tensor) -> Tensor:
-        """Take the next block, `(channels, samples)` float32, and give restored samples as far as they are certain.
+    def push(self, block: Waveform) -> Waveform:
+        """Take the next block, and give restored samples as far as they are certain.
 
-        The samples must be finite numbers. What is given lags at most `latency` samples behind.
+        Args:
+            block: `(channels, samples)` in floating point, finite numbers.
+
+        Returns:
+            `(channels, any number)`, at most `latency` samples behind: float32 on the CPU, an array for an array.
+
+        Raises:
+            ValueError: If the block has another shape or type.
         """
+        taken = as_tensor(block)
+        if taken.dim() != 2 or taken.shape[0] != self.channels or not taken.is_floating_point():
+            raise ValueError(
+                f"a block must be ({self.channels}, samples) in floating point, not {tuple(taken.shape)} {taken.dtype}"
+            )
+        restored = self._push(taken.float().cpu())
+        return restored.numpy() if isinstance(block, np.ndarray) else restored
+
+    def _push(self, block: Tensor) -> Tensor:
         self.taken += block.shape[1]
         if self.blend:
             self.blend.take(block)
@@ -214,7 +230,7 @@ class RestorationStream:
         return self._give(resampled(self.from_model, self.chunks.push(at_model)))
 
     def flush(self) -> Tensor:
-        """Give the rest, so that as many samples have been given as were taken."""
+        """Give the rest, a tensor `(channels, any number)`, so that as many samples have been given as were taken."""
         if self.active:
             nothing = torch.zeros(len(self.active), 0)
             at_model = self.chunks.push(resampled(self.to_model, nothing, last=True))

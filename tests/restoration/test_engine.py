@@ -119,6 +119,19 @@ def test_peak_to_be_expected_stands_for_one_that_is_known(music: np.ndarray, mak
     assert all(torch.equal(other, first) for other in others)
 
 
+def test_stream_takes_arrays_and_tensors_alike(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
+    restorer = Restorer(make_model("residual"), 1)
+    arrays, tensors = restorer.stream(0.7), restorer.stream(0.7)
+    for block in np.array_split(music.astype(np.float64), 5, axis=1):
+        restored = arrays.push(block)
+        assert isinstance(restored, np.ndarray)
+        assert np.array_equal(restored, tensors.push(torch.from_numpy(block).requires_grad_()).numpy())
+    assert torch.equal(arrays.flush(), tensors.flush())
+    for block in (music[:1], music[0], np.zeros((2, 10), np.int16)):
+        with pytest.raises(ValueError, match=r"must be \(2, samples\) in floating point"):
+            arrays.push(block)
+
+
 def test_bfloat16_is_close_to_float32(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
     model = make_model("residual")
     exact = Restorer(model, 2, precision="32")(music)
