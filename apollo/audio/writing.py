@@ -80,6 +80,7 @@ class AudioWriter:
             where it has no more); for two channels, 256 kbit/s for AAC and 192 for Opus.
 
     Attributes:
+        file_rate: The file's sample rate in Hz.
         lost: When all is written, what the file could not hold: names of tags, and "cover".
 
     Raises:
@@ -107,8 +108,9 @@ class AudioWriter:
         self._written = 0
         self._format = self._known_format(format)
         encoder, self._sample_format = self._known_encoder(subtype)
-        rate, bitrate = self._known_rates(bitrate)
-        self._resampler = Resampler(sample_rate, rate, channels) if rate != sample_rate else None
+        self.file_rate, bitrate = self._known_rates(bitrate)
+        resamples = self.file_rate != sample_rate
+        self._resampler = Resampler(sample_rate, self.file_rate, channels) if resamples else None
         try:
             if self.path.is_dir() or not self.path.parent.is_dir():
                 raise AudioFileError(
@@ -119,7 +121,7 @@ class AudioWriter:
                 # A file of Python's own: FFmpeg's would not tell of every failure to write.
                 self._file = stack.enter_context(self._temporary.open("wb"))
                 stack.callback(self._abandon)
-                codec = _Codec(encoder, self._sample_format, rate, bitrate)
+                codec = _Codec(encoder, self._sample_format, self.file_rate, bitrate)
                 try:
                     self._open(codec, cover)
                 except av.FFmpegError:

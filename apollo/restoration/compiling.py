@@ -14,7 +14,7 @@ LONG = 3600.0  # seconds of audio: compiling takes about half a minute
 
 
 def pays_to_compile(tasks: Sequence[Task], device: torch.device) -> bool:
-    """Whether there is enough to restore to make up for compiling, by what the files say of their lengths.
+    """Whether there is enough to restore to make up for compiling, by the lengths of the files.
 
     On a CPU there never is: in float32, what is compiled is not faster (`benchmarks/README.md`).
     """
@@ -24,7 +24,7 @@ def pays_to_compile(tasks: Sequence[Task], device: torch.device) -> bool:
     for task in tasks:
         try:
             with AudioReader(task.source) as reader:
-                seconds += (reader.frames or 0) / reader.sample_rate
+                seconds += reader.count() / reader.sample_rate
         except ApolloError:
             continue  # restoring it will say what is wrong
         if seconds >= LONG:

@@ -111,12 +111,14 @@ def restore_file(
     rate = output.sample_rate or sample_rate
     cover = cover_of(source)
     lost: list[str] = []
+    file_rate = rate
 
     @contextmanager
     def opened() -> Iterator[Sink]:
+        nonlocal file_rate
         with AudioWriter(target, rate, channels, output.subtype, tags, cover=cover) as writer:
             yield writer.write
-        lost[:] = writer.lost
+        lost[:], file_rate = writer.lost, writer.file_rate
 
     def told(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         done = 0
@@ -135,12 +137,18 @@ def restore_file(
         at_rate = resampled(restored, sample_rate, rate, channels)
         levels = write_levelled(told(at_rate), opened, output, target.parent, target, channels)
     if output.keep_times:
-        status = source.stat()
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        try:
+            status = source.stat()
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        except OSError as error:  # some disks of the network
+            raise AudioFileError(
+                f"{target} is whole, but the times of {source} cannot be given to it ({error.strerror}): leave out "
+                "--keep-times"
+            ) from None
     return Report(
         source=source,
         target=target,
-        sample_rate=rate,
+        sample_rate=file_rate,
         channels=channels,
         seconds=seconds,
         elapsed=time.monotonic() - began,

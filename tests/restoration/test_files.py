@@ -76,7 +76,7 @@ def test_quiet_and_full_scale_files_keep_their_level(tmp_path: Path, music: np.n
         assert np.abs(read(report.target)[0] - given).max() <= 2 * STEP
 
 
-@pytest.mark.parametrize(("sample_rate", "channels"), [(8000, 1), (48000, 2), (96000, 3), (22050, 8)])
+@pytest.mark.parametrize(("sample_rate", "channels"), [(8000, 1), (48000, 2), (96000, 3), (22050, 8), (192000, 2)])
 def test_rate_length_and_channels_are_kept(
     tmp_path: Path, make_music: Callable[..., np.ndarray], identity: Restorer, sample_rate: int, channels: int
 ) -> None:
@@ -86,6 +86,13 @@ def test_rate_length_and_channels_are_kept(
     restored, rate = read(report.target)
     assert (restored.shape, rate) == (music.shape, sample_rate)
     assert soundfile.info(report.target).subtype == "PCM_24"
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_32", "FLOAT", "DOUBLE"])
+def test_samples_of_all_kinds_are_read(tmp_path: Path, music: np.ndarray, identity: Restorer, subtype: str) -> None:
+    soundfile.write(tmp_path / "song.wav", music[:, :30_000].T, 44100, subtype)
+    report = restore_file(tmp_path / "song.wav", tmp_path / "out.wav", identity)
+    assert np.abs(read(report.target)[0] - read(tmp_path / "song.wav")[0]).max() <= 2 * STEP
 
 
 @pytest.mark.parametrize("sample_rate", [4, 999, 2_000_000])
