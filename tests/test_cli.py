@@ -233,20 +233,22 @@ def test_interruption_leaves_no_debris(tmp_path: Path, sent: int, code: int) -> 
     # Enough work for several seconds, so that the interruption comes in its midst.
     save_model(Apollo(feature_dim=64, layer=6), tmp_path / "slow.safetensors")
     write(tmp_path / "song.wav", np.full((2, 60 * 44100), 0.1), 44100)
-    before = sorted(tmp_path.iterdir())
+    write(tmp_path / "a jingle.wav", np.full((2, 1000), 0.1), 44100)
+    first = tmp_path / "a jingle.restored.flac"
+    after = sorted([*tmp_path.iterdir(), first])
     command = [
         sys.executable,
         "-m",
         "apollo",
         "restore",
-        tmp_path / "song.wav",
+        tmp_path,
         "-m",
         tmp_path / "slow.safetensors",
         "--force",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*.part")) and time.monotonic() < deadline:
+    while not (first.exists() and list(tmp_path.glob(".*.part"))) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.2)
     assert process.poll() is None
@@ -254,6 +256,7 @@ def test_interruption_leaves_no_debris(tmp_path: Path, sent: int, code: int) -> 
     os.kill(process.pid, sent)  # who is impatient changes nothing
     output, errors = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "0 of 1 files were restored" in errors
+    assert "1 of 2 files were restored" in errors
     assert "Traceback" not in output + errors
-    assert sorted(tmp_path.iterdir()) == before
+    assert sorted(tmp_path.iterdir()) == after
+    assert read(first)[0].shape == (2, 1000)

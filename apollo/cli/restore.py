@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import complain, stoppable
+from apollo.cli.terminal import check_suffix, stoppable
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def restore(
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     if compile_it not in ("auto", "on", "off"):
         raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
+    if report is not None:
+        check_suffix(report, ".json", "--json")
     at_once = None if batch == "auto" else int(batch)
     wanted = Output(bits, None if sample_rate == "keep" else int(sample_rate), clip, keep_times)
 
@@ -104,14 +106,20 @@ def restore(
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
             raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
-        restore_through_pipe(restorer, wanted, RawFormat.parse(raw) if raw is not None else None)
+        if report is not None or keep_times:
+            raise ApolloError("--json and --keep-times are of files: leave them out with -")
+        restore_through_pipe(model, restorer, wanted, RawFormat.parse(raw) if raw is not None else None)
         return
 
+    from apollo.audio import SUFFIXES
     from apollo.cli.restoring import restore_with_progress
     from apollo.restoration import plan
 
+    if output == Path(PIPE):
+        raise ApolloError("-o - is standard output, into which only standard input is restored: give - as the input")
     # Floats have but one format to go to.
-    file_format = file_format or ("wav" if wanted.is_float and not (output and output.suffix) else None)
+    names_format = output is not None and output.suffix.lower() in SUFFIXES
+    file_format = file_format or ("wav" if wanted.is_float and not names_format else None)
     tasks = plan([Path(name) for name in inputs], output, file_format)
     for task in tasks:
         wanted.for_file(task.target)
@@ -120,19 +128,24 @@ def restore(
         raise typer.Exit(1)
 
 
-def restore_through_pipe(restorer: Callable[[], Restorer], wanted: Output, raw: RawFormat | None) -> None:
-    """Restore standard input into standard output, to which nothing else is written."""
+def restore_through_pipe(model: str, restorer: Callable[[], Restorer], wanted: Output, raw: RawFormat | None) -> None:
+    """Restore standard input into standard output, to which nothing else is written; what was done goes to stderr."""
+    from apollo.cli.restoring import choice, summary
     from apollo.restoration import restore_pipe
 
     if sys.stdout.isatty():
         raise ApolloError("- writes sound to standard output: send that to a file or to another program")
     try:
         with stoppable() as stopped:
-            restore_pipe(sys.stdin.buffer, sys.stdout.buffer, restorer(), wanted, raw)
+            made = restorer()
+            report = restore_pipe(sys.stdin.buffer, sys.stdout.buffer, made, wanted, raw)
+            sys.stdout.flush()
+            typer.echo(f"{choice(model, made)}\n{summary(report)}", err=True)
     except KeyboardInterrupt:
         raise StoppedError("stopped before the end", 128 + stopped.signal) from None
-    except BrokenPipeError:
+    except OSError as error:
         # Python empties its buffer once more when it ends: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        complain(ApolloError("standard output was closed before all was written"))
-        raise typer.Exit(1) from None
+        closed = isinstance(error, BrokenPipeError)
+        reason = "was closed before all was written" if closed else f"takes no more ({error.strerror})"
+        raise ApolloError(f"standard output {reason}") from None

@@ -128,8 +128,9 @@ def choice(model: str, restorer: Restorer) -> str:
 def summary(report: Report) -> str:
     """Say what was done to a file, where the result lies, and how fast."""
     notes = ""
-    if report.turned_down_db >= 0.05:
-        notes += f", turned down by {report.turned_down_db:.1f} dB lest it clip"
+    if report.turned_down_db > 0:
+        decibels = f"{report.turned_down_db:.1f}" if report.turned_down_db >= 0.05 else "less than 0.1"
+        notes += f", turned down by {decibels} dB lest it clip"
     if report.clamped:
         notes += f", {report.clamped} samples clamped at full scale"
     if report.lost:
@@ -181,6 +182,8 @@ def write_report(path: Path, model: str, restorer: Restorer, outcomes: Sequence[
     }
     try:
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            # A name that is not valid text keeps its bytes, as JSON's own escapes.
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None

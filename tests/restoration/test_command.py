@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+import apollo.restoration
 from apollo.audio import degrade, read, write
 from apollo.checkpoints import save_model
 from apollo.cli import main
+from apollo.errors import ApolloError
 from apollo.nn import Apollo
 
 Run = Callable[..., tuple[int, str, str]]
@@ -151,7 +154,10 @@ def test_wav_goes_through_pipes(coded: np.ndarray, model: Path) -> None:
     soundfile.write(wav, coded.T, 44100, "PCM_24", format="WAV")
     command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model)]
     result = subprocess.run(command, input=wav.getvalue(), capture_output=True)
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.returncode == 0
+    choice, done = result.stderr.decode().splitlines()
+    assert choice.endswith("on cpu in float32, chunks of 20 s")
+    assert done.startswith("standard input → standard output: 0.7 s of audio")
     header, restored = result.stdout[:100], result.stdout
     assert header.count(b"RIFF") == 1
     start = restored.index(b"data") + 8
@@ -165,11 +171,22 @@ def test_wav_goes_through_pipes(coded: np.ndarray, model: Path) -> None:
     assert result.stderr.count(b"\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_takes_no_more_is_one_sentence(coded: np.ndarray, model: Path) -> None:
+    wav = io.BytesIO()
+    soundfile.write(wav, coded[:, :1000].T, 44100, "PCM_24", format="WAV")
+    command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model)]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(command, input=wav.getvalue(), stdout=full, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr.count(b"\n")) == (1, 1)
+    assert result.stderr.startswith(b"Error: standard output cannot be written: No space left on device")
+
+
 def test_raw_samples_go_through_pipes_as_they_came(coded: np.ndarray, model: Path) -> None:
     command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model), "--raw"]
     short = np.round(coded[:, :5000] * 2**15).astype("<i2")
     result = subprocess.run([*command, "s16le,44100,2"], input=short.T.tobytes(), capture_output=True)
-    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.returncode == 0
     assert np.abs(np.frombuffer(result.stdout, "<i2").reshape(-1, 2).T - short.astype(int)).max() <= 1
     float_bits = [*command, "s16le,44100,2", "--bits", "float"]
     result = subprocess.run(float_bits, input=short.T.tobytes(), capture_output=True)
@@ -187,6 +204,61 @@ def test_names_of_all_kinds_work(tmp_path: Path, coded: np.ndarray, run: Run, mo
         write(Path(name), coded[:, :5000], 44100)
         assert run("--force", "--", name)[0] == 0, name
         assert Path(f"{name.removesuffix('.wav')}.restored.flac").is_file(), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names are text")
+def test_names_that_are_not_text_work(
+    tmp_path: Path, coded: np.ndarray, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    names = [os.fsdecode(b"\xe9t\xe9." + suffix) for suffix in (b"flac", b"mp3", b"wav")]
+    for name in names:
+        write(folder / name, coded, 44100)
+    for status in ("restored", "finished"):
+        code, _, errors = run(folder, "--force", "--json", tmp_path / "report.json")
+        assert (code, errors) == (0, "")
+        found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["files"]
+        assert [Path(file["source"]) for file in found] == [folder / name for name in names]
+        assert [file["status"] for file in found] == 3 * [status]
+    monkeypatch.setattr(sys, "argv", ["apollo", "inspect", str(folder / names[0]), "--plot", str(folder / "a.png")])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert (folder / "a.png").is_file()
+
+
+def test_no_report_takes_the_place_of_a_song(album: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (album / "a.mp3").read_bytes(), (album / "b.wav").read_bytes()
+    code, _, errors = run("--json", album / "a.mp3", album / "b.wav")
+    assert (code, errors.count("\n")) == (1, 1)
+    assert "--json writes a file of its own: name one that ends in .json" in errors
+    monkeypatch.setattr(sys, "argv", ["apollo", "inspect", "--plot", str(album / "a.mp3"), str(album / "b.wav")])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert before == ((album / "a.mp3").read_bytes(), (album / "b.wav").read_bytes())
+    assert run(album / "b.wav", "-o", "-")[0] == 1
+    assert run("-", "--json", album / "report.json")[0] == 1
+    assert files(album) == ["a.mp3", "b.wav", "disc 2/歌 é.flac"]
+
+
+def test_work_goes_on_where_compiling_by_itself_fails(
+    album: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(device: torch.device) -> None:
+        raise ApolloError("there is no compiler")
+
+    monkeypatch.setattr(apollo.restoration, "pays_to_compile", lambda tasks, device: True)
+    monkeypatch.setattr(apollo.restoration.engine, "check_compiler", missing)
+    code, output, errors = run(album / "a.mp3", "-o", tmp_path / "a.flac")
+    assert (code, errors) == (0, "Going on uncompiled: there is no compiler\n")
+    assert output.splitlines()[0].endswith("on cpu in float32, chunks of 20 s")
+    assert (tmp_path / "a.flac").is_file()
+    assert run(album / "a.mp3", "-o", tmp_path / "b.flac", "--compile", "on")[0] == 1
+
+
+def test_folder_may_have_a_dot_in_its_name(album: Path, tmp_path: Path, run: Run) -> None:
+    assert run(album / "a.mp3", "-o", tmp_path / "Vol. 2", "--bits", "float")[0] == 0
+    assert files(tmp_path / "Vol. 2") == ["a.restored.wav"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs links and permissions")
