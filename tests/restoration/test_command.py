@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -254,6 +256,30 @@ def test_work_goes_on_where_compiling_by_itself_fails(
     assert output.splitlines()[0].endswith("on cpu in float32, chunks of 20 s")
     assert (tmp_path / "a.flac").is_file()
     assert run(album / "a.mp3", "-o", tmp_path / "b.flac", "--compile", "on")[0] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_who_watches_sees_files_and_seconds_go_by(tmp_path: Path, coded: np.ndarray, model: Path) -> None:
+    import pty
+
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, np.tile(coded, 30), 44100)  # 20 s
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "apollo", "restore", "--force", "--chunk", "2", "-m", model, tmp_path]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while block := os.read(screen, 1 << 16):
+            shown += block
+    os.close(screen)
+    assert process.wait(60) == 0
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"files .* 0/2", seen)
+    assert re.search(r"files .* 1/2", seen)
+    assert re.search(r"a\.wav .* \d+/20 s, [0-9.]+ × real time", seen)
+    assert "Restored 2 of 2 files." in seen
 
 
 def test_folder_may_have_a_dot_in_its_name(album: Path, tmp_path: Path, run: Run) -> None:
