@@ -17,6 +17,7 @@ from apollo.data.folders import MusicFolder, Track, find_tracks
 from apollo.data.layouts import Found, join, song_folders, two_folders
 from apollo.data.mixing import open_stems
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs
+from apollo.data.processes import leave_signals_to_parent
 from apollo.data.stems import StemFolder
 from apollo.errors import ConfigError, nearest
 
@@ -89,6 +90,7 @@ class CropModule(LightningDataModule):
             "num_workers": self.num_workers,
             "pin_memory": self.pin_memory,
             "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": leave_signals_to_parent,
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -53,3 +54,25 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """Let a worker of a data loader survive Ctrl+C and SIGTERM, which terminals and clusters send to all processes.
+
+    The parent answers them: it may still need batches to come to an end. The worker ends when its parent, and nobody
+    else, sends it a SIGTERM; systems other than Linux cannot tell who has sent one, and there every SIGTERM ends it.
+
+    Args:
+        worker: Its number, which does not matter.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "linux":
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def listen() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()

@@ -1,5 +1,6 @@
 """A run that was killed, stopped or had no room ends as one that was not."""
 
+import csv
 import json
 import os
 import signal
@@ -78,52 +79,102 @@ def command(config: Path, name: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "apollo", "train", "-c", str(config), f"exp.name={name}", *more]
 
 
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.005)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to processes")
+@pytest.mark.parametrize("workers", [0, 1])  # with workers, to them too, as a terminal and a cluster do
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_been(
-    config: Path, uninterrupted: dict[str, torch.Tensor], number: int
+    config: Path, uninterrupted: dict[str, torch.Tensor], number: int, workers: int
 ) -> None:
-    run = config.parent / f"signal-{number}"
-    more = ["datas.num_workers=0", "datas.segments=0.3", "trainer.log_every_n_steps=1"]
+    if workers and number == signal.SIGTERM and sys.platform != "linux":
+        pytest.skip("workers cannot tell who has sent a SIGTERM")
+    run = config.parent / f"signal-{number}-{workers}"
+    more = [f"datas.num_workers={workers}", "datas.segments=0.3", "trainer.log_every_n_steps=1"]
     process = subprocess.Popen(
-        command(config, run.name, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ALONE
+        command(config, run.name, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ALONE,
+        start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while not (run / "clips").exists() and time.monotonic() < deadline:  # in the midst of the first validation
-        time.sleep(0.005)
-    process.send_signal(number)
+    wait_for(run / "clips")  # in the midst of the first validation
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert "go on with -m" in errors.replace("\n", " ")
+    assert not group_lives(process.pid)
     last = run / "checkpoints" / "last.ckpt"
     assert last.exists()
     train(config, [f"exp.name={run.name}"], resume=last)
     assert_same(weights(run), uninterrupted)
 
 
+def group_lives(group: int) -> bool:
+    """Whether any process of a group is still there."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def newest_batch(run: Path) -> int:
+    """The number of the newest batch that a run has logged, from 0; -1 before it has any."""
+    rows = [row for path in run.glob("lightning_logs/*/metrics.csv") for row in csv.DictReader(path.open())]
+    return max((int(row["step"]) for row in rows if (row.get("step") or "").isdigit()), default=-1)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL to a process")
 def test_a_killed_run_goes_on_from_its_last_checkpoint(config: Path, uninterrupted: dict[str, torch.Tensor]) -> None:
     run = config.parent / "killed"
+    logger = f"{{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: '{run}', flush_logs_every_n_steps: 1}}"
     process = subprocess.Popen(
-        command(config, run.name),
+        command(config, run.name, f"logger={logger}"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         env=ALONE,
     )
     last = run / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
+    wait_for(last)
+    while process.poll() is None and newest_batch(run) < 7:
         time.sleep(0.005)
-    time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
+    assert newest_batch(run) in range(7, 11)  # in the midst of the second epoch, which is 6 to 11
+    assert torch.load(last, weights_only=True)["epoch"] == 0
     train(config, [f"exp.name={run.name}"], resume=last)
     assert_same(weights(run), uninterrupted)
     assert not list(run.rglob(".*.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL to a process")
+def test_workers_do_not_outlive_a_killed_run(config: Path) -> None:
+    process = subprocess.Popen(
+        command(config, "orphans", "trainer.max_epochs=1000"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=ALONE,
+    )
+    wait_for(config.parent / "orphans" / "clips")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not group_lives(process.pid)
 
 
 @pytest.mark.slow
