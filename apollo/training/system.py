@@ -47,7 +47,7 @@ class ApolloSystem(LightningModule):
         adversarial_warmup: Batches at the start of a run that train the generator without the discriminator.
         compile: Whether the generator is compiled for training.
         gradient_checkpointing: Whether the generator's blocks are computed again for the backward pass instead of kept.
-        skip_limit: How many steps in a row may be left out before the run is ended.
+        skip_limit: How many steps of one network in a row are left out until the run is ended.
         visqol: Whether validation measures ViSQOL, which takes about a second for ten of music.
 
     Raises:
@@ -99,7 +99,7 @@ class ApolloSystem(LightningModule):
         self.skip_limit = skip_limit
         self.visqol = visqol
         self.skipped = 0
-        self.skipped_in_a_row = 0
+        self.skipped_in_a_row = {"generator": 0, "discriminator": 0}
         self.validated: dict[str, list[float]] = {}
         generator.checkpointing = gradient_checkpointing
         if compile:
@@ -194,12 +194,12 @@ class ApolloSystem(LightningModule):
         norm = nn.utils.clip_grad_norm_(parameters, self.clip)
         trained = "generator" if parameters[0] is next(self.generator.parameters()) else "discriminator"
         if bool(norm.isfinite()):
-            self.skipped_in_a_row = 0
+            self.skipped_in_a_row[trained] = 0
             self.log(f"train/gradient_norm_{trained}", norm)
             return
         self.skipped += 1
-        self.skipped_in_a_row += 1
-        if self.skipped_in_a_row >= self.skip_limit:
+        self.skipped_in_a_row[trained] += 1
+        if self.skipped_in_a_row[trained] >= self.skip_limit:
             raise TrainingError(
                 f"the gradient of the {trained} was not finite {self.skip_limit} steps in a row, in epoch "
                 f"{self.current_epoch}: go on from the last checkpoint with a lower learning rate, or precision 32"

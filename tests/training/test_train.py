@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 
 import apollo
 from apollo.errors import ApolloError, ConfigError, TrainingError
@@ -287,8 +288,23 @@ def test_steps_that_are_not_finite_are_left_out_and_end_the_run_when_there_are_t
     assert state["skipped"] == 2  # of both networks
     assert all(value.isfinite().all() for value in state["state_dict"].values())
     broken["batches"] = {2, 3, 4, 5}
-    with pytest.raises(TrainingError, match="not finite 3 steps in a row"):
+    with pytest.raises(TrainingError, match="discriminator was not finite 3 steps in a row, in epoch 1"):
         train(path, [*overrides, "exp.name=broken", "system.skip_limit=3", "datas.num_steps=4"])
+
+
+def test_steps_left_out_in_a_row_are_counted_for_each_network(
+    seed_config: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, overrides = seed_config
+    learn = ApolloSystem._learn
+
+    def poison(self: ApolloSystem, optimizer: LightningOptimizer, loss: torch.Tensor, steps: bool) -> None:
+        theirs = optimizer.param_groups[0]["params"][0] is next(self.generator.parameters())
+        learn(self, optimizer, loss * (float("nan") if theirs else 1.0), steps)
+
+    monkeypatch.setattr(ApolloSystem, "_learn", poison)
+    with pytest.raises(TrainingError, match="generator was not finite 4 steps in a row, in epoch 1"):
+        train(path, [*overrides, "system.skip_limit=4"])
 
 
 def test_accumulated_batches_step_as_one(stems: Path, tmp_path: Path) -> None:
