@@ -42,7 +42,8 @@ class ApolloSystem(LightningModule):
         metrics: The validation metric, lower is better; logged as `val_loss`.
         optimizers: Make the optimisers of generator and discriminator from their parameters.
         schedulers: Make their schedulers, which step once an epoch.
-        accumulate: Batches whose gradients are averaged for one step.
+        accumulate: Batches whose gradients are averaged for one step; those that are left at the end of an epoch have
+            a step of their own.
         clip: Largest norm of the gradient of either network.
         adversarial_warmup: Batches at the start of a run that train the generator without the discriminator.
         compile: Whether the generator is compiled for training.
@@ -178,10 +179,15 @@ class ApolloSystem(LightningModule):
 
     def _learn(self, optimizer: LightningOptimizer, loss: Tensor, steps: bool) -> None:
         """Add to the gradients, and use them up if it is time to."""
-        self.manual_backward(loss / self.accumulate)
+        self.manual_backward(loss / self._batches_of_step())
         if steps:
             optimizer.step()
             optimizer.zero_grad()
+
+    def _batches_of_step(self) -> int:
+        """How many batches share the step that the one at work belongs to: an epoch may end with fewer."""
+        before = self.trainer.fit_loop.batch_idx // self.accumulate * self.accumulate
+        return min(self.accumulate, int(self.trainer.num_training_batches) - before)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients of the network about to step, or take away those that are not finite.
