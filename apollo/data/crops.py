@@ -124,12 +124,13 @@ class Place:
 
 
 class CropBatches(Sampler[list[int]]):
-    """Numbers of the crops in each batch of an epoch; none comes twice in a run, whatever interrupts it.
+    """Numbers of the crops in the batches to come; none comes twice in a run, whatever interrupts it.
 
     Several processes share the numbers out as one would have drawn them in batches so many times as large.
 
     Args:
-        batches: Batches in an epoch.
+        batches: Batches in an epoch, and how many are given. A run that needs fewer until its epoch ends, as it was
+            interrupted in its midst or is limited, takes so many, and the next epoch begins with the first not taken.
         batch_size: Crops in a batch of one process.
         place: Tells where the run stands whenever an epoch begins or is gone on with.
     """
@@ -141,7 +142,7 @@ class CropBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         place = self.place()
-        for batch in range(place.batches, place.batches + self.batches - place.batches % self.batches):
+        for batch in range(place.batches, place.batches + self.batches):
             first = (batch * place.processes + place.rank) * self.batch_size
             yield list(range(first, first + self.batch_size))
 

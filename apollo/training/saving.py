@@ -70,7 +70,7 @@ def signals_given_back() -> Iterator[None]:
 class StopOnSignal(Callback):
     """Ends a run on SIGTERM or Ctrl-C after the step at work, with a checkpoint; a second signal ends it at once.
 
-    A signal at the end of an epoch waits for its validation.
+    A signal at the end of an epoch waits for its validation, after which `Checkpoints` asks for what to do.
 
     Args:
         last: Where the checkpoint goes.
@@ -96,11 +96,18 @@ class StopOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop, on all processes of a run together, where no gradients wait for their step."""
+        """Stop where no gradients wait for their step."""
         assert isinstance(pl_module, ApolloSystem)
         # After the last batch of an epoch come validation and schedulers, which must not be left out.
-        if (batch_idx + 1) % pl_module.accumulate or trainer.is_last_batch:
-            return
+        if not ((batch_idx + 1) % pl_module.accumulate or trainer.is_last_batch):
+            self.stop_if_asked(trainer)
+
+    def stop_if_asked(self, trainer: Trainer) -> None:
+        """Save and stop, on all processes of a run together, if any of them was asked to.
+
+        Raises:
+            StoppedError: If so.
+        """
         stop = self.received is not None
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
@@ -117,13 +124,20 @@ class StopOnSignal(Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Lightning's checkpoints, but `save_last` saves after every validation, not only after one of the best."""
+    """Lightning's checkpoints, but `save_last` saves after every validation, not only after one of the best.
+
+    What is asked to stop by a signal stops at the end of an epoch too: nothing but checkpoints comes after its
+    validation and its schedulers.
+    """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the best few, and then the newest."""
+        """Save the best few, and then the newest; stop if a signal asks for it and epochs are left."""
         super().on_train_epoch_end(trainer, pl_module)
         if self._should_save_on_train_epoch_end(trainer):
             self._save_newest(trainer)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, StopOnSignal) and not trainer.fit_loop.done:
+                callback.stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Likewise, where an epoch is validated more than once or not every time."""

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 import apollo
 from apollo.errors import ConfigError, StoppedError
+from apollo.training.saving import StopOnSignal
 from apollo.training.train import train
 
 CONFIG = """
@@ -177,28 +180,55 @@ def test_workers_do_not_outlive_a_killed_run(config: Path) -> None:
     assert not group_lives(process.pid)
 
 
+def stopped(config: Path, batch: int, monkeypatch: pytest.MonkeyPatch, *more: str) -> Path:
+    """The folder of a run to which a signal came at a batch, counted from 1."""
+    seen = StopOnSignal.on_train_batch_end
+
+    def stop(self: StopOnSignal, trainer: Trainer, *arguments: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == batch:
+            self.received = signal.SIGTERM
+        seen(self, trainer, *arguments)
+
+    run = config.parent / "-".join(("stopped", str(batch), *more))
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, "on_train_batch_end", stop)
+        with pytest.raises(StoppedError, match=f"stopped after {batch} batches"):
+            train(config, [f"exp.name={run.name}", *more])
+    return run
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [4, 6])
+@pytest.mark.parametrize("batch", [4, 6])  # in the midst of an epoch and at its end
 def test_a_run_stopped_after_any_batch_goes_on_to_the_bit(
     config: Path, uninterrupted: dict[str, torch.Tensor], batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apollo.training.saving import StopOnSignal
-
-    seen = StopOnSignal.on_train_batch_end
-
-    def stop(self: StopOnSignal, trainer: object, *arguments: object) -> None:
-        if trainer.fit_loop.total_batch_idx + 1 == batch:  # type: ignore[attr-defined]
-            self.received = signal.SIGTERM
-        seen(self, trainer, *arguments)  # type: ignore[arg-type]
-
-    run = config.parent / f"stopped-{batch}"
-    with monkeypatch.context() as patch:
-        patch.setattr(StopOnSignal, "on_train_batch_end", stop)
-        expected = batch if batch % 6 else batch + 1  # the end of an epoch belongs together
-        with pytest.raises(StoppedError, match=f"stopped after {expected} batches"):
-            train(config, [f"exp.name={run.name}"])
+    run = stopped(config, batch, monkeypatch)
     train(config, [f"exp.name={run.name}"], resume=run / "checkpoints" / "last.ckpt")
     assert_same(weights(run), uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batch", "more"),
+    [
+        (2, ["datas.num_steps=1"]),  # every batch is the last of its epoch
+        (6, ["trainer.accumulate_grad_batches=7"]),  # gradients wait for their step until the end of an epoch
+        (6, ["trainer.limit_train_batches=4"]),
+        (8, ["trainer.limit_train_batches=4"]),
+    ],
+)
+def test_epochs_of_any_length_are_whole_and_stop_and_go_on_to_the_bit(
+    config: Path, batch: int, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = config.parent / f"whole-{batch}-{more[0]}"
+    length = {"trainer.limit_train_batches=4": 4, "datas.num_steps=1": 1}.get(more[0], 6)
+    train(config, [f"exp.name={whole.name}", *more])
+    (metrics,) = whole.glob("logs/*/metrics.csv")
+    rows = list(csv.DictReader(metrics.open()))
+    assert [int(row["step"]) + 1 for row in rows if row["val_loss"]] == [length, 2 * length, 3 * length]
+    run = stopped(config, batch, monkeypatch, *more)
+    train(config, [f"exp.name={run.name}", *more], resume=run / "checkpoints" / "last.ckpt")
+    assert_same(weights(run), weights(whole))
 
 
 @pytest.mark.slow
