@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from apollo.atomic import replacing
-from apollo.checkpoints import load_discriminator, load_model, save_model
+from apollo.checkpoints import load_model, save_model
 from apollo.errors import ConfigError, DataError
 from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
@@ -25,6 +25,7 @@ from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
 from apollo.training.config import build, check, construct, factory, load_config, one_line, resolved, section
 from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint, signals_given_back
+from apollo.training.starting import check_checkpoint, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ def train(
     Raises:
         ApolloError: If the configuration or the data cannot be used.
     """
+    if resume is not None and init is not None:
+        raise ConfigError("-m goes on with a run and --init-from starts a new one: give one of them")
     if resume is not None and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to go on from")
     try:
@@ -82,9 +85,14 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
     seed_everything(seed, workers=True, verbose=False)
     run = run_folder(config)
     system = build_system(config)
+    callbacks = build_callbacks(config, run, system.generator.sample_rate)
+    if resume is not None:
+        check_checkpoint(system, resume)
+    else:
+        refuse_to_overwrite(run, last_checkpoint(callbacks, run))
     if init is not None:
         start_from(system, init)
-    trainer = build_trainer(config, run, system)
+    trainer = build_trainer(config, run, system, callbacks)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     data: LightningDataModule = build(config, "datas", seed=seed)
@@ -129,37 +137,17 @@ def build_system(config: DictConfig) -> ApolloSystem:
     return system
 
 
-def start_from(system: ApolloSystem, path: Path | str) -> None:
-    """Take the weights of a model file, and of its discriminator if it has one that fits.
-
-    Raises:
-        ModelFileError: If the file is no model.
-        ConfigError: If its network has other sizes than the configuration's.
-    """
-    model = load_model(path)
-    own = system.generator.config
-    different = [
-        f"{key} is {model.config[key]} there and {own[key]} here" for key in own if model.config[key] != own[key]
-    ]
-    if different:
-        raise ConfigError(
-            f"{path} is a model of other sizes: {', '.join(different)}; change model in the configuration"
-        )
-    system.generator.load_state_dict(model.state_dict())
-    if system.discriminator is None:
-        return
-    weights = load_discriminator(path)
-    if weights is None:
-        log.info("%s holds no discriminator; it starts anew", path)
-        return
-    try:
-        system.discriminator.load_state_dict(weights)
-    except RuntimeError:
-        log.warning("the discriminator in %s has other sizes than the configuration's; it starts anew", path)
+def build_callbacks(config: DictConfig, run: Path, sample_rate: int) -> list[Callback]:
+    """What a configuration has done beside the training steps, and what every run does."""
+    callbacks: list[Callback] = [build(config, name) for name in ("checkpoint", "early_stopping") if config.get(name)]
+    if config.get("ema"):
+        callbacks.append(construct("ema", averaging, **section(config, "ema")))
+    last = last_checkpoint(callbacks, run)
+    return [*callbacks, Speed(sample_rate), Clips(run / "clips", sample_rate), StopOnSignal(last)]
 
 
-def build_trainer(config: DictConfig, run: Path, system: ApolloSystem) -> Trainer:
-    """The Lightning trainer of a configuration, with its callbacks and loggers.
+def build_trainer(config: DictConfig, run: Path, system: ApolloSystem, callbacks: list[Callback]) -> Trainer:
+    """The Lightning trainer of a configuration, with its loggers.
 
     Raises:
         ConfigError: If the accelerator asked for is not there.
@@ -178,11 +166,6 @@ def build_trainer(config: DictConfig, run: Path, system: ApolloSystem) -> Traine
     if system.discriminator is not None and settings.get("strategy", "auto") in ("auto", "ddp"):
         # Each of the two networks leaves the other without gradients.
         options["strategy"] = "ddp_find_unused_parameters_true" if processes(settings) > 1 else "auto"
-    callbacks: list[Callback] = [build(config, name) for name in ("checkpoint", "early_stopping") if config.get(name)]
-    if config.get("ema"):
-        callbacks.append(construct("ema", averaging, **section(config, "ema")))
-    rate = system.generator.sample_rate
-    callbacks += [Speed(rate), Clips(run / "clips", rate), StopOnSignal(last_checkpoint(callbacks, run))]
     config = config.copy()
     for name, value in options.items():
         OmegaConf.update(config, f"trainer.{name}", value)

@@ -1,0 +1,95 @@
+"""A run starts from nothing, from a model or from where it stopped, and says so before it reads any music."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from apollo.errors import ApolloError, ConfigError, ModelFileError
+from apollo.training.train import train
+
+CONFIG = """
+exp: {dir: EXPS, name: run}
+datas: {_target_: apollo.data.StemDataModule, train_dir: STEMS, valid_dir: STEMS, valid_crops: 2, segments: 0.2,
+  num_steps: 2, batch_size: 1}
+model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
+discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64]}
+optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001}
+optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001}
+scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
+scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
+loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
+loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
+metrics: {_target_: apollo.nn.losses.NegativeSDR}
+system: {_target_: apollo.training.system.ApolloSystem}
+checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
+  monitor: val_loss, save_last: true}
+trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, enable_progress_bar: false,
+  enable_model_summary: false, log_every_n_steps: 1}
+"""
+NO_MUSIC = "datas.train_dir=nowhere"  # whoever looks for it is told that it is not there
+
+
+@pytest.fixture(scope="module")
+def config(stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("starting")
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.replace("EXPS", str(folder)).replace("STEMS", str(stems)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(config: Path) -> Path:
+    """A run that has ended."""
+    train(config)
+    return config.parent / "run"
+
+
+@pytest.mark.parametrize("from_model", [False, True])
+def test_a_new_run_does_not_write_over_another(config: Path, run: Path, from_model: bool) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    init = run / "best_model.safetensors" if from_model else None
+    with pytest.raises(ConfigError) as caught:
+        train(config, [NO_MUSIC], init=init)
+    last = run / "checkpoints" / "last.ckpt"
+    assert f"the run {run} is there already: go on with -m {last}, or name the new one with exp.name=" in str(
+        caught.value
+    )
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_what_is_no_run_to_go_on_with_is_told_before_music_is_read(config: Path, run: Path, tmp_path: Path) -> None:
+    last = run / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    weights = tmp_path / "weights.ckpt"  # as the published code's, once they are stripped
+    torch.save({name: content[name] for name in ("state_dict", "config")}, weights)
+    for path in (weights, run / "best_model.safetensors"):
+        with pytest.raises(ModelFileError) as caught:
+            train(config, [NO_MUSIC], resume=path)
+        assert str(caught.value).startswith(f"{path} holds no run to go on with")
+        assert str(caught.value).endswith(f"with --init-from {path}")
+    truncated = tmp_path / "truncated.ckpt"
+    truncated.write_bytes(last.read_bytes()[:10000])
+    with pytest.raises(ModelFileError, match=r"truncated\.ckpt is damaged"):
+        train(config, [NO_MUSIC], resume=truncated)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.feature_dim=32", "feature_dim is 16 there and 32 here"),
+        ("discriminator.window=[64,128]", "differ in discriminator"),
+        ("loss_g.weights={magnitude: 1}", "differ in discriminator"),
+    ],
+)
+def test_a_run_of_other_networks_is_not_gone_on_with(config: Path, run: Path, override: str, message: str) -> None:
+    with pytest.raises(ApolloError) as caught:
+        train(config, [NO_MUSIC, override], resume=run / "checkpoints" / "last.ckpt")
+    assert message in str(caught.value)
+    assert "last.ckpt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_going_on_and_starting_anew_exclude_each_other(config: Path, run: Path) -> None:
+    with pytest.raises(ConfigError, match="give one of them"):
+        train(config, [NO_MUSIC], resume=run / "checkpoints" / "last.ckpt", init=run / "best_model.safetensors")
