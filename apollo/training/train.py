@@ -156,7 +156,8 @@ def build_trainer(config: DictConfig, run: Path, system: ApolloSystem, callbacks
     settings = section(config, "trainer")
     if settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
-    if isinstance(settings.get("devices"), list) and not torch.cuda.is_available():
+    on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
+    if isinstance(settings.get("devices"), list) and on_cpu:
         # A list of device numbers, as configurations for GPUs have it, means nothing to a CPU.
         options["devices"] = len(settings["devices"])
     precision = str(settings.get("precision", "32"))

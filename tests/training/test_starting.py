@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from apollo.errors import ApolloError, ConfigError, ModelFileError
-from apollo.training.train import train
+from apollo.training.config import load_config
+from apollo.training.train import build_system, build_trainer, train
 
 CONFIG = """
 exp: {dir: EXPS, name: run}
@@ -93,3 +95,12 @@ def test_a_run_of_other_networks_is_not_gone_on_with(config: Path, run: Path, ov
 def test_going_on_and_starting_anew_exclude_each_other(config: Path, run: Path) -> None:
     with pytest.raises(ConfigError, match="give one of them"):
         train(config, [NO_MUSIC], resume=run / "checkpoints" / "last.ckpt", init=run / "best_model.safetensors")
+
+
+def test_gpu_numbers_mean_nothing_to_a_cpu(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_config(config, ["trainer.devices=[0]"])
+    system = build_system(loaded)
+    callbacks: list[Callback] = []
+    for there in (False, True):  # whether or not there are GPUs too
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert build_trainer(loaded, tmp_path, system, callbacks).num_devices == 1
