@@ -1,4 +1,4 @@
-"""From configuration to data loaders: one module for each kind of data that people have."""
+"""From configuration to crops: one module for each kind of data that people have."""
 
 from __future__ import annotations
 
@@ -7,102 +7,19 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Subset
-
 from apollo.audio import MARGIN
-from apollo.data.crops import Crop, CropBatches, Crops, FixedCrops, Place
+from apollo.data.crops import Crops, FixedCrops
 from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, Track, find_tracks
 from apollo.data.layouts import Found, join, song_folders, two_folders
+from apollo.data.loading import CropModule
 from apollo.data.mixing import open_stems
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs
-from apollo.data.processes import leave_signals_to_parent
 from apollo.data.stems import StemFolder
 from apollo.errors import ConfigError, nearest
 
 VALID_CROPS = 24
 HELD_OUT = 20  # one track in so many is kept for validation where no other music is given
-
-
-class CropModule(LightningDataModule):
-    """Random crops for training, `batch_size` at a time, and something fixed to validate on.
-
-    Who inherits sets `training` and `validation`, so that missing data are told before anything starts.
-
-    Args:
-        sr: Sample rate in Hz.
-        segments: Length of a crop in seconds.
-        num_steps: Batches in an epoch.
-        batch_size: Crops in a batch.
-        num_workers: Processes that make crops.
-        pin_memory: Whether batches are put where a GPU can fetch them.
-    """
-
-    training: Crops | PairCrops
-    validation: FixedCrops | WholePairs
-
-    def __init__(
-        self,
-        sr: int,
-        segments: float,
-        num_steps: int,
-        batch_size: int,
-        num_workers: int,
-        pin_memory: bool,
-    ) -> None:
-        super().__init__()
-        for name, value, lowest in (
-            ("sr", sr, 1),
-            ("num_steps", num_steps, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-        ):
-            if not isinstance(value, int) or value < lowest:
-                raise ConfigError(f"datas.{name} must be a whole number from {lowest}, not {value!r}")
-        if not isinstance(segments, int | float) or not 0.1 <= segments <= 600:
-            raise ConfigError(f"datas.segments must be a number of seconds from 0.1 to 600, not {segments!r}")
-        self.samples = round(segments * sr)
-        self.num_steps = num_steps
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.pin_memory = pin_memory
-
-    def train_dataloader(self) -> DataLoader[Crop]:
-        """Batches of `{original, degraded}`, each `(batch, 2, samples)`, from where the run stands."""
-        batches = CropBatches(self.num_steps, self.batch_size, self._place)
-        return CropLoader(self.training, batch_sampler=batches, **self._loading())
-
-    def val_dataloader(self) -> DataLoader[Crop]:
-        """This process's share of the items of `{original, degraded}`, one by one, each `(1, 2, samples)`."""
-        place = self._place()
-        share = Subset(self.validation, range(place.rank, len(self.validation), place.processes))
-        return DataLoader(share, batch_size=1, **self._loading())
-
-    def _place(self) -> Place:
-        trainer = self.trainer
-        if trainer is None:
-            return Place()
-        return Place(trainer.fit_loop.epoch_loop.batch_progress.total.ready, trainer.global_rank, trainer.world_size)
-
-    def _loading(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "pin_memory": self.pin_memory,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": leave_signals_to_parent,
-        }
-
-
-class CropLoader(DataLoader[Crop]):
-    """A loader that goes on where a run was interrupted; `CropBatches` asks the run itself where that is."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the trainer's own state has it all."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
 
 
 class DataModule(CropModule):

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from apollo.atomic import replacing
 from apollo.checkpoints import load_model, save_model
+from apollo.data.loading import CropModule
 from apollo.errors import ConfigError, DataError
 from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
@@ -95,7 +96,8 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
     trainer = build_trainer(config, run, system, callbacks)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
-    data: LightningDataModule = build(config, "datas", seed=seed)
+    data: CropModule = build(config, "datas", seed=seed)
+    data.check_shares(trainer.world_size)
     if trainer.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         with replacing(run / "config.yaml") as temporary:

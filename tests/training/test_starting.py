@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from apollo.errors import ApolloError, ConfigError, ModelFileError
+from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
 from apollo.training.config import load_config
 from apollo.training.train import build_system, build_trainer, train
 
@@ -95,6 +95,11 @@ def test_a_run_of_other_networks_is_not_gone_on_with(config: Path, run: Path, ov
 def test_going_on_and_starting_anew_exclude_each_other(config: Path, run: Path) -> None:
     with pytest.raises(ConfigError, match="give one of them"):
         train(config, [NO_MUSIC], resume=run / "checkpoints" / "last.ckpt", init=run / "best_model.safetensors")
+
+
+def test_more_processes_than_validation_items_are_told(config: Path) -> None:
+    with pytest.raises(DataError, match="each of 3 processes needs an item to validate on, and datas gives 2 in all"):
+        train(config, ["exp.name=many", "trainer.devices=3", "trainer.strategy=ddp"])
 
 
 def test_gpu_numbers_mean_nothing_to_a_cpu(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
