@@ -30,10 +30,11 @@ def train(
     """Train a model from folders of music."""
     require("train", "lightning", "omegaconf")
     if print_config:
-        from apollo.training.config import check, load_config, resolved
+        from apollo.training.config import check, load_config, naming, resolved
 
         settings = load_config(config, overrides or [])
-        check(settings)
+        with naming(config):
+            check(settings)
         typer.echo(resolved(settings), nl=False)
         return
     from apollo.training.train import train as fit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from apollo.data.pairs import PairCrops, WholePairs, open_pairs
 from apollo.data.stems import StemFolder
 from apollo.errors import ConfigError, nearest
 
+SIDES = ("original", "codec")  # what `stems` may hold
+ROOTS = ("dir", "original_format", "codec_format")  # what `train` and `valid` may
 VALID_CROPS = 24
 HELD_OUT = 20  # one track in so many is kept for validation where no other music is given
 
@@ -81,6 +83,16 @@ class DataModule(CropModule):
         seed: int = 0,
     ) -> None:
         super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
+        for key, block, known in (
+            ("codec", codec, ("enable", "options")),
+            ("stems", stems, SIDES),
+            ("train", train, ROOTS),
+            ("valid", valid, ROOTS),
+        ):
+            refuse_unknown(f"datas.{key}", block or {}, known)
+        damage = None
+        if codec and codec.get("enable"):
+            damage = random_codec(sr, codec.get("options") or {}, "datas.codec.options")
         validation = None
         if valid is not None:
             validation = roots("valid", valid, dataset_type, stems or {})
@@ -88,21 +100,20 @@ class DataModule(CropModule):
             validation = song_folders(Path(valid_dir), valid_original, valid_codec)
         if validation is not None:
             self.validation = WholePairs(open_pairs(validation), sr)
-        elif not (codec or {}).get("enable"):
+        elif damage is None:
             raise ConfigError("datas lacks valid_dir (or valid): give pairs to validate on")
 
         if train is not None:
             pairs = open_pairs(roots("train", train, dataset_type, stems or {}))
         elif original_dir is None:
             raise ConfigError("datas lacks original_dir (or train): give the folder of the music to train on")
-        elif codec and codec.get("enable"):
-            options = random_codec(sr, codec.get("options") or {}, "datas.codec.options")
+        elif damage is not None:
             tracks = find_tracks(Path(original_dir))
             if validation is None:
                 tracks, held_out = hold_out(tracks)
-                unheard = Crops(MusicFolder(held_out, sr), options, self.samples, seed)
+                unheard = Crops(MusicFolder(held_out, sr), damage, self.samples, seed)
                 self.validation = FixedCrops(unheard, VALID_CROPS)
-            self.training = Crops(MusicFolder(tracks, sr), options, self.samples, seed)
+            self.training = Crops(MusicFolder(tracks, sr), damage, self.samples, seed)
             return
         elif codec_dir is None:
             raise ConfigError("datas lacks codec_dir: give the damaged versions, or set datas.codec.enable=true")
@@ -117,14 +128,22 @@ def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> Rand
     Raises:
         ConfigError: If it describes none; the message names the key.
     """
-    known = list(signature(RandomCodec).parameters)[1:]
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"{key}.{name} is not known: {nearest(name, known)}")
+    refuse_unknown(key, options, list(signature(RandomCodec).parameters)[1:])
     try:
         return RandomCodec(sample_rate, **options)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+
+
+def refuse_unknown(key: str, block: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Make sure that a block within `datas` holds known keys only.
+
+    Raises:
+        ConfigError: If it holds another; the message names the block and the nearest known key.
+    """
+    for name in block:
+        if name not in known:
+            raise ConfigError(f"{key}.{name} is not known: {nearest(name, known)}")
 
 
 def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Found:
@@ -133,16 +152,13 @@ def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[s
     Raises:
         ConfigError: If the block describes none.
     """
-    unknown = sorted(set(block) - {"dir", "original_format", "codec_format"})
-    if unknown:
-        raise ConfigError(f"datas.{key}.{unknown[0]} is not known: there are dir, original_format and codec_format")
     folders = [block["dir"]] if isinstance(block.get("dir"), str) else list(block.get("dir") or ())
     if not folders:
         raise ConfigError(f"datas.{key} lacks dir: give one folder or a list of them")
     if kind not in (1, 2):
         raise ConfigError(f"datas.dataset_type must be 1 (one folder a song) or 2 (two folders), not {kind!r}")
-    sides = [str(names.get(side, side)) for side in ("original", "codec")]
-    endings = [str(block.get(f"{side}_format") or "").lstrip(".") for side in ("original", "codec")]
+    sides = [str(names.get(side, side)) for side in SIDES]
+    endings = [str(block.get(f"{side}_format") or "").lstrip(".") for side in SIDES]
     if kind == 2:
         found = [two_folders(Path(root) / sides[0], Path(root) / sides[1], *endings) for root in folders]
     else:
@@ -201,10 +217,15 @@ class StemDataModule(CropModule):
     ) -> None:
         super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
         levels = (float(peak[0]), float(peak[-1]))
+        damage = random_codec(sr, codec or {}, "datas.codec")
+        refuse_unknown("datas.mixing", mixing or {}, list(signature(StemFolder).parameters)[2:])
 
         def crops(folder: str) -> Crops:
-            stems = StemFolder(Path(folder), sr, **(mixing or {}))
-            return Crops(stems, random_codec(sr, codec or {}, "datas.codec"), self.samples, seed, levels, mono)
+            try:
+                stems = StemFolder(Path(folder), sr, **(mixing or {}))
+            except ValueError as error:
+                raise ConfigError(f"datas.mixing.{error}") from None
+            return Crops(stems, damage, self.samples, seed, levels, mono)
 
         self.training = crops(train_dir)
         self.validation = FixedCrops(crops(valid_dir), valid_crops)
@@ -250,7 +271,7 @@ class StemStoreDataModule(CropModule):
         if not isinstance(num_samples, int) or num_samples < 1:
             raise ConfigError(f"datas.num_samples must be a whole number from 1, not {num_samples!r}")
         super().__init__(sr, segments, max(1, num_samples // max(1, batch_size)), batch_size, num_workers, pin_memory)
-        self.validation = WholePairs(open_pairs(song_folders(Path(eval_dir), "ori_wav", "codec_wav")), sr)
         codec = random_codec(sr, {"formats": [codec_type], **(codec_options or {})}, "datas.codec_options")
+        self.validation = WholePairs(open_pairs(song_folders(Path(eval_dir), "ori_wav", "codec_wav")), sr)
         stems = open_stems(Path(train_dir), sr, num_stems, snr_range, samples=self.samples + 2 * MARGIN)
         self.training = Crops(stems, codec, self.samples, seed)

@@ -5,6 +5,7 @@ A folder holds one folder a song, and each of those one file a stem: `<song>/<cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,7 @@ class StemFolder:
             solo instruments and old or band-limited recordings do.
 
     Raises:
+        ValueError: If an option is out of range; the message begins with its name.
         DataError: If the folder holds no songs.
     """
 
@@ -134,17 +136,31 @@ class StemFolder:
         sample_rate: int,
         coherent_probability: float = 0.5,
         max_stems: int = 5,
-        gain: tuple[float, float] = (-10.0, 10.0),
+        gain: Sequence[float] = (-10.0, 10.0),
         saturation_probability: float = 0.15,
         equalisation: float = 8.0,
         speed: float = 1.25,
         dull_probability: float = 0.0,
     ) -> None:
+        if not isinstance(max_stems, int) or max_stems < 1:
+            raise ValueError(f"max_stems must be a whole number from 1, not {max_stems!r}")
+        for name, value, lowest, highest in (
+            ("coherent_probability", coherent_probability, 0, 1),
+            ("saturation_probability", saturation_probability, 0, 1),
+            ("dull_probability", dull_probability, 0, 1),
+            ("equalisation", equalisation, 0, 60),
+            ("speed", speed, 1, 4),
+        ):
+            if not isinstance(value, int | float) or not lowest <= value <= highest:
+                raise ValueError(f"{name} must be a number from {lowest} to {highest}, not {value!r}")
+        gains = list(gain) if isinstance(gain, Sequence) else []
+        if len(gains) != 2 or not all(isinstance(g, int | float) for g in gains) or gains[0] > gains[1]:
+            raise ValueError(f"gain must be the lowest and the highest gain in dB, not {gain!r}")
         self.songs = find_songs(root)
         self.sample_rate = sample_rate
         self.coherent_probability = coherent_probability
         self.max_stems = max_stems
-        self.gain = gain
+        self.gain = (gains[0], gains[1])
         self.saturation_probability = saturation_probability
         self.equalisation = equalisation
         self.speed = speed

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -33,13 +34,24 @@ NETWORKS = ("model", "discriminator", "optimizer_g", "optimizer_d", "scheduler_g
 RUN = ("exp", "datas", "metrics", "system", "early_stopping", "checkpoint", "logger", "trainer")
 # What we add to the published keys: the seed of all randomness, averaging of weights, and the licence of the result.
 KEYS = (*NETWORKS, *RUN, "seed", "ema", "licence")
+# Blocks that stand for no class, and what they may hold.
+PLAIN: dict[str, dict[str, Any]] = {"exp": {"dir": object, "name": object}, "ema": {"decay": float}}
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the configuration's name before what is wrong with it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Read a YAML file and apply `key=value` overrides.
 
     Raises:
-        ConfigError: If the file is missing or not YAML, or an override is malformed.
+        ConfigError: If the file is missing or not YAML, or an override is malformed; it names the file.
     """
     if not path.is_file():
         raise ConfigError(f"there is no configuration {path}: give the path of a YAML file")
@@ -49,18 +61,37 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path} must hold keys and values, not a list or a single value")
-    for override in overrides:
-        key, separator, _ = override.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"the override {override!r} is not key=value, such as datas.batch_size=4")
-        try:
-            config.merge_with_dotlist([override])
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
-    for name in map(str, config):
-        if name not in KEYS:
-            raise ConfigError(f"{name} is not known: {nearest(name, KEYS)}")
+    with naming(path):
+        for override in overrides:
+            apply(config, override)
+        refuse_unknown(config, KEYS)
     return config
+
+
+def apply(config: DictConfig, override: str) -> None:
+    """Put the value of a `key=value` into a configuration.
+
+    Raises:
+        ConfigError: If it is malformed, or does not fit there.
+    """
+    key, separator, _ = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"the override {override!r} is not key=value, such as datas.batch_size=4")
+    try:
+        config.merge_with_dotlist([override])
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
+
+
+def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "") -> None:
+    """Make sure that a block holds known keys only.
+
+    Raises:
+        ConfigError: If it holds another; the message names the nearest known one.
+    """
+    for key in map(str, block):
+        if key not in known:
+            raise ConfigError(f"{prefix}{key} is not known: {nearest(key, known)}")
 
 
 def resolved(config: DictConfig) -> str:
@@ -88,13 +119,23 @@ def section(config: DictConfig, name: str) -> dict[str, Any]:
     """
     if config.get(name) is None:
         raise ConfigError(f"the configuration lacks the block {name!r}")
+    return contents(config[name], name)
+
+
+def contents(block: Any, name: str) -> dict[str, Any]:
+    """What a block holds, its interpolations resolved.
+
+    Raises:
+        ConfigError: If it is no block, or refers to a key that is missing.
+    """
+    if not isinstance(block, DictConfig):
+        raise ConfigError(f"{name} must be a block of keys and values, not {block!r}")
     try:
-        block = OmegaConf.to_container(config[name], resolve=True)
+        held = OmegaConf.to_container(block, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{name}: {one_line(error)}") from None
-    if not isinstance(block, dict):
-        raise ConfigError(f"{name} must be a block of keys and values")
-    return {str(key): value for key, value in block.items()}
+    assert isinstance(held, dict)
+    return {str(key): value for key, value in held.items()}
 
 
 def target(block: Mapping[str, Any], name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -128,14 +169,20 @@ def target(block: Mapping[str, Any], name: str) -> tuple[Callable[..., Any], dic
         raise ConfigError(f"{name}._target_ is {path}, which is no class of {', '.join(ALLOWED)}")
     parameters = inspect.signature(made).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for key in arguments:
-            if key not in parameters:
-                raise ConfigError(f"{name}.{key} is not known: {nearest(key, parameters)}")
-    hints = hints_of(made)
-    for key, value in arguments.items():
-        if key in hints and not fits(value, hints[key]):
-            raise ConfigError(f"{name}.{key} must be {described(hints[key])}, not {value!r}")
+        refuse_unknown(arguments, parameters, f"{name}.")
+    refuse_other_kinds(arguments, hints_of(made), name)
     return made, arguments
+
+
+def refuse_other_kinds(block: Mapping[str, Any], kinds: Mapping[str, Any], name: str) -> None:
+    """Make sure that the values of a block are of the kinds asked for.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    for key, value in block.items():
+        if key in kinds and not fits(value, kinds[key]):
+            raise ConfigError(f"{name}.{key} must be {described(kinds[key])}, not {value!r}")
 
 
 def check(config: DictConfig) -> None:
@@ -144,11 +191,31 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigError: If one of them cannot be used; it names the block and the key.
     """
-    for name in map(str, config):
-        if config.get(name) is not None and isinstance(config[name], DictConfig):
-            block = section(config, name)
-            if "_target_" in block:
+    # First the blocks that others refer to, lest these be blamed for what is wrong there.
+    for name in sorted(map(str, config), key=lambda name: name not in PLAIN):
+        if name in ("seed", "licence"):
+            continue
+        for block in blocks(config, name):
+            if name in PLAIN:
+                refuse_unknown(block, PLAIN[name], f"{name}.")
+                refuse_other_kinds(block, PLAIN[name], name)
+            elif "_target_" in block:
                 target(block, name)
+    resolved(config)
+
+
+def blocks(config: DictConfig, name: str) -> list[dict[str, Any]]:
+    """What a key holds where it may hold one block or, as `logger` does, a list of them; empty ones are left out.
+
+    Raises:
+        ConfigError: If it holds anything else.
+    """
+    try:
+        given = config.get(name)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{name}: {one_line(error)}") from None
+    several = list(given) if isinstance(given, ListConfig) and name == "logger" else [given]
+    return [contents(block, name) for block in several if block]
 
 
 def build(config: DictConfig, name: str, /, **extra: Any) -> Any:
@@ -157,7 +224,16 @@ def build(config: DictConfig, name: str, /, **extra: Any) -> Any:
     Raises:
         ConfigError: If the block cannot be built.
     """
-    made, arguments = target(section(config, name), name)
+    return build_block(section(config, name), name, **extra)
+
+
+def build_block(block: Mapping[str, Any], name: str, /, **extra: Any) -> Any:
+    """The same for what a block holds, wherever it is from.
+
+    Raises:
+        ConfigError: If the block cannot be built.
+    """
+    made, arguments = target(block, name)
     return construct(name, made, **{**extra, **arguments})
 
 

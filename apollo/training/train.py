@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from apollo.atomic import replacing
 from apollo.checkpoints import load_model, save_model
@@ -24,7 +24,19 @@ from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
-from apollo.training.config import build, check, construct, factory, load_config, one_line, resolved, section
+from apollo.training.config import (
+    blocks,
+    build,
+    build_block,
+    check,
+    construct,
+    factory,
+    load_config,
+    naming,
+    one_line,
+    resolved,
+    section,
+)
 from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint, signals_given_back
 from apollo.training.starting import check_checkpoint, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem
@@ -59,10 +71,10 @@ def train(
         raise ConfigError("-m goes on with a run and --init-from starts a new one: give one of them")
     if resume is not None and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to go on from")
+    config = load_config(config_path, overrides)
     try:
-        return fit(load_config(config_path, overrides), resume, init)
-    except ConfigError as error:
-        raise ConfigError(f"{config_path}: {error}") from error
+        with naming(config_path):
+            return fit(config, resume, init)
     except DataError as error:
         # From a worker process it comes wrapped in the worker's traceback, whose last line is the message.
         raise DataError(str(error).strip().splitlines()[-1].removeprefix("apollo.errors.DataError: ")) from error
@@ -198,17 +210,14 @@ def processes(settings: Mapping[str, Any]) -> int:
 
 def build_loggers(config: DictConfig, run: Path) -> list[Logger]:
     """The loggers of the block `logger`, one or a list, and CSV always; TensorBoard where none is named."""
-    given = config.get("logger")
-    blocks = list(given) if isinstance(given, ListConfig) else [given]
     loggers: list[Logger] = []
-    for block in filter(None, blocks):
-        one = OmegaConf.create({"logger": OmegaConf.to_container(block, resolve=True)})
-        if str(one.logger.get("_target_", "")).endswith(".WandbLogger") and find_spec("wandb") is None:
+    for block in blocks(config, "logger"):
+        if str(block.get("_target_", "")).endswith(".WandbLogger") and find_spec("wandb") is None:
             log.warning(
                 "logger asks for Weights & Biases, which is not installed (pip install wandb): logged without it"
             )
             continue
-        loggers.append(build(one, "logger"))
+        loggers.append(build_block(block, "logger"))
     if not loggers:
         loggers.append(TensorBoardLogger(run, name="tensorboard"))
     if not any(isinstance(logger, CSVLogger) for logger in loggers):

@@ -1,0 +1,136 @@
+"""What a run cannot use or write is one sentence, told before any music is read where it can be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from apollo.errors import ApolloError, ConfigError, DataError
+from apollo.training.config import load_config
+from apollo.training.train import train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.feature_dims=16", "model.feature_dims is not known: did you mean 'feature_dim'"),
+        ("model.feature_dim=17", "feature_dim must be a positive multiple"),
+        ("optimizer_g._target_=os.system", "os.system, which is not allowed"),
+        ("model._target_=apollo.nn.Apolo", "does not exist"),
+        ("loss_g=null", "lacks the block 'loss_g'"),
+        ("model.heads=0", "heads must be at least 1"),
+        ("datas.batch_size=two", "datas.batch_size must be a whole number, not 'two'"),
+        ("datas.batch_size=0", "datas.batch_size must be a whole number from 1"),
+        ("model.win=wide", "model.win must be a number, not 'wide'"),
+        ("trainer.max_epochs=many", "trainer.max_epochs must be a whole number or null, not 'many'"),
+        ("optimizer_g.betas=0.9", "optimizer_g.betas must be a list"),
+        ("datas.codec.options.bitrates=64000", "datas.codec.options.bitrates is not known: did you mean 'bitrate'"),
+        ("datas.codec.options.bitrate=fast", "bitrate must be 'random' or a whole number"),
+        ("datas.original_dir=nowhere", "no folder nowhere"),
+        ("trainr.max_epochs=3", "trainr is not known: did you mean 'trainer'"),
+        ("trainer.gradient_clip_val=5", "gradient"),
+        ("ema.decays=0.9", "ema.decays is not known: did you mean 'decay'"),
+        ("ema={decay: much}", "ema.decay must be a number, not 'much'"),
+        ("ema=0.999", "ema must be a block of keys and values, not 0.999"),
+        ("ema=${nowhere}", "nowhere"),
+        ("exp=foo", "exp must be a block of keys and values, not 'foo'"),
+        ("trainer=gpu", "trainer must be a block of keys and values, not 'gpu'"),
+        ("logger=tensorboard", "logger must be a block of keys and values, not 'tensorboard'"),
+        ("logger=[tensorboard]", "logger must be a block of keys and values, not 'tensorboard'"),
+        ("logger={_target_: lightning.pytorch.loggers.CSVLoger}", "CSVLoger, which does not exist"),
+        ("exp.dri=x", "exp.dri is not known: did you mean 'dir'"),
+        ("optimizer_g._target_=apollo.training.config.import_module", "no class of"),
+        ("nonsense", "not key=value"),
+        ("exp.name=${nowhere}", "nowhere"),
+    ],
+)
+def test_a_wrong_key_is_one_sentence(seed_config: tuple[Path, list[str]], override: str, message: str) -> None:
+    path, overrides = seed_config
+    with pytest.raises(ApolloError) as caught:
+        train(path, [*overrides, override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, DataError) or str(caught.value).startswith(f"{path}: ")
+    assert not (path.parent / "exps" / "apollo" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("datas.codec.bitrate=64000", "datas.codec.bitrate is not known: known are enable, options"),
+        ("datas.codec.options.bitrates=64000", "datas.codec.options.bitrates is not known: did you mean 'bitrate'"),
+        ("datas.codec.options.bitrate=fast", "datas.codec.options: bitrate must be 'random' or a whole number"),
+        ("datas.stems.orignal=x", "datas.stems.orignal is not known: did you mean 'original'"),
+        ("datas.train={dirs: x}", "datas.train.dirs is not known: did you mean 'dir'"),
+        ("datas.valid={codec_formt: x}", "datas.valid.codec_formt is not known: did you mean 'codec_format'"),
+    ],
+)
+def test_a_wrong_key_of_the_data_is_told_before_they_are_read(
+    seed_config: tuple[Path, list[str]], override: str, message: str
+) -> None:
+    path, overrides = seed_config
+    with pytest.raises(ConfigError) as caught:
+        train(path, [*overrides, "datas.valid_dir=nowhere", override])
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("datas.mixing.max_stem=2", "datas.mixing.max_stem is not known: did you mean 'max_stems'"),
+        ("datas.mixing.max_stems=two", "datas.mixing.max_stems must be a whole number from 1, not 'two'"),
+        ("datas.mixing.dull_probability=2", "datas.mixing.dull_probability must be a number from 0 to 1, not 2"),
+        ("datas.mixing.speed=fast", "datas.mixing.speed must be a number from 1 to 4, not 'fast'"),
+        ("datas.mixing.gain=3", "datas.mixing.gain must be the lowest and the highest gain in dB, not 3"),
+        ("datas.codec.bitrates=64000", "datas.codec.bitrates is not known: did you mean 'bitrate'"),
+    ],
+)
+def test_a_wrong_key_of_stems_is_told_before_they_are_read(tmp_path: Path, override: str, message: str) -> None:
+    path = CONFIGS / "default-model.yaml"
+    overrides = ["model.layer=1", "trainer.accelerator=cpu", f"exp.dir={tmp_path}", "datas.train_dir=nowhere"]
+    with pytest.raises(ConfigError) as caught:
+        train(path, [*overrides, override])
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("override", ["exp.dri=x", "trainer=gpu", "trainr.max_epochs=3"])
+def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path, list[str]], override: str) -> None:
+    path, overrides = seed_config
+    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, override, "--print-config"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: {path}: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_checkpoint_is_told_before_anything_is_written(
+    seed_config: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    path, overrides = seed_config
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        train(path, overrides, resume=tmp_path / "none.ckpt")
+    assert not (tmp_path / "exps").exists()
+
+
+def test_cuda_where_there_is_none_names_the_way_out(seed_config: tuple[Path, list[str]]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    path, overrides = seed_config
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator=auto"):
+        train(path, [*overrides, "trainer.accelerator=cuda"])
+
+
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration"):
+        load_config(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(broken)
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="keys and values"):
+        load_config(broken)
