@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from apollo.audio import write
 from apollo.data.crops import Crop
 from apollo.evaluation.plots import spectrogram_triptych
+from apollo.training.saving import written
 from apollo.training.system import ApolloSystem
 
 
@@ -76,7 +77,8 @@ class Clips(Callback):
         for name, clip in clips.items():
             write(folder / f"{name}.flac", clip / loudest, self.sample_rate)
         picture = folder / "spectrograms.png"
-        spectrogram_triptych(clips["damaged"], clips["restored"], clips["original"], self.sample_rate, picture)
+        with written(picture):
+            spectrogram_triptych(clips["damaged"], clips["restored"], clips["original"], self.sample_rate, picture)
         self.show(trainer, batch_idx, {name: clip / loudest for name, clip in clips.items()}, picture)
 
     def show(self, trainer: Trainer, number: int, clips: dict[str, np.ndarray[Any, Any]], picture: Path) -> None:

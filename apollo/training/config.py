@@ -27,6 +27,7 @@ COUNTERPARTS = {
     "look2hear.losses.MultiSrcNegSDR": "apollo.nn.losses.NegativeSDR",
     "look2hear.system.audio_litmodule.AudioLightningModule": "apollo.training.system.ApolloSystem",
     "lightning.pytorch.callbacks.ModelCheckpoint": "apollo.training.saving.Checkpoints",
+    "lightning.pytorch.loggers.CSVLogger": "apollo.training.saving.CSVLogger",
 }
 ALLOWED = ("apollo.", "torch.optim.", "lightning.pytorch.")
 

@@ -13,9 +13,10 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer, loggers
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from apollo.atomic import replacing
 from apollo.errors import StoppedError, TrainingError
@@ -24,6 +25,31 @@ from apollo.training.system import ApolloSystem
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Say in one sentence which file cannot be written, and why.
+
+    Raises:
+        TrainingError: If it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be written ({error.strerror or error}): make room there, or set exp.dir to another folder"
+        ) from error
+
+
+class CSVLogger(loggers.CSVLogger):
+    """Lightning's, but where `metrics.csv` cannot be written, the run ends with one sentence that names it."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what has been logged since the last time."""
+        with written(Path(self.log_dir) / "metrics.csv"):
+            super().save()
 
 
 class WholeCheckpoints(TorchCheckpointIO):

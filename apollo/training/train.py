@@ -13,13 +13,13 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
 from apollo.atomic import replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
-from apollo.errors import ConfigError, DataError
+from apollo.errors import ConfigError, DataError, TrainingError
 from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
@@ -37,7 +37,14 @@ from apollo.training.config import (
     resolved,
     section,
 )
-from apollo.training.saving import StopOnSignal, WholeCheckpoints, last_checkpoint, signals_given_back
+from apollo.training.saving import (
+    CSVLogger,
+    StopOnSignal,
+    WholeCheckpoints,
+    last_checkpoint,
+    signals_given_back,
+    written,
+)
 from apollo.training.starting import check_checkpoint, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem
 
@@ -80,6 +87,12 @@ def train(
         raise DataError(str(error).strip().splitlines()[-1].removeprefix("apollo.errors.DataError: ")) from error
     except MisconfigurationException as error:
         raise ConfigError(f"{config_path}: {one_line(error)}") from error
+    except OSError as error:
+        place = error.filename or f"a file in {run_folder(config)}"
+        raise TrainingError(
+            f"{place} cannot be read or written ({error.strerror or one_line(error)}): mend that, and go on with -m "
+            "from the newest checkpoint, or begin again"
+        ) from error
     except Exception as error:
         if not type(error).__module__.startswith("wandb."):
             raise
@@ -111,8 +124,9 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
     data: CropModule = build(config, "datas", seed=seed)
     data.check_shares(trainer.world_size)
     if trainer.is_global_zero:
-        run.mkdir(parents=True, exist_ok=True)
-        with replacing(run / "config.yaml") as temporary:
+        with written(run):
+            run.mkdir(parents=True, exist_ok=True)
+        with written(run / "config.yaml"), replacing(run / "config.yaml") as temporary:
             temporary.write_text(resolved(config), encoding="utf-8")
     try:
         with signals_given_back():
@@ -246,7 +260,7 @@ def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:
     if not trainer.is_global_zero or not isinstance(checkpoint, ModelCheckpoint) or not checkpoint.best_model_path:
         return None
     scores = {path: float(score) for path, score in checkpoint.best_k_models.items()}
-    with replacing(run / "best_k_models.json") as temporary:
+    with written(run / "best_k_models.json"), replacing(run / "best_k_models.json") as temporary:
         temporary.write_text(json.dumps(scores, indent=1))
     target = run / "best_model.safetensors"
     save_model(load_model(checkpoint.best_model_path), target, licence=licence)

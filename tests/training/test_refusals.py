@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from apollo.errors import ApolloError, ConfigError, DataError
+from apollo.errors import ApolloError, ConfigError, DataError, TrainingError
 from apollo.training.config import load_config
 from apollo.training.train import train
 
@@ -105,6 +105,43 @@ def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path
     assert result.returncode == 1
     assert result.stderr.startswith(f"Error: {path}: ")
     assert result.stderr.count("\n") == 1
+
+
+def full(path: Path) -> None:
+    """A file of this name that cannot be written: the disk behind it is full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/dev/full")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has it")
+def test_a_file_that_cannot_be_written_is_named(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, overrides = seed_config
+    run = tmp_path / "exps" / "apollo"
+    full(run / "logs" / "version_0" / "metrics.csv")
+    logger = f"logger={{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: '{run}', name: logs, version: 0}}"
+    # A process of its own, with a worker: it must come to its end whatever has failed on the way out.
+    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert "metrics.csv cannot be written (No space left on device): make room" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    for number, name in enumerate(("config.yaml", "clips/0/spectrograms.png", "best_k_models.json")):
+        (tmp_path / "exps" / str(number) / name).mkdir(parents=True)  # a folder, where the file should go
+        with pytest.raises(TrainingError, match=rf"{name} cannot be written \(Is a directory\)"):
+            train(path, [*overrides, f"exp.name={number}"])
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_made_is_one_sentence(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, overrides = seed_config
+    (tmp_path / "file").write_text("in the way")
+    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, f"exp.dir={tmp_path / 'file'}"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith(f"Error: {tmp_path / 'file' / 'apollo'} cannot be written (Not a directory)")
+    assert "Traceback" not in result.stderr
 
 
 def test_a_missing_checkpoint_is_told_before_anything_is_written(
