@@ -53,7 +53,7 @@ class ApolloSystem(LightningModule):
 
     Raises:
         ConfigError: If ViSQOL is wanted and not installed.
-        TrainingError: From training, when `skip_limit` is reached.
+        TrainingError: From training, when `skip_limit` is reached; from validation, when a result is not finite.
     """
 
     def __init__(
@@ -228,6 +228,12 @@ class ApolloSystem(LightningModule):
         """
         original, degraded = batch["original"], batch["degraded"]
         estimate = self.restore_whole(degraded)
+        if not bool(estimate.isfinite().all()):
+            item = number * self.trainer.world_size + self.trainer.global_rank
+            raise TrainingError(
+                f"validation item {item}, counted from 0, is restored to numbers that are not finite, in epoch "
+                f"{self.current_epoch}: go on from the last checkpoint with a lower learning rate, or precision 32"
+            )
         rate = self.generator.sample_rate
         scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}
         truth = original[0].cpu().numpy()

@@ -9,6 +9,7 @@ import torch
 
 from apollo.errors import ApolloError, ConfigError, DataError, TrainingError
 from apollo.training.config import load_config
+from apollo.training.system import ApolloSystem
 from apollo.training.train import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -142,6 +143,22 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(seed_config: tuple[Path, l
     error = result.stderr.splitlines()[-1]
     assert error.startswith(f"Error: {tmp_path / 'file' / 'apollo'} cannot be written (Not a directory)")
     assert "Traceback" not in result.stderr
+
+
+def test_what_is_restored_to_no_numbers_ends_the_run_by_naming_the_item(
+    seed_config: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, overrides = seed_config
+    restore = ApolloSystem.restore_whole
+    items: list[torch.Tensor] = []
+
+    def broken(self: ApolloSystem, degraded: torch.Tensor) -> torch.Tensor:
+        items.append(restore(self, degraded))
+        return items[-1] * (float("nan") if len(items) == 4 else 1.0)  # two items are looked at before training
+
+    monkeypatch.setattr(ApolloSystem, "restore_whole", broken)
+    with pytest.raises(TrainingError, match=r"validation item 1, .* not finite, in epoch 0: go on from the last"):
+        train(path, overrides)
 
 
 def test_a_missing_checkpoint_is_told_before_anything_is_written(
