@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apollo.checkpoints import load_discriminator, load_model
+from apollo.checkpoints import load_discriminator
+from apollo.checkpoints.exporting import read_for_export
 from apollo.checkpoints.reading import read_file
 from apollo.errors import ConfigError, ModelFileError
 from apollo.training.system import ApolloSystem
@@ -61,11 +62,13 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
 def start_from(system: ApolloSystem, path: Path | str) -> None:
     """Take the weights of a model file, and of its discriminator if it has one that fits.
 
+    Of the published code's own checkpoints, the configuration objects that they pickle are passed over.
+
     Raises:
         ModelFileError: If the file is no model.
         ConfigError: If its network has other sizes than the configuration's.
     """
-    model = load_model(path)
+    model, _ = read_for_export(path)
     refuse_other_sizes(path, model.config, system)
     system.generator.load_state_dict(model.state_dict())
     if system.discriminator is None:

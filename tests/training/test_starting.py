@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from omegaconf import OmegaConf
 
+from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
 from apollo.training.config import load_config
+from apollo.training.starting import start_from
 from apollo.training.train import build_system, build_trainer, train
 
 CONFIG = """
@@ -29,6 +32,8 @@ checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${
 trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, enable_progress_bar: false,
   enable_model_summary: false, log_every_n_steps: 1}
 """
+GOLDEN = Path(__file__).parents[1] / "golden" / "apollo-tiny.lightning.ckpt"
+DISCRIMINATOR = "apollo.nn.MultiFrequencyDiscriminator"
 NO_MUSIC = "datas.train_dir=nowhere"  # whoever looks for it is told that it is not there
 
 
@@ -109,3 +114,36 @@ def test_gpu_numbers_mean_nothing_to_a_cpu(config: Path, tmp_path: Path, monkeyp
     for there in (False, True):  # whether or not there are GPUs too
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert build_trainer(loaded, tmp_path, system, callbacks).num_devices == 1
+
+
+def test_a_run_starts_from_the_published_codes_own_checkpoints(config: Path, tmp_path: Path) -> None:
+    golden = torch.load(GOLDEN, weights_only=True)
+    path = tmp_path / "epoch=7.ckpt"
+    torch.save({**golden, "hyper_parameters": OmegaConf.create({"datas": {"batch_size": 1}})}, path)
+    with pytest.raises(ModelFileError):
+        load_model(path)
+    expected = load_model(GOLDEN)
+    sizes = [f"model.{name}={expected.config[name]}" for name in ("sr", "win", "feature_dim", "layer", "output")]
+    system = build_system(load_config(config, [*sizes, "discriminator={_target_: " + DISCRIMINATOR + "}"]))
+    start_from(system, path)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(system.generator.state_dict()[name], value), name
+    assert system.discriminator is not None
+    judge = {name: value for name, value in golden["state_dict"].items() if name.startswith("discriminator.")}
+    assert judge
+    for name, value in system.discriminator.state_dict(prefix="discriminator.").items():
+        assert torch.equal(judge[name], value), name
+
+
+@pytest.mark.parametrize("name", ["apollo-tiny.upstream.bin", "apollo-tiny.msst.ckpt"])
+def test_a_run_starts_from_models_of_the_paper_and_msst(config: Path, name: str) -> None:
+    expected = load_model(GOLDEN.with_name(name))
+    sizes = [f"model.{key}={expected.config[key]}" for key in ("sr", "win", "feature_dim", "layer", "output")]
+    system = build_system(load_config(config, sizes))
+    assert system.discriminator is not None
+    before = {key: value.clone() for key, value in system.discriminator.state_dict().items()}
+    start_from(system, GOLDEN.with_name(name))
+    for key, value in expected.state_dict().items():
+        assert torch.equal(system.generator.state_dict()[key], value), key
+    for key, value in system.discriminator.state_dict().items():
+        assert torch.equal(before[key], value), key
