@@ -192,7 +192,8 @@ def test_json_holds_what_the_table_shows(
         (["--chunk", "long"], ["--chunk", "'long'", "20,5"]),
         (["--batch", "0"], ["at least 1", "not 0"]),
         (["--batch", "1,,4"], ["--batch", "1,4"]),
-        (["--json", "tests"], ["tests", "is a folder"]),
+        (["--json", "tests.json"], ["tests.json", "is a folder"]),
+        (["--json", "song.mp3"], ["song.mp3", ".json"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_sentence(
@@ -203,7 +204,7 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests.json").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("something was measured"))
     given = options if "-m" in options else ["-m", model, *options]
