@@ -2,7 +2,7 @@
 
 No traceback, no hang, nothing half-written, no more memory than a whole file takes.
 
-A few dozen files of each format by default; `APOLLO_FUZZ=2000 pytest tests/restoration/test_fuzz.py` tries as many as
+Two dozen files of each format by default; `APOLLO_FUZZ=2000 pytest tests/restoration/test_fuzz.py` tries as many as
 it says of each. All of them come from the number of the file, so that one that fails can be had again.
 """
 
@@ -27,7 +27,7 @@ from apollo.nn import Apollo
 from apollo.restoration import Restorer, plan, restore_files
 from apollo.restoration.output import Output
 
-FILES = int(os.environ.get("APOLLO_FUZZ", "36"))
+FILES = int(os.environ.get("APOLLO_FUZZ", "24"))
 LONGEST = 30.0  # seconds that a file of less than a second may take
 RATE = 44100
 MEMORY = 512e6  # bytes that all of them together may add
