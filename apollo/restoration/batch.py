@@ -80,11 +80,11 @@ def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | 
 
 def without_results(inputs: Sequence[Path]) -> list[Path]:
     """Leave out what is called like the result of another input beside it."""
-    known = {path.with_name(name) for path in inputs for name in (path.name, path.stem)}
+    known = {(path.parent, name) for path in inputs for name in (path.name, path.stem)}
     return [
         path
         for path in inputs
-        if not (path.stem.endswith(RESTORED) and path.with_name(path.stem.removesuffix(RESTORED)) in known)
+        if not (path.stem.endswith(RESTORED) and (path.parent, path.stem.removesuffix(RESTORED)) in known)
     ]
 
 

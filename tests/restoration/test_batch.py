@@ -35,6 +35,12 @@ def test_folders_are_searched_for_audio_that_is_not_a_result(album: Path) -> Non
     assert sources == ["a.wav", "b.mp3", "disc 2/a.flac"]
 
 
+def test_folder_that_one_stands_in_needs_no_name(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(album / "disc 2")
+    assert targets(Path()) == ["a.restored.flac"]
+    assert targets(Path("..")) == [f"../{name}.restored.flac" for name in ("a", "b", "disc 2/a")]
+
+
 def test_output_folder_mirrors_the_folder(album: Path) -> None:
     out = Path("out")
     assert targets(album, output=out) == [f"out/{name}.restored.flac" for name in ("a", "b", "disc 2/a")]
