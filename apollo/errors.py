@@ -8,7 +8,8 @@ its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
@@ -53,3 +54,19 @@ class StoppedError(ApolloError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "") -> None:
+    """Make sure that a block of a configuration holds known keys only.
+
+    Args:
+        block: Keys and values.
+        known: The keys that it may hold.
+        prefix: What its keys are called by from outside, such as `"datas.codec."`.
+
+    Raises:
+        ConfigError: If it holds another; the message names the nearest known one.
+    """
+    for key in map(str, block):
+        if key not in known:
+            raise ConfigError(f"{prefix}{key} is not known: {nearest(key, known)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from apollo.data.loading import CropModule
 from apollo.data.mixing import open_stems
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs
 from apollo.data.stems import StemFolder
-from apollo.errors import ConfigError, nearest
+from apollo.errors import ConfigError, refuse_unknown
 
 SIDES = ("original", "codec")  # what `stems` may hold
 ROOTS = ("dir", "original_format", "codec_format")  # what `train` and `valid` may
@@ -89,7 +89,7 @@ class DataModule(CropModule):
             ("train", train, ROOTS),
             ("valid", valid, ROOTS),
         ):
-            refuse_unknown(f"datas.{key}", block or {}, known)
+            refuse_unknown(block or {}, known, f"datas.{key}.")
         damage = None
         if codec and codec.get("enable"):
             damage = random_codec(sr, codec.get("options") or {}, "datas.codec.options")
@@ -128,22 +128,11 @@ def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> Rand
     Raises:
         ConfigError: If it describes none; the message names the key.
     """
-    refuse_unknown(key, options, list(signature(RandomCodec).parameters)[1:])
+    refuse_unknown(options, list(signature(RandomCodec).parameters)[1:], f"{key}.")
     try:
         return RandomCodec(sample_rate, **options)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
-
-
-def refuse_unknown(key: str, block: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Make sure that a block within `datas` holds known keys only.
-
-    Raises:
-        ConfigError: If it holds another; the message names the block and the nearest known key.
-    """
-    for name in block:
-        if name not in known:
-            raise ConfigError(f"{key}.{name} is not known: {nearest(name, known)}")
 
 
 def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Found:
@@ -218,7 +207,7 @@ class StemDataModule(CropModule):
         super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
         levels = (float(peak[0]), float(peak[-1]))
         damage = random_codec(sr, codec or {}, "datas.codec")
-        refuse_unknown("datas.mixing", mixing or {}, list(signature(StemFolder).parameters)[2:])
+        refuse_unknown(mixing or {}, list(signature(StemFolder).parameters)[2:], "datas.mixing.")
 
         def crops(folder: str) -> Crops:
             try:

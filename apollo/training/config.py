@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from apollo.errors import ApolloError, ConfigError, nearest
+from apollo.errors import ApolloError, ConfigError, refuse_unknown
 from apollo.training.types import described, fits, hints_of
 
 # What configurations call our counterparts: those written for the published training code, and for Lightning.
@@ -82,17 +82,6 @@ def apply(config: DictConfig, override: str) -> None:
         config.merge_with_dotlist([override])
     except (YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
-
-
-def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "") -> None:
-    """Make sure that a block holds known keys only.
-
-    Raises:
-        ConfigError: If it holds another; the message names the nearest known one.
-    """
-    for key in map(str, block):
-        if key not in known:
-            raise ConfigError(f"{prefix}{key} is not known: {nearest(key, known)}")
 
 
 def resolved(config: DictConfig) -> str:
