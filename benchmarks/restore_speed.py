@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ import torch
 from apollo import Apollo, Restorer, load_model, save_model
 from apollo.audio import AudioWriter
 from apollo.nn.memory import keep_freed_memory
+from apollo.restoration.compiling import compiled_for
 
 RATE = 44100
 TURNS = 2  # at least
@@ -72,15 +74,19 @@ def by_turns(model: Apollo, restorer: Restorer, seconds: float) -> Iterator[list
 
     def turn() -> tuple[float, float]:
         began = time.perf_counter()
-        with torch.no_grad(), torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32):
+        with (
+            torch.no_grad(),
+            torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32),
+            compiled_for(True, restorer.device) if restorer.compiled else nullcontext(),
+        ):
             for channels in chunk.to(restorer.device)[:, None].split(restorer.batch or 2):
                 model(channels).cpu()
         middle = time.perf_counter()
         stream.push(chunk)
         return share * (middle - began), share * (time.perf_counter() - middle)
 
-    stream.push(chunk)
-    turn()  # warms up; from now on, every chunk has context on both sides
+    for _ in range(3):  # warms up; from now on, every chunk has context on both sides, and what is compiled is
+        turn()
     while True:
         start = time.perf_counter()
         durations = [turn() for _ in range(TURNS)]

@@ -112,18 +112,22 @@ class Apollo(nn.Module):
         reach: int = sum(self.config["dilations"]) * (self.config["kernel_size"] // 2)
         return int(self.config["layer"]) * reach + 2
 
-    def compile_blocks(self) -> None:
+    def compile_blocks(self, dynamic: bool | None = None) -> None:
         """Let `torch.compile` take over the blocks; weights and their names stay.
 
         Blocks are alike, so that what is compiled for one serves all. The transforms stay as they are: the compiler
         would write the overlapping windows of the inverse out sample by sample, which takes it many minutes, and they
         are library calls anyway. On a CPU, the process keeps freed memory from then on (`keep_freed_memory`): compiled
         blocks make tensors of the whole waveform, and memory that is new each time would take a tenth of their time.
+
+        Args:
+            dynamic: As for `torch.compile`: whether one compilation is to serve all lengths. None is for the first
+                length alone, and for all from the second on; False is anew for each.
         """
         if self.window.device.type == "cpu":
             keep_freed_memory()
         for block in self.blocks:
-            block.compile()
+            block.compile(dynamic=dynamic)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Restore a batch of waveforms.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from apollo.nn import Apollo
 from apollo.nn.chunks import ChunkStream
+from apollo.restoration.compiling import compiled_for
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class FittingChunks(ChunkStream):
         chunk_frames: Frames that a pass adds, at first.
         batch: Channels to a pass.
         dtype: In which the network computes.
+        compiled: Whether its blocks are compiled.
         shrunk: Called with the new `chunk_frames` when they have been halved.
     """
 
@@ -45,16 +48,22 @@ class FittingChunks(ChunkStream):
         chunk_frames: int,
         batch: int = 1,
         dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
         shrunk: Callable[[int], None] = lambda frames: None,
     ) -> None:
         super().__init__(model, channels, chunk_frames, batch)
         self.dtype = dtype
+        self.compiled = compiled
         self.shrunk = shrunk
         self.next_chunk = self.chunk
 
     def _run(self, end: int) -> Tensor:
+        whole = self.filled == self.buffer.shape[1]
         try:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            with (
+                torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
+                compiled_for(whole, self.device) if self.compiled else nullcontext(),
+            ):
                 return super()._run(end)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or self.chunk < 2 * SHORTEST * self.model.sample_rate:
@@ -66,7 +75,8 @@ class FittingChunks(ChunkStream):
         seconds = self.chunk / self.model.sample_rate
         log.warning("memory does not suffice for chunks of %.3g s: going on with half of that", seconds)
         self.shrunk(frames)
-        smaller = FittingChunks(self.model, self.buffer.shape[0], frames, self.batch, self.dtype, self.shrunk)
+        channels = self.buffer.shape[0]
+        smaller = FittingChunks(self.model, channels, frames, self.batch, self.dtype, self.compiled, self.shrunk)
         waveform = self.buffer[:, : self.filled]
         restored = torch.cat((smaller.push(waveform), smaller.flush()), dim=1)
         self.next_chunk = smaller.next_chunk

@@ -1,8 +1,9 @@
-"""Whether the network is compiled before it restores."""
+"""Whether the network is compiled before it restores, and which of its chunks are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -49,3 +50,27 @@ def check_compiler(device: torch.device) -> None:
         raise ApolloError(
             f"PyTorch cannot compile for {device} here ({reason}): leave it uncompiled (--compile off)"
         ) from None
+
+
+@contextmanager
+def compiled_for(whole: bool, device: torch.device) -> Iterator[None]:
+    """Have compiled blocks compute whole chunks, which have one length, and uncompiled ones what is shorter.
+
+    What is compiled for any length takes a third longer on a CPU than what is compiled for one, and each length that a
+    song's end has would take half a minute. On a CPU, weights become constants of what is compiled, laid out as its
+    matrix products want them; they must not change any more (`benchmarks/README.md` has what both gain).
+
+    Args:
+        whole: Whether the chunk is whole.
+        device: Where the network computes.
+    """
+    if not whole:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+        return
+    from torch._dynamo import config as tracing
+    from torch._inductor import config as compiling
+
+    # With constant weights, each block is compiled by itself, and PyTorch would give up after eight.
+    with tracing.patch(cache_size_limit=256), compiling.patch(freezing=device.type == "cpu"):
+        yield

@@ -93,15 +93,17 @@ class Restorer:
         return self.chunk_frames * self.model.hop_length / self.model.sample_rate
 
     def compile(self) -> None:
-        """Have PyTorch compile the network's blocks, which takes about half a minute at the first chunks.
+        """Have PyTorch compile the network's blocks, which takes about half a minute at the first whole chunk.
 
-        Samples change by rounding errors only. On a CPU it does not pay in float32 (`benchmarks/README.md`).
+        Samples change by rounding errors only. The first chunk of a recording and the last are computed uncompiled, for
+        they have lengths of their own. On a CPU it does not pay in float32 (`benchmarks/README.md`), and weights must
+        not change any more.
 
         Raises:
             ApolloError: If PyTorch finds no compiler for the device.
         """
         check_compiler(self.device)
-        self.model.compile_blocks()
+        self.model.compile_blocks(dynamic=False)
         self.compiled = True
 
     def __call__(self, waveform: Waveform, sample_rate: int | None = None) -> Waveform:
@@ -187,7 +189,9 @@ class RestorationStream:
 
         dtype = PRECISIONS[restorer.precision]
         batch = restorer.batch or max(1, len(self.active))
-        self.chunks = FittingChunks(model, len(self.active), restorer.chunk_frames, batch, dtype, shrunk)
+        self.chunks = FittingChunks(
+            model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, shrunk
+        )
         self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
         self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))
         self.blend = BlendStream(restorer.blend, self.channels, sample_rate) if restorer.blend.needs_input else None
