@@ -1,8 +1,10 @@
+import csv
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 # What users of the published code have on disk, with its names.
 SEED_YAML = """
@@ -31,6 +33,26 @@ logger: {_target_: pytorch_lightning.loggers.WandbLogger, name: '${exp.name}', s
 trainer: {_target_: pytorch_lightning.Trainer, devices: [0], max_epochs: 1000, sync_batchnorm: true,
   default_root_dir: '${exp.dir}/${exp.name}/', accelerator: cuda, limit_train_batches: 1.0, fast_dev_run: false,
   precision: bf16}
+"""
+# A run of seconds on a CPU.
+SMALL_YAML = """
+exp: {dir: "???", name: run}
+datas: {_target_: apollo.data.StemDataModule, train_dir: "???", valid_dir: "???", valid_crops: 2, segments: 0.2,
+  num_steps: 3, batch_size: 1}
+model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
+discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64]}
+optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001}
+optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001}
+scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
+scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
+loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
+loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
+metrics: {_target_: apollo.nn.losses.NegativeSDR}
+system: {_target_: apollo.training.system.ApolloSystem}
+checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
+  monitor: val_loss, save_last: true}
+trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, enable_progress_bar: false,
+  enable_model_summary: false, log_every_n_steps: 1}
 """
 SMALL = [
     "trainer.accelerator=cpu",
@@ -66,3 +88,28 @@ def seed_config(music: Path, tmp_path: Path) -> tuple[Path, list[str]]:
         "datas.valid_codec=codec.wav",
         "datas.codec.enable=true",
     ]
+
+
+@pytest.fixture(scope="session")
+def make_config(stems: Path) -> Callable[..., Path]:
+    """Writes the configuration of a small run, with changes like those on a command line, into a folder."""
+
+    def make(folder: Path, *changes: str) -> Path:
+        here = [f"exp.dir={folder}", f"datas.train_dir={stems}", f"datas.valid_dir={stems}"]
+        config = OmegaConf.merge(OmegaConf.create(SMALL_YAML), OmegaConf.from_dotlist([*here, *changes]))
+        path = folder / "config.yaml"
+        OmegaConf.save(config, path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def logged() -> Callable[[Path, str], list[float]]:
+    """Reads the values that a run logged under a name, in their order."""
+
+    def read(run: Path, name: str) -> list[float]:
+        (metrics,) = run.glob("logs/*/metrics.csv")
+        return [float(row[name]) for row in csv.DictReader(metrics.open()) if row.get(name)]
+
+    return read

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +20,20 @@ from apollo.errors import ConfigError, StoppedError
 from apollo.training.saving import StopOnSignal
 from apollo.training.train import train
 
-CONFIG = """
-seed: 3
-exp: {dir: EXPS, name: run}
-datas: {_target_: apollo.data.StemDataModule, train_dir: STEMS, valid_dir: STEMS, valid_crops: 2, segments: 0.3,
-  num_steps: 6, batch_size: 2, num_workers: 1, mixing: {saturation_probability: 0}}
-model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
-discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [256, 1024]}
-optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001}
-optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001}
-scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, gamma: 0.9}
-scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, gamma: 0.9}
-loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
-loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
-metrics: {_target_: apollo.nn.losses.NegativeSDR}
-system: {_target_: apollo.training.system.ApolloSystem}
-ema: {decay: 0.9}
-checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
-  monitor: val_loss, save_last: true, save_top_k: 2}
-trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 3, accelerator: cpu, enable_progress_bar: false,
-  enable_model_summary: false, log_every_n_steps: 1}
-"""
-
 
 @pytest.fixture(scope="module")
-def config(stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("resume")
-    path = folder / "config.yaml"
-    path.write_text(CONFIG.replace("EXPS", str(folder)).replace("STEMS", str(stems)))
-    return path
+def config(make_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_config(
+        tmp_path_factory.mktemp("resume"),
+        "seed=3",
+        "datas={segments: 0.3, num_steps: 6, batch_size: 2, num_workers: 1, mixing: {saturation_probability: 0}}",
+        "discriminator.window=[256,1024]",
+        "scheduler_g.gamma=0.9",
+        "scheduler_d.gamma=0.9",
+        "ema.decay=0.9",
+        "checkpoint.save_top_k=2",
+        "trainer.max_epochs=3",
+    )
 
 
 @pytest.fixture(scope="module")

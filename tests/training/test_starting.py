@@ -1,5 +1,6 @@
 """A run starts from nothing, from a model or from where it stopped, and says so before it reads any music."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,36 +14,14 @@ from apollo.training.config import load_config
 from apollo.training.starting import start_from
 from apollo.training.train import build_system, build_trainer, train
 
-CONFIG = """
-exp: {dir: EXPS, name: run}
-datas: {_target_: apollo.data.StemDataModule, train_dir: STEMS, valid_dir: STEMS, valid_crops: 2, segments: 0.2,
-  num_steps: 2, batch_size: 1}
-model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
-discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64]}
-optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001}
-optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001}
-scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
-scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
-loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
-loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
-metrics: {_target_: apollo.nn.losses.NegativeSDR}
-system: {_target_: apollo.training.system.ApolloSystem}
-checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
-  monitor: val_loss, save_last: true}
-trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, enable_progress_bar: false,
-  enable_model_summary: false, log_every_n_steps: 1}
-"""
 GOLDEN = Path(__file__).parents[1] / "golden" / "apollo-tiny.lightning.ckpt"
 DISCRIMINATOR = "apollo.nn.MultiFrequencyDiscriminator"
 NO_MUSIC = "datas.train_dir=nowhere"  # whoever looks for it is told that it is not there
 
 
 @pytest.fixture(scope="module")
-def config(stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("starting")
-    path = folder / "config.yaml"
-    path.write_text(CONFIG.replace("EXPS", str(folder)).replace("STEMS", str(stems)))
-    return path
+def config(make_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_config(tmp_path_factory.mktemp("starting"), "datas.num_steps=2")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What can be switched on changes speed, memory or what is logged, and not what is learnt."""
 
-import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,44 +14,16 @@ from apollo.training import system
 from apollo.training.config import build, load_config
 from apollo.training.train import build_system, train
 
-CONFIG = """
-exp: {dir: EXPS, name: run}
-datas: {_target_: apollo.data.StemDataModule, train_dir: STEMS, valid_dir: STEMS, valid_crops: 2, segments: 0.2,
-  num_steps: 3, batch_size: 1}
-model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
-discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64]}
-optimizer_g: {_target_: torch.optim.AdamW, lr: 0.001}
-optimizer_d: {_target_: torch.optim.AdamW, lr: 0.0001}
-scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
-scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
-loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
-loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
-metrics: {_target_: apollo.nn.losses.NegativeSDR}
-system: {_target_: apollo.training.system.ApolloSystem}
-checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
-  monitor: val_loss, save_last: true}
-trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, enable_progress_bar: false,
-  enable_model_summary: false, log_every_n_steps: 1}
-"""
-
 
 @pytest.fixture
-def config(stems: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "config.yaml"
-    path.write_text(CONFIG.replace("EXPS", str(tmp_path)).replace("STEMS", str(stems)))
-    return path
-
-
-def logged(run: Path, name: str) -> list[float]:
-    """The values that a run logged under a name, in their order."""
-    (metrics,) = run.glob("logs/*/metrics.csv")
-    return [float(row[name]) for row in csv.DictReader(metrics.open()) if row.get(name)]
+def config(make_config: Callable[..., Path], tmp_path: Path) -> Path:
+    return make_config(tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_learns_the_same_under_the_same_names(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_DEBUG_COMPILE", "1")  # optimising the machine code would take most of the time
     train(config, ["exp.name=eager"])
@@ -63,7 +35,9 @@ def test_a_compiled_run_learns_the_same_under_the_same_names(
         build_system(load_config(config, [f"system.compile={reader}"])).load_state_dict(state["state_dict"])
 
 
-def test_sixteen_bits_on_a_cpu_are_bfloat16(config: Path, tmp_path: Path) -> None:
+def test_sixteen_bits_on_a_cpu_are_bfloat16(
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
+) -> None:
     with pytest.warns(UserWarning, match=r"not supported on CPU. Using `precision='bf16-mixed'`"):
         train(config, ["trainer.precision=16"])
     assert logged(tmp_path / "run", "train/skipped_steps") == [0, 0, 0]
@@ -136,7 +110,9 @@ def test_gradient_checkpointing_trains_to_the_same_weights(config: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_validation_measures_visqol_where_it_is_wanted(config: Path, tmp_path: Path) -> None:
+def test_validation_measures_visqol_where_it_is_wanted(
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
+) -> None:
     train(config, ["system.visqol=true", "datas.segments=1.2", "datas.num_steps=1"])
     for name in ("val_visqol", "val_visqol_unprocessed"):
         (score,) = logged(tmp_path / "run", name)

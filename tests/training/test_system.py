@@ -1,6 +1,6 @@
 """What a training step does to both networks, and what becomes of their averages."""
 
-import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,11 @@ from apollo.training.config import build, load_config
 from apollo.training.system import ApolloSystem, halves
 from apollo.training.train import build_system, train
 
-CONFIG = """
-exp: {dir: EXPS, name: run}
-datas: {_target_: apollo.data.StemDataModule, train_dir: STEMS, valid_dir: STEMS, valid_crops: 2, segments: 0.2,
-  num_steps: 3, batch_size: 2}
-model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
-discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64, 256]}
-optimizer_g: {_target_: torch.optim.AdamW, lr: 0.01}
-optimizer_d: {_target_: torch.optim.AdamW, lr: 0.001}
-scheduler_g: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
-scheduler_d: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}
-loss_g: {_target_: apollo.nn.losses.GeneratorLoss, windows: [256, 1024]}
-loss_d: {_target_: apollo.nn.losses.DiscriminatorLoss}
-metrics: {_target_: apollo.nn.losses.NegativeSDR}
-system: {_target_: apollo.training.system.ApolloSystem}
-checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
-  monitor: val_loss, save_last: true}
-trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, enable_progress_bar: false,
-  enable_model_summary: false, log_every_n_steps: 1}
-"""
-
 
 @pytest.fixture
-def config(stems: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "config.yaml"
-    path.write_text(CONFIG.replace("EXPS", str(tmp_path)).replace("STEMS", str(stems)))
-    return path
+def config(make_config: Callable[..., Path], tmp_path: Path) -> Path:
+    rates = ("optimizer_g.lr=0.01", "optimizer_d.lr=0.001")
+    return make_config(tmp_path, *rates, "datas.batch_size=2", "discriminator.window=[64,256]")
 
 
 def trained(config: Path, name: str, *more: str) -> dict[str, Any]:
@@ -48,11 +27,6 @@ def trained(config: Path, name: str, *more: str) -> dict[str, Any]:
     train(config, [f"exp.name={name}", *more])
     content: dict[str, Any] = torch.load(config.parent / name / "checkpoints" / "last.ckpt", weights_only=True)
     return content
-
-
-def logged(run: Path, name: str) -> list[float]:
-    (metrics,) = run.glob("logs/*/metrics.csv")
-    return [float(row[name]) for row in csv.DictReader(metrics.open()) if row.get(name)]
 
 
 def untrained(config: Path) -> ApolloSystem:
@@ -72,7 +46,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.slow
-def test_during_the_warm_up_the_discriminator_neither_learns_nor_judges(config: Path, tmp_path: Path) -> None:
+def test_during_the_warm_up_the_discriminator_neither_learns_nor_judges(
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
+) -> None:
     start = untrained(config).state_dict()
     warming = trained(config, "warming", "system.adversarial_warmup=3")["state_dict"]
     alone = trained(config, "alone", "loss_g.weights={magnitude: 1}")["state_dict"]
@@ -89,7 +65,9 @@ def test_during_the_warm_up_the_discriminator_neither_learns_nor_judges(config: 
 
 
 @pytest.mark.slow
-def test_averaged_weights_are_what_is_validated_and_exported(config: Path, tmp_path: Path) -> None:
+def test_averaged_weights_are_what_is_validated_and_exported(
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
+) -> None:
     state = trained(config, "run", "ema={decay: 0.9}", "trainer.max_epochs=2")
     averaged, current = state["state_dict"], state["current_model_state"]
     assert not same(part(averaged, "generator"), part(current, "generator"))
@@ -121,7 +99,9 @@ def test_judging_both_sides_as_one_batch_is_judging_each() -> None:
 
 
 @pytest.mark.slow
-def test_the_gradient_penalty_is_that_of_real_music_and_is_learnt_from(config: Path, tmp_path: Path) -> None:
+def test_the_gradient_penalty_is_that_of_real_music_and_is_learnt_from(
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
+) -> None:
     plain = trained(config, "plain")["state_dict"]
     penalised = trained(config, "penalised", "loss_d.r1=10")["state_dict"]
     system = untrained(config).train()
