@@ -3,6 +3,7 @@
     python benchmarks/restore_speed.py
     python benchmarks/restore_speed.py --minutes 60
     python benchmarks/restore_speed.py --size 20,256,6 --device cuda
+    python benchmarks/restore_speed.py --minutes 60 --channels 1 --size 20,256,6 --precision bf16 --compile  # an hour
     python benchmarks/restore_speed.py --minutes 600 --size 200,16,1 --format flac     # constant memory
 
 The song is noise that fades in and out, as an MP3 of 320 kbit/s or as FLAC, which is made faster: neither work nor
@@ -40,13 +41,13 @@ TURNS = 2  # at least
 ENOUGH = 60.0  # seconds of turns
 
 
-def generate(path: Path, seconds: float) -> None:
+def generate(path: Path, seconds: float, channels: int) -> None:
     """Write the song, block by block."""
     random = np.random.default_rng(0)
-    with AudioWriter(path, RATE, 2) as writer:
+    with AudioWriter(path, RATE, channels) as writer:
         for second in range(round(seconds)):
             level = 0.3 + 0.2 * np.sin(second)
-            writer.write((level * random.uniform(-1, 1, (2, RATE))).astype(np.float32))
+            writer.write((level * random.uniform(-1, 1, (channels, RATE))).astype(np.float32))
 
 
 def run(song: Path, *arguments: object) -> tuple[float, float, float]:
@@ -61,15 +62,15 @@ def run(song: Path, *arguments: object) -> tuple[float, float, float]:
     return whole, restoring, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
 
 
-def by_turns(model: Apollo, restorer: Restorer, seconds: float) -> Iterator[list[tuple[float, float]]]:
-    """Seconds of the bare network and of the engine for a stereo song, as one chunk after another tells.
+def by_turns(model: Apollo, restorer: Restorer, seconds: float, channels: int) -> Iterator[list[tuple[float, float]]]:
+    """Seconds of the bare network and of the engine for a song, as one chunk after another tells.
 
     Every `next` goes on measuring, for a minute or two turns at least.
     """
     whole = round(seconds * model.sample_rate)
-    chunk = torch.randn(2, min(restorer.chunk_frames * model.hop_length, whole)) / 5
+    chunk = torch.randn(channels, min(restorer.chunk_frames * model.hop_length, whole)) / 5
     dtype = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[restorer.precision]
-    stream = restorer.stream(1.0)
+    stream = restorer.stream(1.0, channels=channels)
     share = whole / chunk.shape[1]
 
     def turn() -> tuple[float, float]:
@@ -79,8 +80,8 @@ def by_turns(model: Apollo, restorer: Restorer, seconds: float) -> Iterator[list
             torch.autocast(restorer.device.type, dtype, enabled=dtype != torch.float32),
             compiled_for(True, restorer.device) if restorer.compiled else nullcontext(),
         ):
-            for channels in chunk.to(restorer.device)[:, None].split(restorer.batch or 2):
-                model(channels).cpu()
+            for part in chunk.to(restorer.device)[:, None].split(restorer.batch or channels):
+                model(part).cpu()
         middle = time.perf_counter()
         stream.push(chunk)
         return share * (middle - began), share * (time.perf_counter() - middle)
@@ -99,6 +100,7 @@ def main() -> None:
     """Print a line a measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--channels", type=int, default=2)
     parser.add_argument("--chunk", type=float, default=20, help="seconds")
     parser.add_argument("--format", default="mp3", choices=["mp3", "flac"], help="of the song")
     parser.add_argument("--device", default="auto")
@@ -130,18 +132,18 @@ def main() -> None:
             "on" if options.compile else "off",
         )
         song = Path(folder) / f"song.{options.format}"
-        generate(song, seconds)
+        generate(song, seconds, options.channels)
         model = load_model(name)
         restorer = Restorer(model, options.chunk, options.device, precision=options.precision)
         if options.compile:
             restorer.compile()
-        turns = by_turns(model, restorer, seconds)
+        turns = by_turns(model, restorer, seconds, options.channels)
         measured = next(turns)
         whole, restoring, memory = run(song, *arguments)
         measured += next(turns)
     network = statistics.median(bare for bare, _ in measured)
     engine = statistics.median(engine / bare for bare, engine in measured)
-    print(f"song      {options.minutes:g} min, stereo, {options.format.upper()} → FLAC")
+    print(f"song      {options.minutes:g} min, {options.channels} channel(s), {options.format.upper()} → FLAC")
     how = f"precision {restorer.precision}{', compiled' * restorer.compiled}"
     print(f"with      {restorer.device}, {how}, {torch.get_num_threads()} thread(s)")
     print(f"command   {whole:.1f} s, {seconds / whole:.2f} x real time, of which {restoring:.1f} s on the song")
