@@ -18,8 +18,9 @@ import torch
 
 import apollo
 from apollo.errors import ModelFileError
-from apollo.evaluation.benchmark import RUNS, flops_per_second
-from apollo.evaluation.machine import MatrixProduct, clock, describe
+from apollo.machine import describe
+from apollo.speed.benchmark import RUNS, flops_per_second
+from apollo.speed.measuring import MatrixProduct, clock
 
 
 def main() -> None:

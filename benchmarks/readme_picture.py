@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apollo
 from apollo.audio.files import read
-from apollo.evaluation.plots import spectrogram_triptych
+from apollo.spectrograms.triptych import spectrogram_triptych
 
 ROOT = Path(__file__).parents[1]
 

@@ -38,11 +38,12 @@ from apollo.audio import write
 from apollo.data.crops import Crops
 from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
-from apollo.evaluation.benchmark import RUNS
-from apollo.evaluation.machine import MatrixProduct, PeakMemory, describe, synchronise
+from apollo.machine import describe
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
+from apollo.speed.benchmark import RUNS
+from apollo.speed.measuring import MatrixProduct, PeakMemory, synchronise
 from apollo.training.system import halves
 
 PARTS = ("forward", "backward", "discriminator", "losses", "optimisers")

@@ -12,7 +12,7 @@ TESTDATA is the folder testdata/conformance_testdata_subset of https://github.co
 Prints a table in Markdown and exits with 1 where a score is off by more than 0.0002 or a recording is missing. The
 published scores and that tolerance are those of ViSQOL 3.3.3 (C++) in audio mode as the conformance test of
 visqol-python 3.8.0 states them (tests/test_conformance.py in its source distribution on PyPI). Recordings of equal
-length go through `apollo.evaluation.metrics.visqol`; where the codec has added samples, which that refuses, through
+length go through `apollo.metrics.visqol`; where the codec has added samples, which that refuses, through
 what it is built on.
 """
 
@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 
 from apollo.audio import read
-from apollo.evaluation.metrics import visqol
-from apollo.evaluation.metrics.perceptual import VISQOL_SAMPLE_RATE, visqol_mono
+from apollo.metrics import visqol
+from apollo.metrics.perceptual import VISQOL_SAMPLE_RATE, visqol_mono
 
 TOLERANCE = 0.0002
 PUBLISHED = (

@@ -10,7 +10,7 @@ from safetensors import safe_open
 import apollo
 from apollo.audio.codecs import degrade
 from apollo.audio.files import read
-from apollo.evaluation import si_sdr, visqol
+from apollo.metrics import si_sdr, visqol
 from apollo.nn import Apollo
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

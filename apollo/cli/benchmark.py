@@ -13,7 +13,7 @@ from apollo.errors import ApolloError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from apollo.evaluation.benchmark import Benchmark
+    from apollo.speed.benchmark import Benchmark
 
 NOTES = """\
 × real time: seconds of audio restored in a second; higher is better.
@@ -50,12 +50,12 @@ def benchmark(
     from rich.console import Console
     from rich.text import Text
 
-    from apollo.evaluation.benchmark import PAPER_MILLISECONDS, write_json
-    from apollo.evaluation.benchmark import benchmark as run
-    from apollo.evaluation.machine import describe
     from apollo.evaluation.report import short_names
     from apollo.evaluation.run import make_writable
+    from apollo.machine import describe
     from apollo.restoration import choose_device
+    from apollo.speed.benchmark import PAPER_MILLISECONDS, write_json
+    from apollo.speed.benchmark import benchmark as run
 
     if output is not None:
         check_suffix(output, ".json", "--json")
@@ -90,7 +90,7 @@ def table(result: Benchmark) -> Table:
     """Lay out a model's measurements, a row each."""
     from rich.table import Table
 
-    from apollo.evaluation.benchmark import label
+    from apollo.speed.benchmark import label
 
     rows = Table()
     rows.add_column("audio", no_wrap=True)

@@ -70,9 +70,9 @@ def evaluate(
 ) -> None:
     """Measure how much closer to the originals a model brings compressed music."""
     require("eval", "visqol")
-    from apollo.evaluation.metrics import DEFAULT_METRICS, METRICS
     from apollo.evaluation.run import run_evaluation
     from apollo.evaluation.systems import parse_restorations
+    from apollo.metrics import DEFAULT_METRICS, METRICS
 
     others = [parse_restorations(text) for text in restored or []]
     chosen = (

@@ -90,7 +90,7 @@ def look_at(path: Path) -> Inspection:
 
 def draw(inspection: Inspection, target: Path) -> None:
     """Draw the spectrogram of a file, with its verdict above."""
-    from apollo.evaluation.spectrogram import draw_spectrogram
+    from apollo.spectrograms.recording import draw_spectrogram
 
     name = inspection.path.name
     title = f"{name if len(name) <= 50 else name[:50] + '…'}: {inspection.verdict.sentence}"

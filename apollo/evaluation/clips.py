@@ -12,10 +12,10 @@ import torch
 
 from apollo.errors import ApolloError
 from apollo.evaluation.cases import Case, Cases
-from apollo.evaluation.metrics import metric
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation
 from apollo.evaluation.systems import Restorations, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, blocks_of, pair_waveforms, peaks, waveforms
+from apollo.metrics import metric
 from apollo.restoration import Restorer
 
 PLACES = ("best", "median", "worst")

@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 from apollo.data.processes import in_processes
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import Case, Cases
-from apollo.evaluation.metrics import DEFAULT_METRICS, codec_cutoff, metric
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
 from apollo.evaluation.systems import Restorations, distinct, mark_of_file, mark_of_model, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, restored, waveforms
+from apollo.metrics import DEFAULT_METRICS, codec_cutoff, metric
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def evaluate(
         cases: From `find_cases`.
         models: Paths or names, as `apollo.load_model` takes them.
         restorations: Folders of what other tools made of the damaged versions.
-        metrics: Names that `apollo.evaluation.metrics.metric` knows.
+        metrics: Names that `apollo.metrics.metric` knows.
         workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
         device: Where the models run, as `Restorer` takes it.
         chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.

@@ -98,7 +98,7 @@ class Evaluation:
         source: What was evaluated, as the user named it.
         conditions: Codec by codec in the order asked for, bitrates ascending.
         systems: `UNPROCESSED` first, then the models and the folders of restorations.
-        metrics: Names that `apollo.evaluation.metrics.metric` knows.
+        metrics: Names that `apollo.metrics.metric` knows.
         scores: Every score, in the order of pieces, conditions and systems.
         failures: What is missing from `scores`.
         seconds: Wall time that the evaluation took.

@@ -18,11 +18,11 @@ from apollo.errors import DataError, StoppedError
 from apollo.evaluation.cases import find_cases
 from apollo.evaluation.clips import cut_clips
 from apollo.evaluation.evaluate import evaluate
-from apollo.evaluation.machine import describe
-from apollo.evaluation.metrics import DEFAULT_METRICS
 from apollo.evaluation.report import tables, write_reports
 from apollo.evaluation.results import Evaluation
 from apollo.evaluation.systems import Restorations
+from apollo.machine import describe
+from apollo.metrics import DEFAULT_METRICS
 
 BITRATES = (24, 32, 48, 64, 96, 128)
 SCOREBOOK = "scores.jsonl"

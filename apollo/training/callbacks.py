@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from apollo.audio import write
 from apollo.data.crops import Crop
-from apollo.evaluation.plots import spectrogram_triptych
+from apollo.spectrograms.triptych import spectrogram_triptych
 from apollo.training.saving import written
 from apollo.training.system import ApolloSystem
 

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from apollo.data.crops import Crop
 from apollo.errors import ConfigError, TrainingError
-from apollo.evaluation.metrics import log_spectral_distance, visqol
+from apollo.metrics import log_spectral_distance, visqol
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.chunks import restore_in_chunks
 from apollo.nn.discriminator import Judgement

@@ -21,20 +21,20 @@ def save(path: Path, waveform: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
 
 
 @pytest.fixture
-def songs(tmp_path: Path, music: np.ndarray) -> Path:
+def songs(tmp_path: Path, chords: np.ndarray) -> Path:
     for song, classes in {
         "a": ("vocals", "drums", "bass"),
         "b": ("piano", "guitar_1"),
         "c": ("vocals", "mixture"),
     }.items():
         for number, name in enumerate(classes, start=1):
-            save(tmp_path / song / f"{name}.flac", 0.2 * number * music)
+            save(tmp_path / song / f"{name}.flac", 0.2 * number * chords)
     return tmp_path
 
 
-def test_originals_are_evaluated_under_every_condition(tmp_path: Path, music: np.ndarray) -> None:
-    save(tmp_path / "album" / "one.flac", music)
-    save(tmp_path / "two.wav", music)
+def test_originals_are_evaluated_under_every_condition(tmp_path: Path, chords: np.ndarray) -> None:
+    save(tmp_path / "album" / "one.flac", chords)
+    save(tmp_path / "two.wav", chords)
     found = find_cases(tmp_path, ("mp3", "opus"), (64, 24))
     assert found.summary == "2 recordings"
     assert [(case.piece, str(case.condition)) for case in found.cases] == [
@@ -47,12 +47,12 @@ def test_originals_are_evaluated_under_every_condition(tmp_path: Path, music: np
 
 
 @pytest.mark.parametrize("layout", ["original/{}.wav codec/{}.mp3", "{}/original.wav {}/codec.mp3"])
-def test_pairs_are_told_by_their_layout_and_taken_as_they_are(tmp_path: Path, music: np.ndarray, layout: str) -> None:
+def test_pairs_are_told_by_their_layout_and_taken_as_they_are(tmp_path: Path, chords: np.ndarray, layout: str) -> None:
     for name in ("one", "two"):
         for path in layout.format(name, name).split():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).touch()
-    save(tmp_path / "loose.wav", music)
+    save(tmp_path / "loose.wav", chords)
     found = find_cases(tmp_path, ("mp3",), (24, 64))
     assert found.conditions == [Condition(PAIRS)]
     assert len(found.cases) == 2
@@ -74,28 +74,28 @@ def test_songs_in_stems_give_the_four_kinds_of_music_as_far_as_their_stems_go(so
 
 
 def test_a_mix_is_the_sum_of_its_stems_and_never_over_full_scale(
-    songs: Path, music: np.ndarray, tmp_path: Path
+    songs: Path, chords: np.ndarray, tmp_path: Path
 ) -> None:
     paths = (songs / "a" / "drums.flac", songs / "a" / "bass.flac")
     original, damaged = waveforms(Case("a", "multi-stem", MP3, paths), tmp_path)
-    assert np.abs(original - music).max() < 1e-6
+    assert np.abs(original - chords).max() < 1e-6
     assert damaged.shape == original.shape
     loud, _ = waveforms(Case("a", "multi-stem", MP3, 8 * paths), tmp_path)
     assert np.abs(loud).max() == pytest.approx(1)
-    assert np.abs(loud - music / np.abs(music).max()).max() < 1e-6
+    assert np.abs(loud - chords / np.abs(chords).max()).max() < 1e-6
 
 
-def test_what_is_coded_here_is_what_degrade_gives(tmp_path: Path, music: np.ndarray) -> None:
-    path = save(tmp_path / "song.wav", music)
+def test_what_is_coded_here_is_what_degrade_gives(tmp_path: Path, chords: np.ndarray) -> None:
+    path = save(tmp_path / "song.wav", chords)
     original, damaged = waveforms(Case("song", "", MP3, (path,)), tmp_path)
-    assert np.array_equal(original, music)
-    assert np.array_equal(damaged, degrade(music, SAMPLE_RATE, bitrate=64_000))
+    assert np.array_equal(original, chords)
+    assert np.array_equal(damaged, degrade(chords, SAMPLE_RATE, bitrate=64_000))
 
 
 def test_long_waveforms_on_disk_are_the_same_as_in_memory(
-    tmp_path: Path, music: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, chords: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Case("song", "", MP3, (save(tmp_path / "song.wav", music, 48_000),))
+    case = Case("song", "", MP3, (save(tmp_path / "song.wav", chords, 48_000),))
     short = waveforms(case, tmp_path)
     monkeypatch.setattr(module, "_IN_MEMORY", 1000)
     monkeypatch.setattr(module, "_BLOCK", 20_011)
@@ -107,28 +107,28 @@ def test_long_waveforms_on_disk_are_the_same_as_in_memory(
 
 
 @pytest.mark.parametrize("lag", [0, 1105, -700])
-def test_the_lag_of_a_pair_is_undone(tmp_path: Path, music: np.ndarray, lag: int) -> None:
-    damaged = degrade(music, SAMPLE_RATE, bitrate=64_000)
+def test_the_lag_of_a_pair_is_undone(tmp_path: Path, chords: np.ndarray, lag: int) -> None:
+    damaged = degrade(chords, SAMPLE_RATE, bitrate=64_000)
     late = np.pad(damaged, ((0, 0), (lag, 0))) if lag >= 0 else damaged[:, -lag:]
-    sides = pair_waveforms(save(tmp_path / "o.wav", music), save(tmp_path / "c.wav", late), tmp_path)
+    sides = pair_waveforms(save(tmp_path / "o.wav", chords), save(tmp_path / "c.wav", late), tmp_path)
     samples = sides[0].shape[1]
-    begin = next(n for n in (max(0, -lag), 1 - lag) if np.array_equal(sides[0], music[:, n : n + samples]))
-    assert samples > music.shape[1] - abs(lag) - 3
-    assert np.array_equal(sides[0], music[:, begin : begin + sides[0].shape[1]])
+    begin = next(n for n in (max(0, -lag), 1 - lag) if np.array_equal(sides[0], chords[:, n : n + samples]))
+    assert samples > chords.shape[1] - abs(lag) - 3
+    assert np.array_equal(sides[0], chords[:, begin : begin + sides[0].shape[1]])
     assert np.abs(sides[1] - damaged[:, begin : begin + sides[1].shape[1]]).max() < 2e-3
 
 
-def test_a_pair_of_different_songs_is_refused(tmp_path: Path, music: np.ndarray) -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, music.shape)
+def test_a_pair_of_different_songs_is_refused(tmp_path: Path, chords: np.ndarray) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, chords.shape)
     with pytest.raises(DataError, match="not the same"):
-        pair_waveforms(save(tmp_path / "o.wav", music), save(tmp_path / "c.wav", noise), tmp_path)
+        pair_waveforms(save(tmp_path / "o.wav", chords), save(tmp_path / "c.wav", noise), tmp_path)
 
 
-def test_a_mono_version_of_a_stereo_original_is_on_both_sides(tmp_path: Path, music: np.ndarray) -> None:
-    mono = music.mean(axis=0, keepdims=True)
-    _, other = pair_waveforms(save(tmp_path / "o.wav", music), save(tmp_path / "c.wav", mono), tmp_path)
+def test_a_mono_version_of_a_stereo_original_is_on_both_sides(tmp_path: Path, chords: np.ndarray) -> None:
+    mono = chords.mean(axis=0, keepdims=True)
+    _, other = pair_waveforms(save(tmp_path / "o.wav", chords), save(tmp_path / "c.wav", mono), tmp_path)
     assert np.abs(other - mono[:, : other.shape[1]]).max() < 2e-3
-    _, other = pair_waveforms(save(tmp_path / "m.wav", mono), save(tmp_path / "s.wav", music), tmp_path)
+    _, other = pair_waveforms(save(tmp_path / "m.wav", mono), save(tmp_path / "s.wav", chords), tmp_path)
     assert np.abs(other - mono[:, : other.shape[1]]).max() < 2e-3
 
 

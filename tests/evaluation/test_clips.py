@@ -17,9 +17,9 @@ TINY_MODEL = str(Path(__file__).parents[1] / "golden" / "apollo-tiny.msst.ckpt")
 
 
 @pytest.fixture(scope="module")
-def song(music: np.ndarray) -> np.ndarray:
+def song(chords: np.ndarray) -> np.ndarray:
     """6 s, the first four of them quiet."""
-    song = np.tile(music, 2)
+    song = np.tile(chords, 2)
     song[:, : 4 * SAMPLE_RATE] *= 0.2
     return song
 

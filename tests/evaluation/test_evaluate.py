@@ -12,9 +12,9 @@ from apollo.audio.codecs import degrade
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import find_cases
 from apollo.evaluation.evaluate import evaluate
-from apollo.evaluation.metrics import si_sdr
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Condition, Evaluation
 from apollo.evaluation.systems import Restorations, parse_restorations
+from apollo.metrics import si_sdr
 
 module = import_module("apollo.evaluation.evaluate")  # the package's own `evaluate` is the function
 
@@ -23,18 +23,18 @@ TINY_MODEL = str(Path(__file__).parents[1] / "golden" / "apollo-tiny.msst.ckpt")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, music: np.ndarray) -> Path:
+def folder(tmp_path: Path, chords: np.ndarray) -> Path:
     """Two originals, one of them mono and in a folder of its own."""
     (tmp_path / "music" / "deeper").mkdir(parents=True)
-    soundfile.write(tmp_path / "music" / "stereo.flac", music[:, :70_000].T, SAMPLE_RATE)
-    soundfile.write(tmp_path / "music" / "deeper" / "mono.wav", music[0, 60_000:], SAMPLE_RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "music" / "stereo.flac", chords[:, :70_000].T, SAMPLE_RATE)
+    soundfile.write(tmp_path / "music" / "deeper" / "mono.wav", chords[0, 60_000:], SAMPLE_RATE, subtype="FLOAT")
     return tmp_path / "music"
 
 
 @pytest.fixture
-def pairs(tmp_path: Path, music: np.ndarray) -> Path:
+def pairs(tmp_path: Path, chords: np.ndarray) -> Path:
     root = tmp_path / "pairs"
-    for name, part in (("one", music[:, :100_000]), ("two", music[:, 30_000:])):
+    for name, part in (("one", chords[:, :100_000]), ("two", chords[:, 30_000:])):
         for side, waveform in (("original", part), ("codec", degrade(part, SAMPLE_RATE, bitrate=48_000))):
             (root / side).mkdir(parents=True, exist_ok=True)
             soundfile.write(root / side / f"{name}.wav", waveform.T, SAMPLE_RATE, subtype="FLOAT")
@@ -79,8 +79,8 @@ def test_worker_processes_give_the_same_scores(folder: Path) -> None:
     assert spread.scores == alone.scores
 
 
-def test_other_sample_rates_are_scored_at_44_kilohertz(tmp_path: Path, music: np.ndarray) -> None:
-    soundfile.write(tmp_path / "song.wav", music.T, 48_000)
+def test_other_sample_rates_are_scored_at_44_kilohertz(tmp_path: Path, chords: np.ndarray) -> None:
+    soundfile.write(tmp_path / "song.wav", chords.T, 48_000)
     assert run(tmp_path, bitrates=(128,)).mean(UNPROCESSED, "si_sdr") > 10
 
 
@@ -129,10 +129,10 @@ def test_a_model_file_that_changed_is_read_again(folder: Path, tmp_path: Path) -
         run(folder / "stereo.flac", str(model))
 
 
-def test_pairs_are_scored_as_they_lie_and_a_wrong_one_is_listed(pairs: Path, music: np.ndarray) -> None:
+def test_pairs_are_scored_as_they_lie_and_a_wrong_one_is_listed(pairs: Path, chords: np.ndarray) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, (50_000, 2))
     soundfile.write(pairs / "original" / "wrong.wav", noise, SAMPLE_RATE)
-    soundfile.write(pairs / "codec" / "wrong.wav", music[:, :50_000].T, SAMPLE_RATE)
+    soundfile.write(pairs / "codec" / "wrong.wav", chords[:, :50_000].T, SAMPLE_RATE)
     soundfile.write(pairs / "original" / "lonely.wav", noise, SAMPLE_RATE)
     result = run(pairs, TINY_MODEL)
     assert result.conditions == [Condition(PAIRS)]
@@ -140,16 +140,16 @@ def test_pairs_are_scored_as_they_lie_and_a_wrong_one_is_listed(pairs: Path, mus
     reasons = {failure.piece: failure.reason for failure in result.failures}
     assert "not the same" in reasons["original/wrong.wav"]
     assert "no partner" in reasons["original/lonely.wav"]
-    expected = si_sdr(music[:, :100_000], degrade(music[:, :100_000], SAMPLE_RATE, bitrate=48_000))
+    expected = si_sdr(chords[:, :100_000], degrade(chords[:, :100_000], SAMPLE_RATE, bitrate=48_000))
     found = result.values(UNPROCESSED, "si_sdr")["original/one.wav", Condition(PAIRS)]
     assert found == pytest.approx(expected, abs=1e-3)
 
 
-def test_restorations_of_other_tools_stand_in_the_same_table(pairs: Path, tmp_path: Path, music: np.ndarray) -> None:
+def test_restorations_of_other_tools_stand_in_the_same_table(pairs: Path, tmp_path: Path, chords: np.ndarray) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     # Later than the original, in another format, at another level, and one of them missing.
-    late = np.pad(0.5 * music[:, :100_000], ((0, 0), (1105, 0)))
+    late = np.pad(0.5 * chords[:, :100_000], ((0, 0), (1105, 0)))
     soundfile.write(folder / "one.restored.flac", late.T, SAMPLE_RATE, subtype="PCM_24")
     result = run(pairs, restorations=[parse_restorations(f"theirs={folder}")])
     assert result.systems == [UNPROCESSED, "theirs"]

@@ -17,10 +17,10 @@ TINY_MODEL = str(Path(__file__).parents[1] / "golden" / "apollo-tiny.msst.ckpt")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, music: np.ndarray) -> Path:
+def folder(tmp_path: Path, chords: np.ndarray) -> Path:
     (tmp_path / "music").mkdir()
     for number in range(2):
-        soundfile.write(tmp_path / "music" / f"{number}.wav", music[:, : 70_000 + number].T, SAMPLE_RATE)
+        soundfile.write(tmp_path / "music" / f"{number}.wav", chords[:, : 70_000 + number].T, SAMPLE_RATE)
     return tmp_path / "music"
 
 

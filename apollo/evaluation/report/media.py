@@ -19,7 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from apollo.evaluation.clips import Clip
-from apollo.evaluation.plots import N_FFT, loudness, power_spectrogram
+from apollo.spectrograms.triptych import N_FFT, loudness, power_spectrogram
 
 MAX_SECONDS = 6.0
 MAX_BYTES = 9_500_000

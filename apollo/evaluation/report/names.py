@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from apollo.evaluation.metrics import Metric, metric
 from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.metrics import Metric, metric
 
 _SIDES = {"mid": "of the mid signal, (left + right) / 2", "side": "of the side signal, (left − right) / 2"}
 

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import pytest
 
 from apollo.evaluation.clips import Clip
-from apollo.evaluation.metrics import Metric
 from apollo.evaluation.report.grids import Grids, number
 from apollo.evaluation.report.html import page
 from apollo.evaluation.report.markdown import document
 from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.metrics import Metric
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}
 

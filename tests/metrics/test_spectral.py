@@ -3,24 +3,24 @@ import pytest
 import torch
 from scipy.signal import stft
 
-from apollo.evaluation.metrics import log_spectral_distance, multi_resolution_stft_distance
+from apollo.metrics import log_spectral_distance, multi_resolution_stft_distance
 
 
-def noisy(music: np.ndarray, level: float) -> np.ndarray:
-    return music + level * np.random.default_rng(0).standard_normal(music.shape)
+def noisy(chords: np.ndarray, level: float) -> np.ndarray:
+    return chords + level * np.random.default_rng(0).standard_normal(chords.shape)
 
 
-def test_log_spectral_distance_equals_scipy(music: np.ndarray) -> None:
-    music = music[:, : 2048 + 512 * 100]
-    estimate = noisy(music, 1e-3)
+def test_log_spectral_distance_equals_scipy(chords: np.ndarray) -> None:
+    chords = chords[:, : 2048 + 512 * 100]
+    estimate = noisy(chords, 1e-3)
     log_powers = []
-    for waveform in (music, estimate):
+    for waveform in (chords, estimate):
         options = {"nperseg": 2048, "noverlap": 1536, "boundary": None, "padded": False}
         # SciPy divides the spectrum by the sum of the window, which for a Hann window is half its length.
         spectrum = 1024 * stft(waveform.astype(np.float64), window="hann", **options)[2]
         log_powers.append(np.log10(np.maximum(np.abs(spectrum) ** 2, 1e-8)))
     expected = np.sqrt(((log_powers[0] - log_powers[1]) ** 2).mean(axis=1)).mean()
-    assert log_spectral_distance(music, estimate) == pytest.approx(expected, rel=1e-9)
+    assert log_spectral_distance(chords, estimate) == pytest.approx(expected, rel=1e-9)
 
 
 def test_log_spectral_distance_of_a_gain_is_that_gain() -> None:
@@ -38,12 +38,12 @@ def test_log_spectral_distance_sees_every_sample() -> None:
 
 
 @pytest.mark.parametrize("level", [1e-4, 1e-1])
-def test_multi_resolution_stft_distance_equals_its_formula_in_torch(music: np.ndarray, level: float) -> None:
-    music = music[:, : 2048 + 512 * 100]
-    estimate = noisy(music, level)
+def test_multi_resolution_stft_distance_equals_its_formula_in_torch(chords: np.ndarray, level: float) -> None:
+    chords = chords[:, : 2048 + 512 * 100]
+    estimate = noisy(chords, level)
     terms = []
     for n_fft in (512, 1024, 2048):
-        for s, e in zip(torch.from_numpy(music.astype(np.float64)), torch.from_numpy(estimate), strict=True):
+        for s, e in zip(torch.from_numpy(chords.astype(np.float64)), torch.from_numpy(estimate), strict=True):
             window = torch.hann_window(n_fft, dtype=torch.float64)
             magnitudes = [
                 torch.stft(w, n_fft, n_fft // 4, window=window, center=False, return_complex=True).abs().clamp(min=1e-4)
@@ -51,7 +51,7 @@ def test_multi_resolution_stft_distance_equals_its_formula_in_torch(music: np.nd
             ]
             convergence = torch.linalg.norm(magnitudes[0] - magnitudes[1]) / torch.linalg.norm(magnitudes[0])
             terms.append(float(convergence + torch.nn.functional.l1_loss(magnitudes[0].log(), magnitudes[1].log())))
-    assert multi_resolution_stft_distance(music, estimate) == pytest.approx(np.mean(terms), rel=1e-9)
+    assert multi_resolution_stft_distance(chords, estimate) == pytest.approx(np.mean(terms), rel=1e-9)
 
 
 def test_multi_resolution_stft_distance_of_a_gain_is_its_logarithm_and_its_error() -> None:

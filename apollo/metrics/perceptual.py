@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apollo.audio.resampling import resampled_length
-from apollo.evaluation.metrics.pairs import Pair, Waveform
+from apollo.metrics.pairs import Pair, Waveform
 
 if TYPE_CHECKING:
     from visqol import VisqolApi

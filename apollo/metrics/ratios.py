@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from apollo.evaluation.metrics.pairs import Pair, Waveform, average
+from apollo.metrics.pairs import Pair, Waveform, average
 
 DECIBEL_LIMIT = 100.0
 SDR_TAPS = 512

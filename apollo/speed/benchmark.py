@@ -20,10 +20,11 @@ from apollo import __version__
 from apollo.atomic import replacing
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, nearest
-from apollo.evaluation.machine import Machine, MatrixProduct, PeakMemory, clock
+from apollo.machine import Machine
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, choose_device
 from apollo.restoration.chunks import is_out_of_memory
+from apollo.speed.measuring import MatrixProduct, PeakMemory, clock
 
 RUNS = 3
 CHUNKS = (20.0, 5.0)

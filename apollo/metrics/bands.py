@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from apollo.errors import DataError
-from apollo.evaluation.metrics.pairs import Pair, Waveform, average
-from apollo.evaluation.metrics.ratios import decibels
+from apollo.metrics.pairs import Pair, Waveform, average
+from apollo.metrics.ratios import decibels
 
 N_FFT = 4096
 HOP_LENGTH = 1024

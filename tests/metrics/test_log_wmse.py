@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from apollo.evaluation.metrics import log_wmse
+from apollo.metrics import log_wmse
 
 SAMPLE_RATE = 44_100
 
@@ -19,17 +19,17 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("change", "sample_rate", "score"), PUBLISHED)
 def test_log_wmse_is_that_of_the_package_that_defines_it(
-    change: str, sample_rate: int, score: float, music: np.ndarray
+    change: str, sample_rate: int, score: float, chords: np.ndarray
 ) -> None:
     if change == "half as loud":
-        estimate = music / 2
+        estimate = chords / 2
     elif change == "treble cut":
-        spectrum = np.fft.rfft(music)
-        estimate = np.fft.irfft(spectrum * (np.arange(spectrum.shape[1]) < 24_000), music.shape[1])
+        spectrum = np.fft.rfft(chords)
+        estimate = np.fft.irfft(spectrum * (np.arange(spectrum.shape[1]) < 24_000), chords.shape[1])
     else:
         level = 10 ** (float(change.split()[2]) / 20)
-        estimate = music + level * np.random.default_rng(0).standard_normal(music.shape)
-    assert log_wmse(music, estimate, sample_rate) == pytest.approx(score, abs=0.01)
+        estimate = chords + level * np.random.default_rng(0).standard_normal(chords.shape)
+    assert log_wmse(chords, estimate, sample_rate) == pytest.approx(score, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_an_error_weighs_as_much_as_the_ear_hears_of_it(frequency: int, decibels
     assert log_wmse(original, original + error, SAMPLE_RATE) == pytest.approx(expected, abs=0.03)
 
 
-def test_log_wmse_does_not_depend_on_the_volume(music: np.ndarray) -> None:
-    estimate = music + 0.01 * np.random.default_rng(0).standard_normal(music.shape)
-    assert log_wmse(0.01 * music, 0.01 * estimate, SAMPLE_RATE) == pytest.approx(
-        log_wmse(music, estimate, SAMPLE_RATE), abs=1e-5
+def test_log_wmse_does_not_depend_on_the_volume(chords: np.ndarray) -> None:
+    estimate = chords + 0.01 * np.random.default_rng(0).standard_normal(chords.shape)
+    assert log_wmse(0.01 * chords, 0.01 * estimate, SAMPLE_RATE) == pytest.approx(
+        log_wmse(chords, estimate, SAMPLE_RATE), abs=1e-5
     )
 
 
-def test_an_error_that_nobody_hears_counts_as_none(music: np.ndarray) -> None:
-    assert log_wmse(music, music * (1 + 1e-6), SAMPLE_RATE) == pytest.approx(-4 * np.log(1e-8))
+def test_an_error_that_nobody_hears_counts_as_none(chords: np.ndarray) -> None:
+    assert log_wmse(chords, chords * (1 + 1e-6), SAMPLE_RATE) == pytest.approx(-4 * np.log(1e-8))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from apollo.atomic import replacing
 from apollo.audio import AudioReader
 from apollo.errors import AudioFileError
-from apollo.evaluation.plots import (
+from apollo.spectrograms.triptych import (
     BACKGROUND,
     FOREGROUND,
     N_FFT,

@@ -6,14 +6,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from apollo.errors import DataError
-from apollo.evaluation.plots import spectrogram_triptych
+from apollo.spectrograms.triptych import spectrogram_triptych
 
 SAMPLE_RATE = 44_100
 
 
-def test_three_spectrograms_lie_side_by_side_on_one_scale(tmp_path: Path, music: np.ndarray) -> None:
+def test_three_spectrograms_lie_side_by_side_on_one_scale(tmp_path: Path, chords: np.ndarray) -> None:
     path = tmp_path / "new" / "picture.png"
-    spectrogram_triptych(np.zeros_like(music), 0.01 * music, music, SAMPLE_RATE, path)
+    spectrogram_triptych(np.zeros_like(chords), 0.01 * chords, chords, SAMPLE_RATE, path)
     picture = matplotlib.image.imread(path)
     assert picture.shape[:2] == (630, 1800)
     brightness = [float(third[150:500, 150:450, :3].mean()) for third in np.split(picture, 3, axis=1)]
@@ -22,7 +22,7 @@ def test_three_spectrograms_lie_side_by_side_on_one_scale(tmp_path: Path, music:
 
 
 def test_failure_to_write_leaves_nothing_behind(
-    tmp_path: Path, music: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, chords: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def half(self: Figure, path: Path, **options: object) -> None:
         path.write_bytes(b"half")
@@ -30,12 +30,12 @@ def test_failure_to_write_leaves_nothing_behind(
 
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="No space"):
-        spectrogram_triptych(music, music, music, SAMPLE_RATE, tmp_path / "picture.png")
+        spectrogram_triptych(chords, chords, chords, SAMPLE_RATE, tmp_path / "picture.png")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_waveforms_that_do_not_fit_together_are_refused(tmp_path: Path, music: np.ndarray) -> None:
+def test_waveforms_that_do_not_fit_together_are_refused(tmp_path: Path, chords: np.ndarray) -> None:
     with pytest.raises(DataError, match="one shape"):
-        spectrogram_triptych(music, music[:, :-1], music, SAMPLE_RATE, tmp_path / "picture.png")
+        spectrogram_triptych(chords, chords[:, :-1], chords, SAMPLE_RATE, tmp_path / "picture.png")
     with pytest.raises(DataError, match="one shape"):
-        spectrogram_triptych(music[0], music[0], music[0], SAMPLE_RATE, tmp_path / "picture.png")
+        spectrogram_triptych(chords[0], chords[0], chords[0], SAMPLE_RATE, tmp_path / "picture.png")

@@ -12,10 +12,11 @@ import torch
 from apollo.checkpoints import save_model
 from apollo.cli import main
 from apollo.errors import ApolloError
-from apollo.evaluation import benchmark as module
-from apollo.evaluation import machine
-from apollo.evaluation.benchmark import Benchmark, benchmark, flops_per_second, write_json
+from apollo.machine import describe
 from apollo.nn import Apollo
+from apollo.speed import benchmark as module
+from apollo.speed import measuring
+from apollo.speed.benchmark import Benchmark, benchmark, flops_per_second, write_json
 
 LINUX = sys.platform == "linux"
 
@@ -34,13 +35,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "PRODUCT", (80, 256, 2048))
+    monkeypatch.setattr(measuring, "PRODUCT", (80, 256, 2048))
 
 
 @pytest.fixture
 def half_second_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock by which every run, of the network or of the matrix products, takes 0.5 s."""
-    for place in (module, machine):
+    for place in (module, measuring):
         monkeypatch.setattr(place, "clock", lambda function, device: 0.5)
 
 
@@ -121,7 +122,7 @@ def test_every_timed_chunk_is_one_pass_with_context_on_both_sides(model: str, mo
         timed.append(list(lengths))
         return 1.0
 
-    for place in (module, machine):
+    for place in (module, measuring):
         monkeypatch.setattr(place, "clock", clock)
     benchmark([model], precisions=["32"], chunks=[1], batches=[], clip_seconds=0.1)
     network = tiny(win=40)
@@ -134,7 +135,7 @@ def test_peak_memory_is_what_calls_hold_at_most_beyond_what_was_held() -> None:
     # In a process of its own: training, in this one, may have had glibc keep freed memory.
     code = """
 import torch
-from apollo.evaluation.machine import PeakMemory
+from apollo.speed.measuring import PeakMemory
 kept = [torch.ones(20_000_000 // 4)]
 memory = PeakMemory(torch.device("cpu"))
 assert memory.during(lambda: 7) == 7
@@ -238,7 +239,7 @@ def test_too_little_memory_is_said_with_what_it_was_for(model: str, monkeypatch:
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ApolloError, match="cannot be written"):
-        write_json([Benchmark("a", 1, 1.0, 1, [])], machine.describe(torch.device("cpu")), tmp_path / "none" / "a.json")
+        write_json([Benchmark("a", 1, 1.0, 1, [])], describe(torch.device("cpu")), tmp_path / "none" / "a.json")
 
 
 def test_help_has_an_example_and_does_not_wait_for_torch() -> None:

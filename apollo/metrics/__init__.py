@@ -41,12 +41,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apollo.errors import DataError, nearest
-from apollo.evaluation.metrics.bands import band_snr, codec_cutoff, snr_above, snr_below
-from apollo.evaluation.metrics.log_wmse import log_wmse
-from apollo.evaluation.metrics.pairs import Pair, Waveform
-from apollo.evaluation.metrics.perceptual import visqol
-from apollo.evaluation.metrics.ratios import sdr, si_sdr, snr
-from apollo.evaluation.metrics.spectral import log_spectral_distance, multi_resolution_stft_distance
+from apollo.metrics.bands import band_snr, codec_cutoff, snr_above, snr_below
+from apollo.metrics.log_wmse import log_wmse
+from apollo.metrics.pairs import Pair, Waveform
+from apollo.metrics.perceptual import visqol
+from apollo.metrics.ratios import sdr, si_sdr, snr
+from apollo.metrics.spectral import log_spectral_distance, multi_resolution_stft_distance
 
 __all__ = [
     "DEFAULT_METRICS",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from apollo.evaluation.metrics.pairs import Pair, Waveform, average
+from apollo.metrics.pairs import Pair, Waveform, average
 
 LSD_N_FFT = 2048
 LSD_HOP_LENGTH = 512

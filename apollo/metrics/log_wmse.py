@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from apollo.evaluation.metrics.pairs import Block, Pair, Waveform, average
+from apollo.metrics.pairs import Block, Pair, Waveform, average
 
 SAMPLE_RATE = 44_100
 SCALE = -4.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apollo.audio import degrade
 from apollo.errors import DataError
-from apollo.evaluation.metrics import DEFAULT_METRICS, METRICS, metric, pairs, perceptual, si_sdr
+from apollo.metrics import DEFAULT_METRICS, METRICS, metric, pairs, perceptual, si_sdr
 
 SAMPLE_RATE = 44_100
 CUTOFF = 8_000.0
@@ -33,23 +33,23 @@ def test_the_expectations_of_this_file_cover_every_metric() -> None:
 
 @every_metric
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_identical_signals_get_the_best_value(name: str, channels: int, music: np.ndarray) -> None:
+def test_identical_signals_get_the_best_value(name: str, channels: int, chords: np.ndarray) -> None:
     if name == "visqol":
-        music = music[:, : 5 * SAMPLE_RATE // 4]
-    waveform = np.resize(music, (channels, music.shape[1]))
+        chords = chords[:, : 5 * SAMPLE_RATE // 4]
+    waveform = np.resize(chords, (channels, chords.shape[1]))
     assert METRICS[name].score(waveform, waveform, SAMPLE_RATE, CUTOFF) == pytest.approx(BEST[name], abs=2e-4)
 
 
 @every_metric
-def test_silence_has_a_documented_result(name: str, music: np.ndarray) -> None:
-    score, silence = METRICS[name].score, np.zeros_like(music)
+def test_silence_has_a_documented_result(name: str, chords: np.ndarray) -> None:
+    score, silence = METRICS[name].score, np.zeros_like(chords)
     if name == "lsd":
         assert score(silence, silence, SAMPLE_RATE, CUTOFF) == 0
-        assert 2 < score(silence, music, SAMPLE_RATE, CUTOFF) < 20
+        assert 2 < score(silence, chords, SAMPLE_RATE, CUTOFF) < 20
     else:
         assert math.isnan(score(silence, silence, SAMPLE_RATE, CUTOFF))
-        assert math.isnan(score(silence, music, SAMPLE_RATE, CUTOFF))
-    of_silence = score(music, silence, SAMPLE_RATE, CUTOFF)
+        assert math.isnan(score(silence, chords, SAMPLE_RATE, CUTOFF))
+    of_silence = score(chords, silence, SAMPLE_RATE, CUTOFF)
     assert of_silence == pytest.approx(OF_SILENCE[name], abs=1e-6) if name in OF_SILENCE else 2 < of_silence < 20
 
 
@@ -62,47 +62,47 @@ def test_one_sample_has_a_documented_result(name: str) -> None:
 
 # ViSQOL hears the mean of the channels, and LSD gives silence a distance.
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in ("visqol", "lsd")])
-def test_a_silent_channel_is_left_out(name: str, music: np.ndarray) -> None:
-    score, estimate = METRICS[name].score, 0.5 * music + 0.01
-    half_silent = np.stack([music[0], np.zeros_like(music[0])])
-    expected = score(music[:1], estimate[:1], SAMPLE_RATE, CUTOFF)
+def test_a_silent_channel_is_left_out(name: str, chords: np.ndarray) -> None:
+    score, estimate = METRICS[name].score, 0.5 * chords + 0.01
+    half_silent = np.stack([chords[0], np.zeros_like(chords[0])])
+    expected = score(chords[:1], estimate[:1], SAMPLE_RATE, CUTOFF)
     assert score(half_silent, estimate, SAMPLE_RATE, CUTOFF) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", [*METRICS, "snr_side", "lsd_mid"])
-def test_what_cannot_be_compared_is_refused(name: str, music: np.ndarray) -> None:
+def test_what_cannot_be_compared_is_refused(name: str, chords: np.ndarray) -> None:
     score = metric(name).score
-    broken = music.copy()
+    broken = chords.copy()
     broken[0, -5] = np.nan
     with pytest.raises(DataError, match="different shapes"):
-        score(music, music[:, :-1], SAMPLE_RATE)
+        score(chords, chords[:, :-1], SAMPLE_RATE)
     with pytest.raises(DataError, match="different shapes"):
-        score(music, music[:1], SAMPLE_RATE)
+        score(chords, chords[:1], SAMPLE_RATE)
     with pytest.raises(DataError, match="not empty"):
-        score(music[:, :0], music[:, :0], SAMPLE_RATE)
+        score(chords[:, :0], chords[:, :0], SAMPLE_RATE)
     with pytest.raises(DataError, match="channels, samples"):
-        score(music[0], music[0], SAMPLE_RATE)
+        score(chords[0], chords[0], SAMPLE_RATE)
     with pytest.raises(DataError, match="NaN"):
-        score(music, broken, SAMPLE_RATE)
+        score(chords, broken, SAMPLE_RATE)
     with pytest.raises(DataError, match="NaN"):
-        score(broken, music, SAMPLE_RATE, CUTOFF)
+        score(broken, chords, SAMPLE_RATE, CUTOFF)
     with pytest.raises(DataError, match="NaN"):
-        score(broken[:1, -10:], music[:1, -10:], SAMPLE_RATE, CUTOFF)
+        score(broken[:1, -10:], chords[:1, -10:], SAMPLE_RATE, CUTOFF)
 
 
-def test_metrics_of_the_whole_band_get_worse_as_the_bitrate_falls(music: np.ndarray) -> None:
-    music = music[:, : 3 * SAMPLE_RATE // 2]
-    decoded = [degrade(music, SAMPLE_RATE, codec="mp3", bitrate=bitrate) for bitrate in (128_000, 64_000, 24_000)]
+def test_metrics_of_the_whole_band_get_worse_as_the_bitrate_falls(chords: np.ndarray) -> None:
+    chords = chords[:, : 3 * SAMPLE_RATE // 2]
+    decoded = [degrade(chords, SAMPLE_RATE, codec="mp3", bitrate=bitrate) for bitrate in (128_000, 64_000, 24_000)]
     for name, known in METRICS.items():
         if name not in ("snr_below", "snr_above"):
-            scores = [known.score(music, estimate, SAMPLE_RATE, None) for estimate in decoded]
+            scores = [known.score(chords, estimate, SAMPLE_RATE, None) for estimate in decoded]
             assert scores == sorted(scores, reverse=known.higher_is_better), name
 
 
 @pytest.fixture(scope="module")
-def second(music: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+def second(chords: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """1.1 s of music and of an estimate, and the scores with the whole read as one block."""
-    original = music[:, :48_510]
+    original = chords[:, :48_510]
     estimate = degrade(original, SAMPLE_RATE, bitrate=32_000)
     assert original.shape[1] <= pairs.BLOCK
     return (
@@ -134,14 +134,14 @@ def test_scores_of_tiny_blocks_equal_those_of_the_whole(
 
 @every_metric
 def test_a_longer_recording_takes_no_more_memory(
-    name: str, music: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, chords: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pairs, "BLOCK", 1 << 13)
     monkeypatch.setattr(perceptual, "VISQOL_SECONDS", 1.5)
     peaks = []
     for times in (2, 4):
         path = tmp_path / f"{times}.f32"
-        original = np.tile(music[:, :66_150], times)
+        original = np.tile(chords[:, :66_150], times)
         (original + np.float32(0.01)).tofile(path)
         estimate = np.memmap(path, np.float32, "r", shape=original.shape)
         METRICS[name].score(original, estimate, SAMPLE_RATE, CUTOFF)  # what is built once is built before
@@ -153,27 +153,27 @@ def test_a_longer_recording_takes_no_more_memory(
 
 
 @pytest.mark.parametrize("name", ["sdr", "lsd", "snr_above"])
-def test_mid_and_side_are_those_of_the_sum_and_the_difference(name: str, music: np.ndarray) -> None:
-    estimate = degrade(music, SAMPLE_RATE, bitrate=48_000)
+def test_mid_and_side_are_those_of_the_sum_and_the_difference(name: str, chords: np.ndarray) -> None:
+    estimate = degrade(chords, SAMPLE_RATE, bitrate=48_000)
     for part, sign in (("mid", 1), ("side", -1)):
-        mixed = [(w[:1].astype(np.float64) + sign * w[1:].astype(np.float64)) / 2 for w in (music, estimate)]
+        mixed = [(w[:1].astype(np.float64) + sign * w[1:].astype(np.float64)) / 2 for w in (chords, estimate)]
         expected = METRICS[name].score(mixed[0], mixed[1], SAMPLE_RATE, CUTOFF)
         found = metric(f"{name}_{part}")
-        assert found.score(music, estimate, SAMPLE_RATE, CUTOFF) == pytest.approx(expected, rel=1e-12)
+        assert found.score(chords, estimate, SAMPLE_RATE, CUTOFF) == pytest.approx(expected, rel=1e-12)
         assert found.label == f"{METRICS[name].label} ({part})"
         assert (found.unit, found.higher_is_better) == (METRICS[name].unit, METRICS[name].higher_is_better)
 
 
-def test_mid_and_side_are_not_defined_but_for_stereo(music: np.ndarray) -> None:
+def test_mid_and_side_are_not_defined_but_for_stereo(chords: np.ndarray) -> None:
     for channels in (1, 3, 6):
-        waveform = np.resize(music, (channels, 5_000))
+        waveform = np.resize(chords, (channels, 5_000))
         assert math.isnan(metric("lsd_mid").score(waveform, waveform, SAMPLE_RATE))
         assert math.isnan(metric("snr_side").score(waveform, waveform, SAMPLE_RATE))
 
 
-def test_the_side_of_mono_in_two_channels_is_silent(music: np.ndarray) -> None:
-    mono = np.stack([music[0], music[0]])
-    assert math.isnan(metric("si_sdr_side").score(mono, music, SAMPLE_RATE))
+def test_the_side_of_mono_in_two_channels_is_silent(chords: np.ndarray) -> None:
+    mono = np.stack([chords[0], chords[0]])
+    assert math.isnan(metric("si_sdr_side").score(mono, chords, SAMPLE_RATE))
     assert metric("si_sdr_mid").score(mono, mono, SAMPLE_RATE) == 100
 
 
@@ -191,7 +191,7 @@ def test_a_name_finds_its_metric_or_the_nearest_one() -> None:
         metric("snr_mid_side")
 
 
-def test_arrays_of_integers_and_views_are_scored_as_they_are(music: np.ndarray) -> None:
-    pcm = np.round(music * 32767).astype(np.int16)
+def test_arrays_of_integers_and_views_are_scored_as_they_are(chords: np.ndarray) -> None:
+    pcm = np.round(chords * 32767).astype(np.int16)
     assert si_sdr(pcm, pcm) == 100
-    assert si_sdr(music.T.copy().T, music[::-1][::-1]) == 100
+    assert si_sdr(chords.T.copy().T, chords[::-1][::-1]) == 100

@@ -1,0 +1,44 @@
+"""The machine that a program runs on."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured on.
+
+    Attributes:
+        device: As PyTorch calls it.
+        name: What the processor or GPU calls itself.
+        threads: That a CPU's matrix products use; None on a GPU.
+        torch: Version of PyTorch.
+    """
+
+    device: str
+    name: str
+    threads: int | None
+    torch: str
+
+    def __str__(self) -> str:
+        return self.name if self.threads is None else f"{self.name}, {self.threads} thread{'s' * (self.threads != 1)}"
+
+
+def describe(device: torch.device) -> Machine:
+    """Name the machine."""
+    if device.type == "cuda":
+        return Machine(str(device), torch.cuda.get_device_name(device), None, torch.__version__)
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        found = re.search(r"^model name\s*: (.+)$", information.read_text(encoding="utf-8"), re.MULTILINE)
+        name = found[1] if found else name
+    if device.type != "cpu":
+        return Machine(str(device), f"{name} ({device.type})", None, torch.__version__)
+    return Machine(str(device), name, torch.get_num_threads(), torch.__version__)
