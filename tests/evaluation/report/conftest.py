@@ -87,9 +87,9 @@ def unusual(request: pytest.FixtureRequest) -> Evaluation:
 
 
 @pytest.fixture
-def clip(music: np.ndarray) -> Clip:
+def clip(chords: np.ndarray) -> Clip:
     """A second of music, louder than full scale in one version."""
-    part = music[:, 44_100:88_200]
+    part = chords[:, 44_100:88_200]
     part = 0.5 * part / np.abs(part).max()
     return Clip(
         place="worst",
