@@ -8,8 +8,13 @@ its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
@@ -70,3 +75,30 @@ def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str =
     for key in map(str, block):
         if key not in known:
             raise ConfigError(f"{prefix}{key} is not known: {nearest(key, known)}")
+
+
+@contextmanager
+def one_file(path: Path) -> Iterator[None]:
+    """Make whatever goes wrong with one file of many an error that names it, so that the others are gone on with.
+
+    Raises:
+        ApolloError: As it was raised within, or `unexpected` in place of any other exception.
+    """
+    try:
+        yield
+    except ApolloError:
+        raise
+    except Exception as error:
+        raise unexpected(path, error) from error
+
+
+def unexpected(path: Path, error: Exception) -> AudioFileError:
+    """An error that names a file in place of one that a library raised; the log has where it came from."""
+    log.debug("%s failed", path, exc_info=error)
+    if isinstance(error, MemoryError):
+        return AudioFileError(f"{path} takes more memory than there is: close other programs")
+    reason = " ".join(str(error).split())[:200]
+    return AudioFileError(
+        f"{path} cannot be worked on, which nobody foresaw ({type(error).__name__}{': ' * bool(reason)}{reason}): "
+        "report it, --debug shows where it happens"
+    )

@@ -34,7 +34,7 @@ from apollo.data.degradation import Degradation, RandomCodec
 from apollo.data.folders import Problem, files_of
 from apollo.data.manifest import MANIFEST, Pair, Written, as_line, read_manifest, write_manifest
 from apollo.data.processes import in_processes
-from apollo.errors import ApolloError, ConfigError, DataError
+from apollo.errors import ApolloError, ConfigError, DataError, unexpected
 
 Waveform = npt.NDArray[np.float32]
 Layout = Literal["songs", "folders"]
@@ -216,6 +216,8 @@ def _make(job: _Job) -> Pair | Problem | None:
         return Problem(path, "there is not enough memory for it")
     except OSError as error:
         return Problem(path, f"its pair cannot be made ({error.strerror or error})")
+    except Exception as error:
+        return Problem(path, str(unexpected(path, error)))
 
 
 def _is_finished(job: _Job, earlier: Pair, sha256: str) -> bool:

@@ -31,7 +31,7 @@ from apollo.data.folders import (
 )
 from apollo.data.layouts import Found
 from apollo.data.relations import relation_of
-from apollo.errors import ApolloError, DataError
+from apollo.errors import ApolloError, DataError, one_file
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,8 @@ def try_pair(paths: tuple[Path, Path]) -> Pair | Problem:
         tracks.append(track)
     original, codec = tracks
     try:
-        relation = relation_of(original.path, codec.path)
+        with one_file(codec.path):
+            relation = relation_of(original.path, codec.path)
     except ApolloError as error:
         return Problem(codec.path, str(error))
     if relation.problem is not None:

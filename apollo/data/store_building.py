@@ -27,7 +27,7 @@ from apollo.data.folders import as_stereo
 from apollo.data.processes import in_processes
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
-from apollo.errors import ApolloError, AudioFileError, DataError
+from apollo.errors import ApolloError, AudioFileError, DataError, unexpected
 
 Waveform = npt.NDArray[np.float32]
 Progress = Callable[[int, int, str], None]
@@ -234,6 +234,10 @@ def _make(job: Job) -> StoreFile:
             write_segments(target / file.name, stream, active, sample_rate, dtype, peak, problem)
     except ApolloError as error:
         return replace(file, problem=str(error))
+    except OSError:  # of the target: it concerns them all
+        raise
+    except Exception as error:
+        return replace(file, problem=str(unexpected(paths[0], error)))
     return replace(file, segments=len(active), problem=problem)
 
 

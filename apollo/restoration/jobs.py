@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from apollo.atomic import make_folder
 from apollo.audio import AudioReader, needs_restoration, resampled_length
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, one_file
 from apollo.restoration.batch import Task
 from apollo.restoration.engine import Restorer
 from apollo.restoration.files import Progress, Report, restore_file
@@ -78,9 +78,11 @@ def restore_files(
     """
     for task in tasks:
         try:
-            yield restore_one(task, restorer, output, overwrite, force, progress(task))
+            with one_file(task.source):
+                outcome = restore_one(task, restorer, output, overwrite, force, progress(task))
         except ApolloError as error:
-            yield Outcome(task, "failed", str(error))
+            outcome = Outcome(task, "failed", str(error))
+        yield outcome
 
 
 def restore_one(
