@@ -3,9 +3,8 @@
 from apollo.audio.alignment import Relation, lag, relate
 from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.codecs import CODECS, MARGIN, degrade
-from apollo.audio.decoders import SUFFIXES
 from apollo.audio.files import AudioInfo, AudioReader, info, read
-from apollo.audio.folders import audio_files
+from apollo.audio.folders import SUFFIXES, audio_files
 from apollo.audio.formats import FORMATS
 from apollo.audio.pictures import Cover, read_cover
 from apollo.audio.pipes import (

@@ -19,13 +19,7 @@ from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
 from apollo.errors import AudioFileError
 
-__all__ = ["SUFFIXES", "open_decoder"]
-
-# What to look for in folders; a file that is named is tried whatever it is called.
-SUFFIXES = frozenset(
-    {".aac", ".aif", ".aifc", ".aiff", ".caf", ".flac", ".m4a", ".mka", ".mp2", ".mp3", ".mp4"}
-    | {".oga", ".ogg", ".opus", ".w64", ".wav", ".wma"}
-)
+__all__ = ["open_decoder"]
 
 
 def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:

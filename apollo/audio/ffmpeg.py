@@ -20,6 +20,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from apollo.audio.containers import open_container
 from apollo.errors import AudioFileError
 
 __all__ = ["FFmpegDecoder"]
@@ -102,7 +103,7 @@ class FFmpegDecoder:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(str(self._path.absolute()), metadata_errors="ignore")
+            self._container = open_container(self._path)
         except (av.FFmpegError, ValueError):
             raise _not_audio(self._path) from None
         streams = self._container.streams.audio
@@ -167,7 +168,7 @@ class FFmpegDecoder:
             return None
         end = None
         try:
-            with av.open(str(self._path.absolute()), metadata_errors="ignore") as container:
+            with open_container(self._path) as container:
                 for packet in container.demux(container.streams.audio[0]):
                     if packet.size:
                         in_step = packet.pts is not None and end in (None, packet.pts) and packet.duration

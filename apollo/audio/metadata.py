@@ -18,6 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
+from apollo.audio.containers import open_container
 from apollo.audio.libsndfile import open_soundfile
 
 __all__ = ["AudioInfo", "common_tags", "describe"]
@@ -92,7 +93,7 @@ def common_tags(raw: Mapping[str, str]) -> dict[str, str]:
 def describe(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
     """What a file says of itself beyond what reading it has shown already."""
     try:
-        container = av.open(str(path.absolute()), metadata_errors="ignore")
+        container = open_container(path)
     except (av.FFmpegError, ValueError, OSError):
         return _described_by_libsndfile(path, sample_rate, channels, frames)
     with closing(container):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition
 
+from apollo.audio.containers import open_container, open_image
 from apollo.errors import AudioFileError
 
 __all__ = ["Cover", "open_picture", "picture_block", "read_cover"]
@@ -60,7 +60,7 @@ def read_cover(path: str | Path) -> Cover | None:
         reason = getattr(error, "strerror", None) or "its name cannot be read"
         raise AudioFileError(f"{path!s} cannot be opened ({reason}); check its name and permissions.") from None
     try:
-        with av.open(str(Path(path).absolute()), metadata_errors="ignore") as container:
+        with open_container(path) as container:
             pictures = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
             pictures.sort(key=lambda stream: "front" not in stream.metadata.get("comment", "").lower())
             for stream in pictures[:1]:
@@ -75,7 +75,7 @@ def read_cover(path: str | Path) -> Cover | None:
 def open_picture(cover: Cover) -> InputContainer | None:
     """Open a cover as a container of one picture; None where it is no picture that FFmpeg knows, or a broken one."""
     try:
-        container = av.open(io.BytesIO(cover.data), "r")
+        container = open_image(cover.data)
     except (av.FFmpegError, ValueError):
         return None
     if cover.mime in _PICTURES.values() and container.streams.video and container.streams.video[0].width > 0:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import SETTINGS, counting, require
+from apollo.cli.terminal import SETTINGS, counting, passed_over, require
 from apollo.errors import ApolloError, ConfigError
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ def check(
     """Tell what training could use: lengths, lags, clipping, and originals that are lossy themselves."""
     from apollo.data.check import check as look
 
+    others: list[Path] = []
     with counting("Checking") as progress:
-        rows = look(roots, progress)
+        rows = look(roots, progress, others.append)
     if as_json:
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1, ensure_ascii=False))
     else:
         show(rows)
+    if others:
+        typer.echo(passed_over(len(others)), err=as_json)
     if any(row.problem for row in rows):
         raise typer.Exit(1)
 

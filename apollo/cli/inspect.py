@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import check_suffix, complain, counting, require
-from apollo.errors import ApolloError
+from apollo.cli.terminal import check_suffix, complain, counting, passed_over, require
+from apollo.errors import ApolloError, one_file
 
 if TYPE_CHECKING:
     from apollo.audio.inspection import Inspection
@@ -34,10 +34,11 @@ def inspect(
         check_suffix(plot, ".png", "--plot")
         require("eval", "matplotlib")
     files: list[Path] = []
+    others: list[Path] = []
     failed = 0
     for path in inputs:
         try:
-            files += list(expand(path))
+            files += list(expand(path, others.append))
         except ApolloError as error:
             failed += 1
             complain(error)
@@ -46,9 +47,10 @@ def inspect(
     found: list[dict[str, object]] = []
     for path in files:
         try:
-            inspection = look_at(path)
-            if plot is not None:
-                draw(inspection, plot)
+            with one_file(path):
+                inspection = look_at(path)
+                if plot is not None:
+                    draw(inspection, plot)
         except ApolloError as error:
             failed += 1
             found.append({"file": str(path), "problem": str(error)})
@@ -59,11 +61,13 @@ def inspect(
         found.append(inspection.as_json())
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    if others:
+        typer.echo(passed_over(len(others)), err=as_json)
     if failed:
         raise typer.Exit(1)
 
 
-def expand(path: Path) -> Iterator[Path]:
+def expand(path: Path, others: Callable[[Path], None]) -> Iterator[Path]:
     """The files that a path stands for: itself, or the audio files in a folder at any depth."""
     from apollo.audio import audio_files
 
@@ -74,7 +78,7 @@ def expand(path: Path) -> Iterator[Path]:
     if not is_folder:
         yield path
         return
-    files = audio_files(path)
+    files = audio_files(path, others)
     if not files:
         raise ApolloError(f"{path} holds no audio file: give another folder")
     yield from files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import check_suffix, stoppable
+from apollo.cli.terminal import check_suffix, passed_over, stoppable
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -120,10 +120,13 @@ def restore(
     # Floats have but one format to go to.
     names_format = output is not None and output.suffix.lower() in SUFFIXES
     file_format = file_format or ("wav" if wanted.is_float and not names_format else None)
-    tasks = plan([Path(name) for name in inputs], output, file_format)
+    others: list[Path] = []
+    tasks = plan([Path(name) for name in inputs], output, file_format, others.append)
     for task in tasks:
         wanted.for_file(task.target)
     failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)
+    if others:
+        typer.echo(passed_over(len(others)))
     if failed:
         raise typer.Exit(1)
 

@@ -97,6 +97,11 @@ def complain(error: Exception) -> None:
     typer.echo(f"Error: {error}", err=True)
 
 
+def passed_over(others: int) -> str:
+    """Say how many files in folders were not looked at."""
+    return f"Passed over: {others} file{'s' * (others > 1)} of other kinds."
+
+
 def check_suffix(path: Path, suffix: str, option: str) -> None:
     """Refuse to write to a file that is called otherwise: with its own name forgotten, an option takes a song's."""
     if path.suffix.lower() != suffix:

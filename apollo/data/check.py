@@ -14,7 +14,7 @@ from apollo.audio.levels import Clipping
 from apollo.data.folders import SHORTEST, Problem
 from apollo.data.layouts import any_layout
 from apollo.data.relations import relation_of
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, one_file
 
 BLOCK = 1 << 16
 QUIET = 1e-4  # root mean square of a block that counts as silent
@@ -78,12 +78,17 @@ class Row:
         return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
 
 
-def check(roots: Sequence[Path], progress: Progress = lambda done, total, name: None) -> list[Row]:
+def check(
+    roots: Sequence[Path],
+    progress: Progress = lambda done, total, name: None,
+    others: Callable[[Path], None] = lambda path: None,
+) -> list[Row]:
     """Look at everything below some folders, in whatever layout; see `apollo.data.layouts`.
 
     Args:
         roots: The folders.
         progress: Called after each pair with how many are done, of how many, and its name.
+        others: Called with every file that is no audio by its name, and so is passed over.
 
     Returns:
         One row a pair, one a clean file, and one for every file or folder that lacks its partner.
@@ -94,7 +99,7 @@ def check(roots: Sequence[Path], progress: Progress = lambda done, total, name: 
     work: list[tuple[Path, Path | None]] = []
     problems: list[Problem] = []
     for root in roots:
-        found, loose = any_layout(root)
+        found, loose = any_layout(root, others)
         work += [*found.pairs, *((path, None) for path in loose)]
         problems += found.problems
     rows = []
@@ -109,9 +114,11 @@ def examine(original: Path, codec: Path | None) -> Row:
     """Measure an original and, if there is one, how its damaged version lies to it; never raises for bad files."""
     row = Row(str(original), None if codec is None else str(codec))
     try:
-        measure_original(row, original)
+        with one_file(original):
+            measure_original(row, original)
         if codec is not None:
-            measure_codec(row, original, codec)
+            with one_file(codec):
+                measure_codec(row, original, codec)
     except ApolloError as error:
         row.problem = str(error)
     return row

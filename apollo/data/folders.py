@@ -16,8 +16,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio import SUFFIXES, AudioReader, audio_files, resample
-from apollo.errors import ApolloError, AudioFileError, DataError
+from apollo.audio import AudioReader, audio_files, resample
+from apollo.errors import ApolloError, AudioFileError, DataError, one_file
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +82,11 @@ def find_tracks(root: Path) -> list[Track]:
     warn_of(problems, len(tracks) + len(problems))
     if not tracks:
         first = f"; the first: {problems[0]}" if problems else ""
-        raise DataError(f"no readable audio in {root}: put {', '.join(sorted(SUFFIXES))} files there{first}")
+        raise DataError(f"no readable audio in {root}: put WAV, FLAC or other audio files there{first}")
     return tracks
 
 
-def files_of(root: Path) -> list[Path]:
+def files_of(root: Path, others: Callable[[Path], None] = lambda path: None) -> list[Path]:
     """The audio files below a folder, as `audio_files` finds them.
 
     Raises:
@@ -94,7 +94,7 @@ def files_of(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}: give the folder that holds the music")
-    return audio_files(root)
+    return audio_files(root, others)
 
 
 def open_tracks(paths: Iterable[Path]) -> tuple[list[Track], list[Problem]]:
@@ -106,7 +106,8 @@ def open_tracks(paths: Iterable[Path]) -> tuple[list[Track], list[Problem]]:
 def try_track(path: Path) -> Track | Problem:
     """Describe a file, or say why it cannot be used."""
     try:
-        return open_track(path)
+        with one_file(path):
+            return open_track(path)
     except ApolloError as error:
         return Problem(path, str(error))
 

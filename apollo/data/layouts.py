@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def join(parts: Sequence[Found]) -> Found:
     )
 
 
-def any_layout(root: Path) -> tuple[Found, list[Path]]:
+def any_layout(root: Path, others: Callable[[Path], None] = lambda path: None) -> tuple[Found, list[Path]]:
     """Look for pairs in all layouts at any depth.
 
     Returns:
@@ -132,9 +132,9 @@ def any_layout(root: Path) -> tuple[Found, list[Path]]:
     Raises:
         DataError: If there is no such folder, or no audio in it.
     """
-    files = files_of(root)
+    files = files_of(root, others)
     if not files:
-        raise DataError(f"{root} holds no audio: put {', '.join(sorted(SUFFIXES))} files there")
+        raise DataError(f"{root} holds no audio: put WAV, FLAC or other audio files there")
     parts = []
     folders = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
     for original, codec in SIDES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,12 @@ class Task:
     target: Path
 
 
-def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | None = None) -> list[Task]:
+def plan(
+    inputs: Sequence[Path],
+    output: Path | None = None,
+    file_format: str | None = None,
+    others: Callable[[Path], None] = lambda path: None,
+) -> list[Task]:
     """Say which files are to be restored, and where to.
 
     Folders stand for the audio files in them at any depth, hidden ones and earlier results left out; patterns such as
@@ -41,6 +46,7 @@ def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | 
         inputs: Files, folders and patterns.
         output: A folder, made when it is needed, or for a single file the file to write.
         file_format: One of `apollo.audio.FORMATS`; None is what the output file's name tells, and FLAC otherwise.
+        others: Called with every file in a folder that is no audio by its name, and so is passed over.
 
     Returns:
         One task a file, each with a target of its own.
@@ -54,7 +60,7 @@ def plan(inputs: Sequence[Path], output: Path | None = None, file_format: str | 
     inputs = without_results([match for path in inputs for match in matches(path)])
     places: dict[Path, Path] = {}
     for path in inputs:
-        for source, inside in expand(path):
+        for source, inside in expand(path, others):
             places.setdefault(source, output / inside if output else source.parent)
     if output is not None and output.suffix.lower() in SUFFIXES and not is_folder(output):
         if len(inputs) > 1 or is_folder(inputs[0]):
@@ -102,12 +108,12 @@ def matches(path: Path) -> list[Path]:
     return found
 
 
-def expand(path: Path) -> Iterator[tuple[Path, Path]]:
+def expand(path: Path, others: Callable[[Path], None]) -> Iterator[tuple[Path, Path]]:
     """Give the files that a path stands for, each with the folder in which it lies below that path."""
     if not is_folder(path):
         yield path, Path()
         return
-    files = [file for file in audio_files(path) if not file.stem.endswith(RESTORED)]
+    files = [file for file in audio_files(path, others) if not file.stem.endswith(RESTORED)]
     for file in files:
         yield file, file.relative_to(path).parent
     if not files:

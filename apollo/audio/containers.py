@@ -1,0 +1,48 @@
+"""Open files with FFmpeg so that nothing but the file itself is ever read.
+
+FFmpeg takes a text for a playlist, whatever the file is called, and opens what it names: other files, and addresses in
+a network. So only formats that hold sound themselves are let in, and only the protocol that reads files.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+__all__ = ["open_container", "open_image"]
+
+# FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.
+_FORMATS = """
+    3dostr 4xm aa aac aax ac3 ac4 ace acm adp ads adx aea aiff aix alp amr amrnb amrwb apac apc ape apm aptx
+    aptx_hd argo_asf argo_brp asf asf_o ast au avi avr bfstm binka boa bonk brstm caf codec2 dfpwm dsf dss dts
+    dtshd dv eac3 epaf flac flv fsb fwse g722 g723_1 g726 g726le g728 g729 genh gsm gxf hca hcom iamf iff ilbc
+    ircam iss kvag lc3 loas lvf lxf matroska mca mlp mmf mov mp3 mpc mpc8 mpeg mpegts msf msp mtaf musx mxf
+    nistsphere nsp nsv nut nuv ogg oma osq paf pp_bnk pvf qcp qoa rka rm rsd rso sbc sdns sdr2 sds shn siff sln
+    smjpeg sol sox spdif svag svs tak thp truehd tta txd vag voc vqf w64 wady wav wavarc wsd wtv wv wve xa xmd
+    xvag xwma
+"""
+_PICTURES = "bmp_pipe gif gif_pipe jpeg_pipe mjpeg png_pipe tiff_pipe webp_pipe"
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a file, and no other, with FFmpeg.
+
+    Raises:
+        av.FFmpegError: It is nothing that FFmpeg knows sound in.
+        ValueError: Its name cannot be given to FFmpeg.
+        OSError: It cannot be opened.
+    """
+    # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
+    return av.open(str(path.absolute()), metadata_errors="ignore", options=_only(_FORMATS))
+
+
+def open_image(data: bytes) -> InputContainer:
+    """Open a picture with FFmpeg; raises as `open_container` does."""
+    return av.open(io.BytesIO(data), "r", options=_only(_PICTURES))
+
+
+def _only(formats: str) -> dict[str, str]:
+    return {"protocol_whitelist": "file", "format_whitelist": ",".join(formats.split())}
