@@ -1,8 +1,8 @@
 """What can go wrong because of what the user gave or asked for.
 
 Every error a user can cause is an `ApolloError` whose message is one sentence that says what is wrong, where, and
-what to do. The command line prints that sentence and exits with a code other than 0; anything else is a bug and shows
-its traceback.
+what to do. The command line prints that sentence and exits with a code other than 0; anything else is a bug, of which
+it says so, with its traceback where `--debug` asks for it.
 """
 
 from __future__ import annotations

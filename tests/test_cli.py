@@ -212,21 +212,6 @@ apollo.cli.main()
     assert_one_sentence(result, package, "pip install")
 
 
-def test_bugs_show_their_traceback(song: Path) -> None:
-    program = """
-import sys
-import apollo.checkpoints, apollo.cli
-def broken(*arguments): raise RuntimeError("a bug")
-apollo.checkpoints.load_model = broken
-sys.argv = ["apollo", *sys.argv[1:]]
-apollo.cli.main()
-"""
-    result = subprocess.run([sys.executable, "-c", program, "restore", song], capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "Traceback" in result.stderr
-    assert "RuntimeError: a bug" in result.stderr
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_leaves_no_debris(tmp_path: Path, sent: int, code: int) -> None:

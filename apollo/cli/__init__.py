@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,12 +16,14 @@ from apollo.cli.evaluate import evaluate
 from apollo.cli.export import app as export
 from apollo.cli.inspect import inspect
 from apollo.cli.models import models
+from apollo.cli.net import run
 from apollo.cli.restore import restore
-from apollo.cli.terminal import SETTINGS, complain
+from apollo.cli.terminal import MANNER, SETTINGS, show_log
 from apollo.cli.train import train
-from apollo.errors import ApolloError, StoppedError
 
 app = typer.Typer(help="Undo the damage that MP3 compression does to music.", **SETTINGS)
+
+EVERYWHERE = ("--debug", "--quiet", "--verbose")
 
 
 def show_version(wanted: bool) -> None:
@@ -34,8 +38,14 @@ def apollo(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where errors come from; may stand anywhere.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Tell results and errors only; likewise.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Tell what was corrected on the way; likewise.")] = False,
 ) -> None:
     """Undo the damage that MP3 compression does to music."""
+    MANNER.debug, MANNER.quiet = debug, quiet
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    show_log(level)
 
 
 app.command(epilog="Examples: apollo restore song.mp3    apollo restore album/ -o restored/ --device cuda")(restore)
@@ -53,12 +63,15 @@ app.add_typer(export, name="export")
 
 
 def main() -> None:
-    """Run the command; what the user can mend is one sentence, anything else is a bug and shows its traceback."""
+    """Run the command, whose every end is an exit code and at most one sentence about what went wrong."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that the terminal's encoding lacks must not end the work
             stream.reconfigure(errors="replace")
-    try:
-        app()
-    except ApolloError as error:
-        complain(error)
-        sys.exit(error.code if isinstance(error, StoppedError) else 1)
+    run(lambda: app(args=everywhere_first(sys.argv[1:]), prog_name="apollo", standalone_mode=False))
+
+
+def everywhere_first(words: Sequence[str]) -> list[str]:
+    """Move the options that may stand anywhere to the front, where the command itself takes them."""
+    end = words.index("--") if "--" in words else len(words)
+    general = [word for word in words[:end] if word in EVERYWHERE]
+    return [*general, *(word for word in words[:end] if word not in EVERYWHERE), *words[end:]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import check_suffix, counting, parse
+from apollo.cli.terminal import check_suffix, counting, parse, say
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def benchmark(
     chunks = parse(chunk, float, "--chunk", "numbers of seconds", "20,5")
     batches = parse(batch, int, "--batch", "whole numbers", "1,4")
 
-    from rich.console import Console
     from rich.text import Text
 
+    from apollo.cli.screen import Screen
     from apollo.evaluation.report import short_names
     from apollo.evaluation.run import make_writable
     from apollo.machine import describe
@@ -65,17 +65,17 @@ def benchmark(
     machine = describe(choose_device(device))
     with counting("Measuring") as progress:
         results = run(models or ["default"], device, precisions, chunks, batches, progress=progress)
-    console = Console(highlight=False)
-    console.print(f"{machine}, torch {machine.torch}\n", markup=False)
+    console = Screen()
+    say(f"{machine}, torch {machine.torch}", "")
     for name, result in zip(short_names([result.model for result in results]), results, strict=True):
         console.print(Text(name, style="bold"))
         console.print(facts(result), table(result), "")
-    console.print(NOTES)
+    say(*NOTES.split("\n"))
     if machine.threads is None:
-        console.print(f"The paper gives {PAPER_MILLISECONDS} ms for 1 s with its network of 16.54 M parameters.")
+        say(f"The paper gives {PAPER_MILLISECONDS} ms for 1 s with its network of 16.54 M parameters.")
     if output is not None:
         write_json(results, machine, output)
-        console.print(f"Everything measured: {output}", markup=False)
+        say(f"Everything measured: {output}")
 
 
 def facts(result: Benchmark) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from enum import Enum
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import SETTINGS, counting, passed_over, require
+from apollo.cli.terminal import SETTINGS, counting, note, passed_over, require, say, warn
 from apollo.errors import ApolloError, ConfigError
+from apollo.foreign import shown, shown_in_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +39,11 @@ def check(
     with counting("Checking") as progress:
         rows = look(roots, progress, others.append)
     if as_json:
-        typer.echo(json.dumps([row.as_json() for row in rows], indent=1, ensure_ascii=False))
+        typer.echo(shown_in_json([row.as_json() for row in rows], indent=1))
     else:
         show(rows)
     if others:
-        typer.echo(passed_over(len(others)), err=as_json)
+        note(passed_over(len(others)), error=as_json)
     if any(row.problem for row in rows):
         raise typer.Exit(1)
 
@@ -99,13 +99,13 @@ def stems(
             progress=progress,
         )
     for kind, count in sorted(report.segments.items()):
-        typer.echo(f"{kind:14} {count:6} segments")
+        say(f"{kind:14} {count:6} segments")
     finished = f", {report.kept} of them finished before" if report.kept else ""
-    typer.echo(f"{target} holds {sum(report.segments.values())} segments in {report.files} files{finished}.")
+    say(f"{target} holds {sum(report.segments.values())} segments in {report.files} files{finished}.")
     if report.silent:
-        typer.echo(f"Nothing is active in {listed(report.silent)}.")
+        say(f"Nothing is active in {listed(report.silent)}.")
     for sentence in (*report.repaired, *report.unreadable):
-        typer.echo(f"Warning: {sentence}", err=True)
+        warn(sentence)
     if report.unreadable:
         raise typer.Exit(1)
 
@@ -156,9 +156,9 @@ def degrade(
             progress=progress,
         )
     finished = f", {report.kept} were finished before" if report.kept else ""
-    typer.echo(f"Made {report.made} pairs in {target}{finished}; {report.manifest} lists what was done to each.")
+    say(f"Made {report.made} pairs in {target}{finished}; {report.manifest} lists what was done to each.")
     for failure in report.failures:
-        typer.echo(f"Warning: {failure}", err=True)
+        warn(failure)
     if report.failures:
         raise typer.Exit(1)
 
@@ -196,11 +196,11 @@ COLUMNS = ("Hz", "Ch", "Length", "Peak dB", "Clipped", "Silent", "Cut-off", "Lag
 
 def show(rows: Sequence[Row]) -> None:
     """Print a table of what was found, and what it means for training."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from apollo.cli.screen import Screen
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("File", overflow="fold")
     paired = any(row.codec is not None for row in rows)
@@ -210,21 +210,18 @@ def show(rows: Sequence[Row]) -> None:
     for row in rows:
         verdict = row.problem or (f"original is lossy{likely(row)}" if row.lossy else "ok")
         style = "red" if row.problem else "yellow" if row.lossy else ""
-        files = Text(row.original or row.codec or "")
+        files = Text(shown(row.original or row.codec or ""))
         if row.codec is not None:
-            files.append(f"\n{row.codec}", style="dim")
-        table.add_row(files, *cells(row)[: None if paired else -2], Text(verdict, style=style))
-    console.print(table)
+            files.append(f"\n{shown(row.codec)}", style="dim")
+        table.add_row(files, *cells(row)[: None if paired else -2], Text(shown(verdict), style=style))
+    Screen().print(table)
     pairs = sum(row.codec is not None for row in rows)
     bad = sum(row.problem is not None for row in rows)
     lossy = sum(bool(row.lossy) and row.problem is None for row in rows)
     found = [f"{count} {what}" for count, what in ((pairs, "pair(s)"), (len(rows) - pairs, "single file(s)")) if count]
-    console.print(f"\n{' and '.join(found)}: {len(rows) - bad} usable, {bad} not.", soft_wrap=True)
+    say("", f"{' and '.join(found)}: {len(rows) - bad} usable, {bad} not.")
     if lossy:
-        console.print(
-            f"{lossy} of the originals look lossy themselves: a network learns their damage as if it were music.",
-            soft_wrap=True,
-        )
+        say(f"{lossy} of the originals look lossy themselves: a network learns their damage as if it were music.")
 
 
 def likely(row: Row) -> str:

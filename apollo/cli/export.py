@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from apollo.atomic import make_folder
-from apollo.cli.terminal import SETTINGS, require
+from apollo.cli.terminal import SETTINGS, note, require, say
 from apollo.errors import ApolloError
 
 app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)
@@ -46,7 +46,7 @@ def safetensors(
     dtype = torch.float16 if fp16 else torch.float32
     make_folder(output.parent)
     save_model(network, output, licence or metadata.get("licence", "unknown"), dtype, **texts)
-    typer.echo(f"{output}: {described(network.config)}")
+    say(f"{output}: {described(network.config)}")
 
 
 @app.command(epilog="Example: apollo export paper -m model.safetensors -o pytorch_model.bin")
@@ -57,7 +57,7 @@ def paper(model: Model, output: Target, config: Config = None, overwrite: Overwr
 
     network, _ = read_for_export(model, config)
     export_paper(network, output)
-    typer.echo(f"{output}: {described(network.config)}")
+    say(f"{output}: {described(network.config)}")
 
 
 @app.command(epilog="Example: apollo export msst -c configs/apollo.yaml -m last.ckpt -o msst/")
@@ -76,7 +76,7 @@ def msst(
     spare(overwrite, *(output / name for name in msst_names(checkpoint)))
     network, _ = read_for_export(model, config)
     for path in export_msst(network, output, checkpoint):
-        typer.echo(f"{path}")
+        say(path)
 
 
 @app.command(epilog="Example: apollo export onnx -m model.safetensors -o model.onnx")
@@ -91,12 +91,12 @@ def onnx(
 
     network, metadata = read_for_export(model, config)
     make_folder(output.parent)
-    typer.echo("tracing the network, which takes a minute or two", err=True)
+    note("tracing the network, which takes a minute or two", error=True)
     result = export_onnx(network, output, licence or metadata.get("licence", "unknown"))
-    typer.echo(
-        f"{output}: {described(network.config)}, opset {OPSET}\n"
+    say(
+        f"{output}: {described(network.config)}, opset {OPSET}",
         f"differs from PyTorch by {result.difference:.1e} of the peak; onnxruntime {result.runtime_speed:.3g} × real "
-        f"time, PyTorch {result.torch_speed:.3g} ×, on 10 s of mono"
+        f"time, PyTorch {result.torch_speed:.3g} ×, on 10 s of mono",
     )
 
 

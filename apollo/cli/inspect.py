@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import check_suffix, complain, counting, passed_over, require
+from apollo.cli.terminal import check_suffix, complain, counting, note, passed_over, require, say
 from apollo.errors import ApolloError, one_file
+from apollo.foreign import shown, shown_in_json
 
 if TYPE_CHECKING:
     from apollo.audio.inspection import Inspection
@@ -57,12 +57,12 @@ def inspect(
             complain(error)
             continue
         if not as_json:
-            typer.echo(("\n" if found else "") + "\n".join(lines(inspection)))
+            say(*([""] if found else []), *lines(inspection))
         found.append(inspection.as_json())
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(shown_in_json(found, indent=1))
     if others:
-        typer.echo(passed_over(len(others)), err=as_json)
+        note(passed_over(len(others)), error=as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -137,8 +137,7 @@ def row(name: str, text: str) -> Iterator[str]:
     """A name and what belongs to it, in as many lines as it takes."""
     from rich.cells import cell_len, chop_cells
 
-    # Names and tags come from anywhere: what steers a terminal is not to reach it.
-    name, text = ("".join(letter if letter.isprintable() else "�" for letter in word) for word in (name, text))
+    name, text = shown(name), shown(text)
     label, indent = f"  {name:<13} ", 16
     if cell_len(label) > indent:
         label = f"  {chop_cells(name, 12)[0]}… "

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import typer
+from apollo.cli.terminal import say
 
 
 def models() -> None:
     """List models that are known by name, and those that were fetched before."""
     from importlib import resources
 
-    from rich.console import Console
     from rich.table import Table
 
     from apollo.checkpoints.hub import KNOWN, cached_models
+    from apollo.cli.screen import Screen
 
     resource = resources.files("apollo.checkpoints") / "default.safetensors"
     shipped = resource.is_file()
@@ -28,14 +28,14 @@ def models() -> None:
         "yes" if KNOWN["paper"] in here else "on demand",
         f"that of the paper, https://huggingface.co/{KNOWN['paper'].partition(':')[0]}",
     )
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+    Screen().print(table, soft_wrap=True)
     if cached:
-        console.print("\nFetched before, and read without a connection:")
+        say("", "Fetched before, and read without a connection:")
         for model in cached:
-            console.print(f"  {model.name}  {megabytes(model.size)}  {model.path}", markup=False)
-    typer.echo(
-        "\nAny other: -m FILE, or -m OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE from the Hugging Face hub."
+            say(f"  {model.name}  {megabytes(model.size)}  {model.path}")
+    say(
+        "",
+        "Any other: -m FILE, or -m OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE from the Hugging Face hub.",
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import check_suffix, passed_over, stoppable
+from apollo.cli.terminal import STOPPED, check_suffix, note, passed_over, warn
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def restore(
             try:
                 made.compile()
             except ApolloError as error:
-                typer.echo(f"Going on uncompiled: {error}", err=True)
+                warn(f"going on uncompiled: {error}")
         return made
 
     if PIPE not in inputs and raw is not None:
@@ -126,7 +126,7 @@ def restore(
         wanted.for_file(task.target)
     failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)
     if others:
-        typer.echo(passed_over(len(others)))
+        note(passed_over(len(others)))
     if failed:
         raise typer.Exit(1)
 
@@ -139,13 +139,12 @@ def restore_through_pipe(model: str, restorer: Callable[[], Restorer], wanted: O
     if sys.stdout.isatty():
         raise ApolloError("- writes sound to standard output: send that to a file or to another program")
     try:
-        with stoppable() as stopped:
-            made = restorer()
-            report = restore_pipe(sys.stdin.buffer, sys.stdout.buffer, made, wanted, raw)
-            sys.stdout.flush()
-            typer.echo(f"{choice(model, made)}\n{summary(report)}", err=True)
+        made = restorer()
+        report = restore_pipe(sys.stdin.buffer, sys.stdout.buffer, made, wanted, raw)
+        sys.stdout.flush()
+        note(choice(model, made), summary(report), error=True)
     except KeyboardInterrupt:
-        raise StoppedError("stopped before the end", 128 + stopped.signal) from None
+        raise StoppedError("stopped before the end", 128 + STOPPED.signal) from None
     except OSError as error:
         # Python empties its buffer once more when it ends: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

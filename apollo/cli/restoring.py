@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 from apollo import __version__
 from apollo.atomic import replacing
-from apollo.cli.terminal import complain, stoppable
+from apollo.cli.screen import Screen, bars, words
+from apollo.cli.terminal import MANNER, STOPPED, complain, note, say
 from apollo.errors import ApolloError, StoppedError
+from apollo.foreign import shown, shown_in_json
 from apollo.restoration import Outcome, Output, Report, Restorer, Task, restore_files
 
 if TYPE_CHECKING:
@@ -43,59 +43,52 @@ def restore_with_progress(
     Raises:
         StoppedError: If a signal ended it. What was finished until then is whole.
     """
-    console = Console(highlight=False, soft_wrap=True)
     if report is not None:
         write_report(report, model, restorer, [], len(tasks))  # what cannot be written had better show at once
-    console.print(choice(model, restorer), markup=False)
+    note(choice(model, restorer))
     outcomes: list[Outcome] = []
     try:
-        with stoppable() as stopped, bars(console, len(tasks)) as (begin, finish):
+        with shown_bars(len(tasks)) as (begin, finish):
             for outcome in restore_files(tasks, restorer, output, overwrite, force, begin):
                 outcomes.append(outcome)
                 finish()
                 if outcome.report is not None:
-                    console.print(summary(outcome.report), markup=False)
+                    note(summary(outcome.report))
                 elif outcome.status == "failed":
-                    complain(ApolloError(outcome.message))
+                    complain(outcome.message)
                 else:
-                    console.print(outcome.message, markup=False)
+                    note(outcome.message)
     except KeyboardInterrupt:
         done = sum(outcome.status == "restored" for outcome in outcomes)
         raise StoppedError(
             f"stopped: {done} of {len(tasks)} files were restored, and are whole; the same command goes on from there",
-            128 + stopped.signal,
+            128 + STOPPED.signal,
         ) from None
     finally:
         if report is not None:
             write_report(report, model, restorer, outcomes, len(tasks))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if len(tasks) > 1:
-        console.print(table(outcomes))
-        console.print(f"Restored {sum(outcome.status == 'restored' for outcome in outcomes)} of {len(tasks)} files.")
+        if not MANNER.quiet:
+            Screen().print(table(outcomes), soft_wrap=True)
+        say(f"Restored {sum(outcome.status == 'restored' for outcome in outcomes)} of {len(tasks)} files.")
     return failed
 
 
 @contextmanager
-def bars(
-    console: Console, files: int
-) -> Iterator[tuple[Callable[[Task], Callable[[float, float], None]], Callable[[], None]]]:
+def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], Callable[[float, float], None]], Callable[[], None]]]:
     """Two bars if a person is watching: files, and seconds of audio in the one under way.
 
     Yields:
         What begins a file and gives what its progress is told to, and what ends it.
     """
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        total = progress.add_task("files", total=files, state=f"0/{files}", visible=files > 1)
+    columns = (words("name"), BarColumn(), words("state"), TimeRemainingColumn())
+    with bars(*columns, visible=not MANNER.quiet) as progress:
+        total = progress.add_task("", total=files, name="files", state=f"0/{files}", visible=files > 1)
         rows: list[TaskID] = []
 
         def begin(task: Task) -> Callable[[float, float], None]:
-            row = progress.add_task(task.source.name, total=None, state="reading")
+            row = progress.add_task("", total=None, name=shown(task.source.name), state="reading")
             rows.append(row)
 
             def advance(done: float, seconds: float) -> None:
@@ -182,8 +175,6 @@ def write_report(path: Path, model: str, restorer: Restorer, outcomes: Sequence[
     }
     try:
         with replacing(path) as temporary:
-            # A name that is not valid text keeps its bytes, as JSON's own escapes.
-            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+            temporary.write_text(shown_in_json(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None

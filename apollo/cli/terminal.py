@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from typing import Any, TypeVar
 import typer
 
 from apollo.errors import ApolloError
+from apollo.foreign import shown
 
 Value = TypeVar("Value", int, float, str)
 
@@ -25,61 +29,117 @@ SETTINGS: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 
+LONGEST = 4000  # characters of a line; a name may be a megabyte
+
+
+@dataclass
+class Manner:
+    """How much is told; what every verb shares.
+
+    Attributes:
+        debug: Whether errors come with their tracebacks.
+        quiet: Whether results and errors are all that is told.
+    """
+
+    debug: bool = False
+    quiet: bool = False
+
+
+MANNER = Manner()
+
+
+def say(*lines: object, error: bool = False) -> None:
+    """Print lines, in which foreign strings are shown harmlessly, above the bars if there are any."""
+    screen = sys.modules.get("apollo.cli.screen")  # where nothing was drawn, there is nothing above which to print
+    for line in lines:
+        text = shown(line)
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        if screen is None or not screen.print_above(text, error):
+            typer.echo(text, err=error)
+
+
+def note(*lines: object, error: bool = False) -> None:
+    """Print lines that nobody needs who asked for quiet."""
+    if not MANNER.quiet:
+        say(*lines, error=error)
+
+
+def complain(error: object) -> None:
+    """Print an error as one sentence on standard error."""
+    say(f"Error: {error}", error=True)
+
+
+def warn(message: object) -> None:
+    """Print what went wrong, but not so wrong that the work ends."""
+    say(f"Warning: {message}", error=True)
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print where an error comes from."""
+    say(*"".join(traceback.format_exception(error)).rstrip("\n").split("\n"), error=True)
+
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar for work that is counted, with the time left; give it how many are done, of how many, and a name."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-    console = Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        row = bar.add_task("", total=None)
-        yield lambda done, total, name: bar.update(row, completed=done, total=total, description=name)
+    from apollo.cli.screen import bars, words
+
+    columns = (words("what"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), words("name"))
+    with bars(*columns, visible=not MANNER.quiet) as bar:
+        row = bar.add_task("", total=None, what=shown(what), name="")
+        yield lambda done, total, name: bar.update(row, completed=done, total=total, name=shown(name))
 
 
 @dataclass
 class Stopped:
-    """Which signal asked to stop; 0 while none has."""
+    """Which signal asked the command to stop; 0 while none has."""
 
     signal: int = 0
 
 
+STOPPED = Stopped()
+
+
 @contextmanager
-def stoppable() -> Iterator[Stopped]:
+def stoppable() -> Iterator[None]:
     """Let SIGINT (Ctrl-C) and SIGTERM alike raise KeyboardInterrupt, once: a second one asks for what is under way."""
-    stopped = Stopped()
-    known = {signal.SIGINT, signal.SIGTERM}
+    STOPPED.signal = 0
+    if threading.current_thread() is not threading.main_thread():  # where signals do not arrive
+        yield
+        return
 
     def stop(number: int, frame: object) -> None:
-        if not stopped.signal:
-            stopped.signal = number
+        if not STOPPED.signal:
+            STOPPED.signal = number
             raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, stop) for each in known}
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stopped
+        yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
 
 
-def show_log() -> None:
-    """Show what the package logs, from notes of what was corrected to warnings of what was left out."""
-    from rich.console import Console
-    from rich.logging import RichHandler
+class Log(logging.Handler):
+    """Shows what the package logs, line by line."""
 
-    handler = RichHandler(console=Console(stderr=True, highlight=False), show_time=False, show_path=False)
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        lines = self.format(record).split("\n")
+        if record.levelno >= logging.WARNING:
+            lines[0] = f"Warning: {lines[0]}"
+        say(*lines, error=True)
+
+
+def show_log(level: int) -> None:
+    """Show what the package logs from this level on: notes of what was corrected, warnings of what was left out."""
     log = logging.getLogger("apollo")
-    log.setLevel(logging.INFO)
-    log.handlers = [handler]
+    log.setLevel(level)
+    log.handlers = [Log()]
 
 
 def require(extra: str, *packages: str) -> None:
@@ -90,11 +150,6 @@ def require(extra: str, *packages: str) -> None:
                 f"this needs {package}, which is not installed: in Apollo's source folder, run "
                 f"pip install -c constraints.txt '.[{extra}]'"
             )
-
-
-def complain(error: Exception) -> None:
-    """Print an error as one sentence on standard error."""
-    typer.echo(f"Error: {error}", err=True)
 
 
 def passed_over(others: int) -> str:

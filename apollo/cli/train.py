@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import require, show_log
+from apollo.cli.terminal import MANNER, require, say, show_log
 
 
 def train(
@@ -35,11 +36,12 @@ def train(
         settings = load_config(config, overrides or [])
         with naming(config):
             check(settings)
-        typer.echo(resolved(settings), nl=False)
+        say(*resolved(settings).rstrip("\n").split("\n"))
         return
     from apollo.training.train import train as fit
 
-    show_log()
+    if not MANNER.quiet:
+        show_log(logging.INFO)
     best = fit(config, overrides or [], checkpoint, init_from)
     if best is not None:
-        typer.echo(f"The best model is {best}. Restore a song with it:\n  apollo restore SONG.mp3 -m {best}")
+        say(f"The best model is {best}. Restore a song with it:", f"  apollo restore SONG.mp3 -m {best}")

@@ -252,7 +252,7 @@ def test_work_goes_on_where_compiling_by_itself_fails(
     monkeypatch.setattr(apollo.restoration, "pays_to_compile", lambda tasks, device: True)
     monkeypatch.setattr(apollo.restoration.engine, "check_compiler", missing)
     code, output, errors = run(album / "a.mp3", "-o", tmp_path / "a.flac")
-    assert (code, errors) == (0, "Going on uncompiled: there is no compiler\n")
+    assert (code, errors) == (0, "Warning: going on uncompiled: there is no compiler\n")
     assert output.splitlines()[0].endswith("on cpu in float32, chunks of 20 s")
     assert (tmp_path / "a.flac").is_file()
     assert run(album / "a.mp3", "-o", tmp_path / "b.flac", "--compile", "on")[0] == 1

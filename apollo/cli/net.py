@@ -1,0 +1,103 @@
+"""The net under every verb: whatever happens, the command ends with one sentence and an exit code."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+import typer
+
+from apollo.cli.terminal import MANNER, STOPPED, complain, say, show_traceback, stoppable, warn
+from apollo.errors import ApolloError, StoppedError
+from apollo.foreign import shown
+
+# Click's error about what was typed, wherever this version of Typer keeps it.
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Run a command and leave with its exit code: 1 after an error, 130 or 143 after a signal, 2 after a typing error.
+
+    Args:
+        command: Gives the exit code, or None for 0, as a Typer application does that does not stand alone.
+    """
+    catch_strays()
+    code: object
+    with stoppable():
+        try:
+            code = command() or 0
+            if STOPPED.signal:  # Typer has turned the interrupt into a code
+                complain("stopped before the end")
+        except ClickException as error:
+            code = tell_usage(error)
+        except StoppedError as error:
+            tell(error)
+            code = error.code
+        except ApolloError as error:
+            code = tell(error)
+        except Exception as error:
+            code = tell(error, sentence(error))
+        except BaseException as error:  # Ctrl-C, or Lightning's way to leave after one
+            code = getattr(error, "code", 1)
+            if STOPPED.signal:
+                complain("stopped before the end")
+    sys.exit(128 + STOPPED.signal if STOPPED.signal else code)  # type: ignore[arg-type]
+
+
+def tell(error: Exception, message: str | None = None) -> int:
+    """Print an error, with its traceback where that is asked for; give the exit code."""
+    if MANNER.debug:
+        show_traceback(error)
+    complain(error if message is None else message)
+    return 1
+
+
+def tell_usage(error: Exception) -> int:
+    """Print what is wrong with what was typed, which a shell may have made of the names in a folder."""
+    if type(error).__name__ != "NoArgsIsHelpError":  # whose message is the whole help
+        error.message = shown(getattr(error, "message", ""))  # type: ignore[attr-defined]
+    text = io.StringIO()
+    error.show(text)  # type: ignore[attr-defined]
+    say(*text.getvalue().rstrip("\n").split("\n"), error=True)
+    return int(getattr(error, "exit_code", 2))
+
+
+def sentence(error: Exception) -> str:
+    """Say in one sentence what no code of ours foresaw."""
+    kind = type(error).__name__
+    message = " ".join(str(error).split())
+    what = f"{kind}: {message[:300]}" if message else kind
+    if isinstance(error, MemoryError) or "OutOfMemory" in kind:
+        return "memory does not suffice: close other programs, or ask for less at once"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
+        return f"{place} ({error.strerror}): check the path, its permissions and free space, or add --debug to see more"
+    if kind == "BrokenProcessPool":
+        return "a process at work was killed, perhaps for want of memory: try again with fewer --workers"
+    return f"a fault of Apollo's own ({what}): add --debug to see where it lies, and please report what that prints"
+
+
+def catch_strays() -> None:
+    """Tell of errors in threads in one sentence too, and of those that Python cannot raise only who asks for it.
+
+    For good: threads may outlive the command, and fail as the process ends.
+    """
+
+    def in_thread(stray: threading.ExceptHookArgs) -> None:
+        error = stray.exc_value
+        if error is None or isinstance(error, SystemExit):
+            return
+        if MANNER.debug:
+            show_traceback(error)
+        reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+        warn(f"work in the background ended early ({' '.join(reason.split())}): add --debug to see more")
+
+    def unraisable(stray: sys.UnraisableHookArgs) -> None:
+        if MANNER.debug and stray.exc_value is not None:
+            show_traceback(stray.exc_value)
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable

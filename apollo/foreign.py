@@ -1,0 +1,76 @@
+"""Foreign strings are data: names, tags, keys, and the messages of libraries that quote them.
+
+Whatever a file is called or says of itself reaches a terminal, a page or a table through these functions. They show a
+string harmlessly: no character of it can move the cursor, change colours, write to the clipboard, reorder the text
+around it, start a new line or become a formula.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+
+__all__ = ["shown", "shown_in_csv", "shown_in_json"]
+
+# Control, format, surrogate, line and paragraph separator. Format holds the marks that reorder text, the invisible ones
+# and those that only join letters, which Persian, Hindi and many emoji need.
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def shown(text: object) -> str:
+    r"""A foreign string as one line to be shown: what would steer rather than show becomes its escape code.
+
+    A byte of a name that is not valid text becomes its own code.
+
+    Example:
+        >>> print(shown("a\nb\x1b[2Jc\udcff"))
+        a\nb\x1b[2Jc\xff
+        >>> shown("Ünïcode, 日本語, 👩‍🚀") == "Ünïcode, 日本語, 👩‍🚀"
+        True
+    """
+    return _replaced(str(text), lambda letter: _SHORT.get(letter) or _code(letter))
+
+
+def shown_in_csv(text: object) -> str:
+    """A foreign string as the cell of a table, which no spreadsheet takes for a formula.
+
+    Example:
+        >>> shown_in_csv("=HYPERLINK(1)"), shown_in_csv("a-b")
+        ("'=HYPERLINK(1)", 'a-b')
+    """
+    line = shown(text)
+    # Spreadsheets pass over spaces and take full-width signs, as Japanese keyboards give, for the plain ones.
+    first = unicodedata.normalize("NFKC", line.lstrip()[:1])
+    return f"'{line}" if first in ("=", "+", "-", "@") else line
+
+
+def shown_in_json(content: object, indent: int | None = None) -> str:
+    r"""Content as JSON that can be shown as well as read: what would steer a terminal is escaped, and nothing is lost.
+
+    Example:
+        >>> print(shown_in_json({"é": "\u202e\x9b"}))
+        {"é": "\u202e\u009b"}
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return "\n".join(_replaced(line, lambda letter: json.dumps(letter)[1:-1]) for line in text.split("\n"))
+
+
+def _replaced(text: str, replacement: Callable[[str], str]) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        replacement(letter) if unicodedata.category(letter) in _STEERING and letter not in _JOINERS else letter
+        for letter in text
+    )
+
+
+def _code(letter: str) -> str:
+    number = ord(letter)
+    if 0xDC80 <= number <= 0xDCFF:  # how Python holds a byte that is no text
+        number -= 0xDC00
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -1,0 +1,178 @@
+"""Whatever happens, a verb ends with one sentence, an exit code, and nothing that a name could make of the terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+
+from apollo.cli import app, main
+from apollo.cli.terminal import MANNER
+
+ROOT = Path(__file__).parents[2]
+# A verb each, typed so that it reaches its own work, and what that begins with.
+VERBS = {
+    "restore": ("apollo.restoration.plan", ["restore", "song.mp3"]),
+    "evaluate": ("apollo.evaluation.run.run_evaluation", ["evaluate", "songs"]),
+    "benchmark": ("apollo.speed.benchmark.benchmark", ["benchmark"]),
+    "inspect": ("apollo.audio.inspection.inspect", ["inspect", "song.mp3"]),
+    "models": ("apollo.checkpoints.hub.cached_models", ["models"]),
+    "train": ("apollo.training.train.train", ["train", "-c", "configs/apollo.yaml"]),
+    "data check": ("apollo.data.check.check", ["data", "check", "songs"]),
+    "data degrade": ("apollo.data.offline.degrade_folder", ["data", "degrade", "songs", "pairs"]),
+    "data stems": ("apollo.data.store_building.build_store", ["data", "stems", "a", "b", "--corpus", "musdb"]),
+    "export paper": ("apollo.checkpoints.exporting.read_for_export", ["export", "paper", "-m", "default", "-o", "x"]),
+    "export msst": ("apollo.checkpoints.exporting.read_for_export", ["export", "msst", "-m", "default", "-o", "x"]),
+    "export onnx": ("apollo.checkpoints.exporting.read_for_export", ["export", "onnx", "-m", "default", "-o", "x"]),
+    "export safetensors": (
+        "apollo.checkpoints.exporting.read_for_export",
+        ["export", "safetensors", "-m", "default", "-o", "x"],
+    ),
+}
+SCRIPTS = {
+    "train.py": ("apollo.training.train.train", ["-c", "configs/apollo.yaml"]),
+    "inference.py": ("apollo.restoration.plan", ["--in_wav=a.wav", "--out_wav=b.wav"]),
+    "generate_msst.py": ("apollo.checkpoints.exporting.read_for_export", ["-m", "default", "-o", "x"]),
+}
+FAULTS = [
+    RuntimeError("a \x1b[2Jbug\nof two lines"),
+    KeyError("key"),
+    ValueError(),
+    MemoryError(),
+    OSError(28, "No space left on device", "a\x1b[2Jb"),
+    RecursionError("maximum recursion depth exceeded"),
+    AssertionError(),
+    UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"),
+]
+
+
+def faulty(error: BaseException) -> object:
+    def raising(*arguments: object, **options: object) -> None:
+        raise error
+
+    return raising
+
+
+def leave(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["apollo", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert isinstance(left.value.code, int)
+    return left.value.code, capsys.readouterr().err
+
+
+def assert_one_harmless_sentence(errors: str) -> None:
+    assert re.fullmatch(r"Error: [^\n]+\n", errors), errors
+    assert errors.removesuffix("\n").isprintable(), errors
+
+
+def leaves(command: typer.Typer, path: str = "") -> list[str]:
+    own = [f"{path}{(info.name or info.callback.__name__)}" for info in command.registered_commands if info.callback]
+    groups = [(info.typer_instance, f"{path}{info.name} ") for info in command.registered_groups]
+    return own + [name for group, prefix in groups if group for name in leaves(group, prefix)]
+
+
+def test_no_verb_is_left_out() -> None:
+    assert sorted(leaves(app)) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_nobody_foresaw_is_one_sentence_in_every_verb(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, words = VERBS[verb]
+    monkeypatch.chdir(ROOT)
+    for error in FAULTS:
+        monkeypatch.setattr(place, faulty(error))
+        code, errors = leave(words, monkeypatch, capsys)
+        assert code == 1
+        assert_one_harmless_sentence(errors)
+        if not isinstance(error, MemoryError):
+            assert "--debug" in errors
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_and_in_the_predecessors_commands(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, words = SCRIPTS[script]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(place, faulty(RuntimeError("a bug")))
+    monkeypatch.setattr(sys, "argv", [script, *words])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert left.value.code == 1
+    assert_one_harmless_sentence(capsys.readouterr().err)
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("apollo.checkpoints.hub.cached_models", faulty(RuntimeError("a bug")))
+    for words in (["--debug", "models"], ["models", "--debug"]):
+        code, errors = leave(words, monkeypatch, capsys)
+        assert code == 1
+        assert "Traceback" in errors
+        assert "in raising" in errors
+        assert errors.splitlines()[-1].startswith("Error: ")
+    assert MANNER.debug
+    assert "Traceback" not in leave(["models"], monkeypatch, capsys)[1]
+
+
+def test_what_is_typed_wrong_is_shown_harmlessly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["restore", "--evil\x1b[2J\u202e.mp3"], ["evil\x9b2J"], ["restore", "a", "--chunk", "\x1b]0;x\x07"]):
+        code, errors = leave(words, monkeypatch, capsys)
+        assert code == 2
+        assert "Error: " in errors
+        assert all(line.isprintable() for line in errors.split("\n"))
+
+
+def test_a_fault_in_a_thread_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def with_thread() -> list[object]:
+        thread = threading.Thread(target=faulty(OSError(28, "No space left on device")))  # type: ignore[arg-type]
+        thread.start()
+        thread.join()
+        return []
+
+    monkeypatch.setattr("apollo.checkpoints.hub.cached_models", with_thread)
+    code, errors = leave(["models"], monkeypatch, capsys)
+    assert code == 0
+    assert re.fullmatch(r"Warning: [^\n]*No space left on device[^\n]*\n", errors)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_verb_with_one_sentence(number: int) -> None:
+    place, words = VERBS["models"]
+    module, _, name = place.rpartition(".")
+    program = f"""
+import importlib, sys, time
+import apollo.cli
+def waiting(*arguments, **options):
+    print("ready", flush=True)
+    time.sleep(600)
+setattr(importlib.import_module({module!r}), {name!r}, waiting)
+sys.argv = ["apollo", *{words!r}]
+apollo.cli.main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 128 + number
+    assert_one_harmless_sentence(errors)
