@@ -1,4 +1,7 @@
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,87 @@ from apollo.audio import degrade
 torch.set_num_threads(1)
 
 RATE = 44100
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def paper_serialize(state: dict[str, Any]) -> dict[str, Any]:
+    """What the paper's `serialize()` hands to `torch.save` for `pytorch_model.bin` and `best_model.pth`."""
+    versions = {"torch_version": torch.__version__, "pytorch_lightning_version": "2.6.0"}
+    infos = {"software_versions": versions}
+    return {"model_name": "Apollo", "state_dict": state, "model_args": {"n_sample_rate": 2}, "infos": infos}
+
+
+def fork_export(state: dict[str, Any]) -> dict[str, Any]:
+    """What the community fork's `generate_msst.py` hands to `torch.save`."""
+    info = {"software_versions": {"torch_version": torch.__version__}, "description": ""}
+    return {
+        "name": "apollo",
+        "info": info,
+        "config": {"sr": 44100, "win": 20, "feature_dim": 32, "layer": 2},
+        "state_dict": state,
+    }
+
+
+def msst_training(state: dict[str, Any]) -> dict[str, Any]:
+    """What MSST's own training hands to `torch.save`."""
+    return {
+        "epoch": 3,
+        "model_state_dict": state,
+        "optimizer_state_dict": {
+            "state": {0: {"step": torch.tensor(3.0)}},
+            "param_groups": [{"lr": 1.0, "params": [0]}],
+        },
+        "scheduler_state_dict": {"best": np.float64(-12.5), "last_epoch": 3},
+        "best_metric": np.float64(-12.5),
+        "all_metrics": {"sdr": {"restored": np.float64(3.25), "songs": np.array([3.0, 3.5], np.float32)}},
+    }
+
+
+def under_state(state: dict[str, Any]) -> dict[str, Any]:
+    """What MSST's loader takes too."""
+    return {"state": state, "best": np.float32(1.5)}
+
+
+def saved(content: dict[str, Any], whole: bool = True) -> bytes:
+    """What `torch.save` writes, or wrote before PyTorch 1.6."""
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=whole)
+    return file.getvalue()
+
+
+SAVERS: dict[str, Callable[[dict[str, Any]], bytes]] = {
+    "the paper's serialize()": lambda state: saved(paper_serialize(state)),
+    "the fork's MSST export": lambda state: saved(fork_export(state)),
+    "MSST's training": lambda state: saved(msst_training(state)),
+    "MSST's loader": lambda state: saved(under_state(state)),
+    "MSST's training, before PyTorch 1.6": lambda state: saved(msst_training(state), whole=False),
+    "MSST's training, with NumPy 1": lambda state: saved(msst_training(state), whole=False).replace(
+        b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def published_state() -> dict[str, torch.Tensor]:
+    """The published network's state, of random weights."""
+    state: dict[str, torch.Tensor] = torch.load(GOLDEN / "apollo-tiny.upstream.bin", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.fixture(scope="session")
+def predecessors_files(published_state: dict[str, torch.Tensor]) -> dict[str, bytes]:
+    """The golden model as each of the predecessors' own programs writes it, byte for byte."""
+    return {name: saver(published_state) for name, saver in SAVERS.items()}
+
+
+@pytest.fixture(scope="session", params=SAVERS)
+def predecessors_file(
+    request: pytest.FixtureRequest, predecessors_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """One of these files."""
+    path = tmp_path_factory.mktemp("predecessor") / "model.ckpt"
+    path.write_bytes(predecessors_files[request.param])
+    return path
 
 
 def melody(seconds: float, seed: int, channels: int = 2) -> np.ndarray:

@@ -24,7 +24,7 @@ NAMED_BY_SCORE = re.compile(r"epoch=(\d+)-val_loss=(-?\d+(?:\.\d+)?)\.ckpt")
 
 
 def read_for_export(path_or_name: str | Path, config: Path | None = None) -> tuple[Apollo, dict[str, str]]:
-    """Read a model, passing over the configuration objects that a training framework may have pickled beside it.
+    """Read a model to be written otherwise.
 
     Args:
         path_or_name: As for `load_model`.
@@ -41,10 +41,10 @@ def read_for_export(path_or_name: str | Path, config: Path | None = None) -> tup
     options = model_options(config) if config is not None else {}
     with located(path_or_name) as path:
         try:
-            return read_model(path, stand_ins=True, options=options)
+            return read_model(path, options)
         except ModelFileError as error:
             if options:
-                read_model(path, stand_ins=True)  # a file that is at fault itself says so here
+                read_model(path)  # a file that is at fault itself says so here
                 raise ModelFileError(f"{config} does not describe this model: {error}") from None
             raise
 

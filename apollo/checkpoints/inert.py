@@ -1,8 +1,8 @@
-"""Stand-ins for the harmless classes that training frameworks pickle beside the weights.
+"""Stand-ins for the harmless classes that training programs pickle beside the weights.
 
-A Lightning checkpoint may hold the whole configuration of its run as OmegaConf objects. Nothing of it is needed to use
-the weights, so no such object is ever made: each of these names, and no other, gives something that takes any argument
-and state and does nothing.
+A file may hold PyTorch's version as an object of its own class, scores as NumPy's numbers, or the whole configuration
+of its run as OmegaConf objects. Nothing of it is needed to use the weights, so no such object is ever made: each of
+these names, and no other, gives something that takes any argument and state and does nothing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,20 @@ class InertDict:
         return {}
 
 
+NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+NUMPY = {
+    "numpy": ("bool", "bool_", "bytes_", "dtype", "ndarray", "str_", *NUMBERS),
+    # What makes its arrays and numbers; NumPy 1 and 2 name the module differently.
+    **dict.fromkeys(("numpy._core.multiarray", "numpy.core.multiarray"), ("_reconstruct", "scalar")),
+    "numpy.dtypes": ("BoolDType", *(f"{name.title().replace('Uint', 'UInt')}DType" for name in NUMBERS)),
+}
 OBJECTS = {
+    **NUMPY,
     "argparse": ("Namespace",),
     # Types that a configuration names as those of its values; containers themselves need no name in a pickle.
     "builtins": ("bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple"),
+    "datetime": ("date", "datetime", "timedelta", "timezone"),
+    "ml_collections.config_dict.config_dict": ("ConfigDict", "FieldReference", "FrozenConfigDict"),
     "omegaconf.base": ("ContainerMetadata", "Metadata", "SCMode", "UnionNode"),
     "omegaconf.dictconfig": ("DictConfig",),
     "omegaconf.listconfig": ("ListConfig",),
@@ -51,6 +61,7 @@ OBJECTS = {
         "StringNode",
     ),
     "pathlib": ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
+    "torch.torch_version": ("TorchVersion",),
     "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
 }
 DICTIONARIES = {

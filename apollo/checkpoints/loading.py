@@ -69,14 +69,11 @@ def located(path_or_name: str | Path) -> Iterator[Path]:
     yield hub.fetch(published) if published else Path(path_or_name)
 
 
-def read_model(
-    path: Path, stand_ins: bool = False, options: Mapping[str, Any] | None = None
-) -> tuple[Apollo, dict[str, str]]:
+def read_model(path: Path, options: Mapping[str, Any] | None = None) -> tuple[Apollo, dict[str, str]]:
     """Build the network that a file describes, in evaluation mode on the CPU.
 
     Args:
         path: The file.
-        stand_ins: As for `read_file`.
         options: Constructor options that are known from elsewhere; weights and file must agree with them.
 
     Returns:
@@ -85,7 +82,7 @@ def read_model(
     Raises:
         ModelFileError: As for `load_model`.
     """
-    content, metadata = read_file(path, stand_ins)
+    content, metadata = read_file(path)
     try:
         config = stated_config(content, metadata)
         for option, value in (options or {}).items():
@@ -116,17 +113,23 @@ def stated_config(content: Mapping[str, Any], metadata: Mapping[str, str]) -> di
 def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """Find the generator's weights in what a file holds, in float32 and without prefix.
 
-    Training states hold them beside a discriminator, as `audio_model.*`, `generator.*`, and perhaps as a moving average
-    of the latter, which is then the one wanted.
+    Programs store them as the file itself, as `state_dict`, `model_state_dict` or `state`; training states hold them
+    beside a discriminator, as `audio_model.*`, `generator.*`, and perhaps as a moving average of the latter, which is
+    then the one wanted.
     """
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise ModelFileError("it holds no named weights")
-    prefixes = {name.removesuffix(anchor) for anchor in ANCHORS for name in state if name.endswith(anchor)}
-    prefixes = {prefix for prefix in prefixes if not prefix or prefix.endswith(".")}
-    if not prefixes:
+    found = {
+        (place, name.removesuffix(anchor)): state
+        for place, state in named_states(content)
+        for name in state
+        for anchor in ANCHORS
+        if name == anchor or name.endswith(f".{anchor}")
+    }
+    if not found:
         raise ModelFileError("it holds no Apollo generator")
-    prefix = min(prefixes, key=lambda prefix: ("ema" not in prefix.lower(), len(prefix), prefix))
+    place, prefix = min(
+        found, key=lambda at: ("ema" not in ".".join(at).lower(), at[0] != "state_dict", len(at[1]), at)
+    )
+    state = found[place, prefix]
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith(prefix):
@@ -134,6 +137,13 @@ def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
                 raise ModelFileError(f"{name!r} is not a tensor of real numbers")
             tensors[name.removeprefix(prefix)] = tensor.detach().float()
     return tensors
+
+
+def named_states(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what may be states: what a file holds, as `""`, and the dictionaries in it, under their names."""
+    for name, state in [("", content), *content.items()]:
+        if isinstance(state, dict) and all(isinstance(key, str) for key in [name, *state]):
+            yield name, state
 
 
 def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
@@ -212,8 +222,10 @@ def load_discriminator(path_or_name: str | Path) -> dict[str, Tensor] | None:
         ModelFileError: If the file is missing, damaged, or would run code when read.
     """
     with located(path_or_name) as path:
-        content, _ = read_file(path, stand_ins=True)
-    state = content.get("state_dict", content)
+        content, _ = read_file(path)
     prefix = "discriminator."
-    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if str(name).startswith(prefix)}
-    return found or None
+    for _, state in named_states(content):
+        found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        if found and all(isinstance(value, Tensor) for value in found.values()):
+            return found
+    return None

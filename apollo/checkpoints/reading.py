@@ -7,7 +7,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,13 +18,13 @@ from apollo.checkpoints.inert import STAND_INS
 from apollo.errors import ModelFileError
 
 
-def read_file(path: Path, stand_ins: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file or one that `torch.save` wrote, told apart by their content.
+
+    Objects that `apollo.checkpoints.inert` names are passed over.
 
     Args:
         path: The file.
-        stand_ins: Whether to pass over the configuration objects that `apollo.checkpoints.inert` names; a file that
-            holds them is refused otherwise. No code of theirs is run.
 
     Returns:
         What the file holds, tensors on the CPU, and the text metadata of a safetensors file (else empty).
@@ -43,7 +43,7 @@ def read_file(path: Path, stand_ins: bool = False) -> tuple[dict[str, Any], dict
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from None
     if head[8:] == b"{" and not head.startswith(b"PK"):  # eight bytes of length, then JSON
         return read_safetensors(path)
-    return read_torch(path, stand_ins), {}
+    return read_torch(path), {}
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -55,38 +55,33 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ModelFileError(f"{path} is a damaged safetensors file ({error}): fetch it again") from None
 
 
-def read_torch(path: Path, stand_ins: bool = False) -> dict[str, Any]:
-    """Read a dictionary that `torch.save` wrote; a pickle that asks for more than tensors is refused unread."""
-    known = STAND_INS if stand_ins else {}
+def read_torch(path: Path) -> dict[str, Any]:
+    """Read a dictionary that `torch.save` wrote; one that asks for more than tensors and stand-ins is refused."""
     try:
-        allowed = torch.serialization.safe_globals([(stand_in, name) for name, stand_in in known.items()])
+        allowed = torch.serialization.safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()])
         with warnings.catch_warnings(), allowed:
             warnings.simplefilter("ignore")  # about pickle protocols that are refused below anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         refused = isinstance(error, (pickle.UnpicklingError, RuntimeError))
-        foreign = foreign_class(path, str(error), known) if refused else None
+        foreign = foreign_class(path, str(error)) if refused else None
         if foreign is not None:
-            way_out = (
-                f"take its weights out with apollo export safetensors -m {path} -o MODEL.safetensors"
-                if foreign in STAND_INS
-                else "use a .safetensors or .bin of this model, or have somebody who trusts the file save its "
-                "'state_dict' alone with torch.save"
-            )
-            raise ModelFileError(f"{path} was not opened because reading it would run {foreign}: {way_out}") from None
+            raise ModelFileError(
+                f"{path} was not opened because reading it would run {foreign}: use a .safetensors or .bin of this "
+                "model, or have somebody who trusts the file save its 'state_dict' alone with torch.save"
+            ) from None
         raise ModelFileError(f"{path} is damaged or not a model file: fetch it again, or give another") from None
     if not isinstance(content, dict):
         raise ModelFileError(f"{path} is not a model file: it holds a {type(content).__name__}, not named weights")
     return content
 
 
-def foreign_class(path: Path, refusal: str, known: Container[str] = ()) -> str | None:
+def foreign_class(path: Path, refusal: str) -> str | None:
     """Name the class or function for which PyTorch refused a pickle, or None if that was not the reason.
 
     Args:
         path: The refused file.
         refusal: PyTorch's message; it names what is refused for the pickle protocol that PyTorch itself writes.
-        known: Names that were not refused.
     """
     named = re.search(r"GLOBAL ([\w.]+)", refusal)
     if named:
@@ -102,7 +97,7 @@ def foreign_class(path: Path, refusal: str, known: Container[str] = ()) -> str |
     except (OSError, zipfile.BadZipFile, RuntimeError):
         return None
     harmless = ("torch.", "collections.")
-    return next((name for name in globals_ if not name.startswith(harmless) and name not in known), None)
+    return next((name for name in globals_ if not name.startswith(harmless) and name not in STAND_INS), None)
 
 
 def pickled_globals(file: BinaryIO) -> Iterator[str]:

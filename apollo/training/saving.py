@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
 from apollo.atomic import replacing
+from apollo.checkpoints.reading import read_file
 from apollo.errors import StoppedError, TrainingError
 from apollo.training.system import ApolloSystem
 
@@ -52,7 +53,15 @@ class CSVLogger(loggers.CSVLogger):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside their target and renames them once they are on the disk."""
+    """Writes checkpoints beside their target and renames them once they are on the disk; reads them as model files."""
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU, whatever else is asked for.
+
+        Raises:
+            ModelFileError: If it is damaged, or reading it would run code.
+        """
+        return read_file(Path(path))[0]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all.

@@ -62,8 +62,6 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
 def start_from(system: ApolloSystem, path: Path | str) -> None:
     """Take the weights of a model file, and of its discriminator if it has one that fits.
 
-    Of the published code's own checkpoints, the configuration objects that they pickle are passed over.
-
     Raises:
         ModelFileError: If the file is no model.
         ConfigError: If its network has other sizes than the configuration's.

@@ -127,6 +127,15 @@ def test_msst_gets_the_very_file_that_it_knows(export: Export, tmp_path: Path, s
     assert_golden(tmp_path / "msst" / "model_apollo.ckpt")
 
 
+def test_files_as_the_predecessors_programs_write_them_are_exported(
+    export: Export, tmp_path: Path, predecessors_file: Path
+) -> None:
+    for form, target in (("safetensors", "model.safetensors"), ("paper", "model.bin"), ("msst", ".")):
+        assert export(form, "-m", predecessors_file, "-o", target)[0] == 0
+    for name in ("model.safetensors", "model.bin", "model_apollo.ckpt"):
+        assert_golden(tmp_path / name)
+
+
 def test_the_papers_code_gets_the_very_file_that_it_knows(export: Export, tmp_path: Path) -> None:
     assert export("paper", "-m", MSST, "-o", "pytorch_model.bin")[0] == 0
     exported = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from apollo.checkpoints import load_model
-from apollo.checkpoints.hub import HubModel, parse
+from apollo.checkpoints.hub import KNOWN, HubModel, parse
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPSTREAM = (GOLDEN / "apollo-tiny.upstream.bin").read_bytes()
@@ -57,7 +57,6 @@ def scaled(content: bytes) -> bytes:
 # model → revision → file → content
 Models = dict[str, dict[str, dict[str, bytes]]]
 MODELS: Models = {
-    "JusperLee/Apollo": {"main": {"pytorch_model.bin": UPSTREAM, "README.md": b"text"}},
     "someone/two": {"main": {"a.ckpt": UPSTREAM, "folder/b.ckpt": MSST}, "v1": {"a.ckpt": scaled(MSST)}},
     "someone/planted": {"main": {"model.ckpt": PLANTED}},
     "someone/words": {"main": {"README.md": b"text"}},
@@ -115,7 +114,16 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[ThreadingHTTPServer]:
+def paper(predecessors_files: dict[str, bytes]) -> bytes:
+    return predecessors_files["the paper's serialize()"]
+
+
+@pytest.fixture(scope="module")
+def hub(paper: bytes, predecessors_files: dict[str, bytes]) -> Iterator[ThreadingHTTPServer]:
+    for name in KNOWN.values():
+        model, _, file = name.partition(":")
+        MODELS[model] = {"main": {file: paper, "README.md": b"text"}}
+    MODELS["someone/trained"] = {"main": {"best.ckpt": predecessors_files["MSST's training"]}}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -148,11 +156,12 @@ def weights(content: bytes, folder: Path) -> float:
 
 
 def test_models_are_fetched_once_by_any_name_and_refused_like_any_other_file(
-    hub: ThreadingHTTPServer, tmp_path: Path
+    hub: ThreadingHTTPServer, tmp_path: Path, paper: bytes
 ) -> None:
     found = {
-        "JusperLee/Apollo": UPSTREAM,
-        "paper": UPSTREAM,
+        "JusperLee/Apollo": paper,
+        **dict.fromkeys(KNOWN, paper),
+        "someone/trained": MODELS["someone/trained"]["main"]["best.ckpt"],
         "someone/two:folder/b.ckpt": MSST,
         "someone/two@v1": MODELS["someone/two"]["v1"]["a.ckpt"],
         f"someone/two@{COMMIT['v1']}:a.ckpt": MODELS["someone/two"]["v1"]["a.ckpt"],
@@ -179,7 +188,12 @@ def test_models_are_fetched_once_by_any_name_and_refused_like_any_other_file(
     assert [float(line) for line in lines[: len(found)]] == expected
     assert "cannot be fetched and is not in the cache" in lines[len(found)]
     listed = "\n".join(lines[len(found) + 1 :])
-    for name in ("JusperLee/Apollo:pytorch_model.bin", "someone/two:folder/b.ckpt", "someone/two@v1:a.ckpt"):
+    for name in (
+        "JusperLee/Apollo:pytorch_model.bin",
+        "someone/trained:best.ckpt",
+        "someone/two:folder/b.ckpt",
+        "someone/two@v1:a.ckpt",
+    ):
         assert name in listed
     assert "planted" not in listed
 

@@ -59,6 +59,18 @@ def test_published_files_give_the_published_samples(name: str) -> None:
     assert_golden(model)
 
 
+def test_files_as_the_predecessors_programs_write_them_give_the_published_samples(predecessors_file: Path) -> None:
+    assert_golden(load_model(predecessors_file))
+
+
+@pytest.mark.parametrize("place", ["model", "generator", "weights"])
+def test_weights_are_found_wherever_a_program_keeps_them(
+    tmp_path: Path, published: dict[str, torch.Tensor], place: str
+) -> None:
+    torch.save({"epoch": 1, place: published, 3: {4: 5}}, tmp_path / "model.ckpt")
+    assert_golden(load_model(tmp_path / "model.ckpt"))
+
+
 def test_bare_and_safetensors_states_give_the_published_samples(
     tmp_path: Path, published: dict[str, torch.Tensor]
 ) -> None:

@@ -70,14 +70,6 @@ def test_planted_code_in_a_tar_is_not_run(tmp_path: Path) -> None:
     assert not evidence.exists()
 
 
-def test_pickled_configuration_objects_are_named_with_the_way_out(tmp_path: Path) -> None:
-    omegaconf = pytest.importorskip("omegaconf")
-    torch.save({"hyper_parameters": omegaconf.OmegaConf.create({"a": 1}), "state_dict": {}}, tmp_path / "last.ckpt")
-    message = refusal(tmp_path / "last.ckpt")
-    assert "omegaconf.dictconfig.DictConfig" in message
-    assert "apollo export safetensors -m" in message
-
-
 def test_files_that_are_missing_damaged_or_something_else_are_refused(tmp_path: Path) -> None:
     whole = UPSTREAM.read_bytes()
     contents = {
