@@ -14,7 +14,7 @@ import numpy as np
 
 from apollo.errors import AudioFileError
 from apollo.restoration.output import Output
-from apollo.restoration.overlap import Behind
+from apollo.restoration.overlap import behind
 
 BLOCK = 1 << 16  # samples a channel read or written at once
 
@@ -60,22 +60,22 @@ def write_levelled(
     """
     if not output.scales:
         clamped = 0
-        with opened() as write, Behind(write) as behind:
+        with opened() as write, behind(write) as take:
             for block in blocks:
                 if output.clip == "clamp" and not output.is_float:
                     clamped += int(np.count_nonzero(np.abs(block) > 1))
                     block = np.clip(block, -1, 1)
-                behind.put(block)
+                take(block)
         return Levels(clamped=clamped)
     loudest = 0.0
     with scratch_file(scratch, target) as kept:
         try:
-            with opened() if twice else nullcontext(nowhere) as write, Behind(write) as behind:
+            with opened() if twice else nullcontext(nowhere) as write, behind(write) as take:
                 for block in blocks:
                     loudest = max(loudest, float(np.abs(block).max(initial=0)))
                     keep(kept, block)
                     if loudest <= 1:
-                        behind.put(block)
+                        take(block)
                 kept.flush()  # a disk that is full shows here, while the target can still be taken back
                 if loudest > 1 or not twice:
                     raise AgainError

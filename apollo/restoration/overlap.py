@@ -1,4 +1,4 @@
-"""Decoding, restoring and encoding at the same time: threads with bounded queues between them.
+"""Decoding, restoring and encoding at the same time: each with a thread of its own.
 
 Decoders, the network and encoders all leave Python's lock alone while they work. The order of things never changes, so
 neither do the samples.
@@ -6,17 +6,16 @@ neither do the samples.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from queue import Empty, Full, Queue
-from threading import Event, Thread
-from types import TracebackType
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 
 AHEAD = 16  # items that may wait
-PATIENCE = 0.1  # seconds after which a thread looks whether it is still needed
+_END = object()
 
 
 def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
@@ -24,82 +23,37 @@ def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
 
     When the iterator that comes back is closed, the thread has ended.
     """
-    waiting: Queue[tuple[Item] | BaseException | None] = Queue(AHEAD)
-    stopped = Event()
-
-    def offer(item: tuple[Item] | BaseException | None) -> None:
-        while not stopped.is_set():
-            with suppress(Full):
-                waiting.put(item, timeout=PATIENCE)
-                return
-
-    def draw() -> None:
+    with ThreadPoolExecutor(1, "apollo-decoder") as thread:
+        waiting = deque(thread.submit(next, items, _END) for _ in range(AHEAD))
         try:
-            for item in items:
-                offer((item,))
-                if stopped.is_set():
-                    return
-            offer(None)
-        except BaseException as error:
-            offer(error)
-
-    thread = Thread(target=draw, name="apollo-decoder", daemon=True)
-    thread.start()
-    try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item[0]
-    finally:
-        stopped.set()
-        thread.join()
+            while (item := waiting.popleft().result()) is not _END:
+                waiting.append(thread.submit(next, items, _END))
+                yield cast(Item, item)
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-class Behind(Generic[Item]):
-    """Calls a function in a thread with one item after another, in order.
+@contextmanager
+def behind(function: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]:
+    """Call a function in a thread, with one item after another, in order.
 
-    Leaving the `with` block waits for the last of them; leaving it by an exception drops what waits. What the function
-    raises is raised by the next `put`, or at the end.
+    Yields:
+        What takes the next item; it waits while too many items wait already, and raises what the function has raised.
+        The end of the `with` block waits for the last item; an exception drops those that wait.
     """
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, "apollo-encoder") as thread:
 
-    def __init__(self, function: Callable[[Item], None]) -> None:
-        self._function = function
-        self._waiting: Queue[Item] = Queue(AHEAD)
-        self._error: BaseException | None = None
-        self._ended, self._dropped = Event(), Event()
-        self._thread = Thread(target=self._work, name="apollo-encoder", daemon=True)
+        def take(item: Item) -> None:
+            while waiting and (waiting[0].done() or len(waiting) >= AHEAD):
+                waiting.popleft().result()
+            waiting.append(thread.submit(function, item))
 
-    def put(self, item: Item) -> None:
-        """Have the function called with an item; waits while too many wait already."""
-        while self._error is None:
-            with suppress(Full):
-                self._waiting.put(item, timeout=PATIENCE)
-                return
-        raise self._error
-
-    def __enter__(self) -> Behind[Item]:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._dropped.set()
-        self._ended.set()
-        self._thread.join()
-        if error is None and self._error is not None:
-            raise self._error
-
-    def _work(self) -> None:
         try:
-            while not self._dropped.is_set():
-                try:
-                    item = self._waiting.get(timeout=PATIENCE)
-                except Empty:
-                    if self._ended.is_set() and self._waiting.empty():
-                        return
-                    continue
-                self._function(item)
-        except BaseException as error:
-            self._error = error
+            yield take
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from apollo.restoration.overlap import AHEAD, Behind, ahead
+from apollo.restoration.overlap import AHEAD, ahead, behind
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,9 @@ def test_what_drawing_raises_is_raised_in_its_place() -> None:
 
 def test_calls_are_made_in_order_to_the_last() -> None:
     called: list[int] = []
-    with Behind(called.append) as behind:
+    with behind(called.append) as take:
         for number in range(1000):
-            behind.put(number)
+            take(number)
     assert called == list(range(1000))
 
 
@@ -60,11 +60,11 @@ def test_what_a_call_raises_is_raised_and_ends_the_calls() -> None:
     def call(number: int) -> None:
         raise ValueError("full")
 
-    with pytest.raises(ValueError, match="full"), Behind(call) as behind:  # noqa: PT012
+    with pytest.raises(ValueError, match="full"), behind(call) as take:  # noqa: PT012
         for number in range(1000):
-            behind.put(number)
-    with pytest.raises(ValueError, match="full"), Behind(call) as behind:
-        behind.put(1)
+            take(number)
+    with pytest.raises(ValueError, match="full"), behind(call) as take:
+        take(1)
 
 
 def test_an_exception_drops_what_waits() -> None:
@@ -74,8 +74,8 @@ def test_an_exception_drops_what_waits() -> None:
         time.sleep(0.05)
         called.append(number)
 
-    with pytest.raises(KeyboardInterrupt), Behind(call) as behind:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), behind(call) as take:  # noqa: PT012
         for number in range(AHEAD):
-            behind.put(number)
+            take(number)
         raise KeyboardInterrupt
     assert len(called) < AHEAD
