@@ -11,7 +11,7 @@ import torch
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
 from apollo.restoration import Restorer
-from apollo.restoration.blending import Blend, BlendStream, LowPass, low_pass_kernel
+from apollo.restoration.blending import Blend, BlendStream
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +64,6 @@ def test_low_band_is_the_inputs_and_high_band_the_networks(model: Apollo, music:
 
 def test_crossover_beyond_half_the_sample_rate_keeps_all(model: Apollo, music: np.ndarray) -> None:
     assert np.allclose(Restorer(model, 1, keep_below=30_000)(music), music, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("samples", [1, 500, 130_001])
-@pytest.mark.parametrize("block", [997, 40_000, 200_000])
-def test_low_pass_is_the_convolution_whatever_the_blocks(music: np.ndarray, samples: int, block: int) -> None:
-    given = torch.from_numpy(music[:1, :samples])
-    low_pass = LowPass(1, 44100, 1000)
-    parts = [low_pass.push(part) for part in torch.split(given, block, dim=1)]
-    filtered = torch.cat((*parts, low_pass.flush()), dim=1).numpy()
-    kernel = low_pass_kernel(44100, 1000)
-    whole = np.convolve(given[0].numpy(), kernel)[len(kernel) // 2 :][:samples]
-    assert filtered.shape == (1, samples)
-    assert np.allclose(filtered[0], whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"mix": 0.5}, {"keep_below": 2000}, {"mix": 0.5, "keep_below": 2000}])
