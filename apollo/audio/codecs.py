@@ -12,8 +12,8 @@ either side, and crop the result.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -24,8 +24,7 @@ import soundfile
 from av.audio.codeccontext import AudioCodecContext
 
 from apollo.audio.bitrates import coded_rate, lame_gain, vorbis_quality
-from apollo.audio.filters import between, joined, mirrored, recut, resampled
-from apollo.audio.resampling import resampled_length
+from apollo.audio.signal import Block, Signal, recut
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -40,11 +39,11 @@ __all__ = [
     "COMPRESSION_LEVEL",
     "MARGIN",
     "VBR_QUALITIES",
+    "Encoding",
+    "coded",
     "degrade",
-    "degrade_blocks",
 ]
 
-Block = npt.NDArray[np.float32]
 Stereo = Literal["joint", "separate"]
 
 CODECS = ("mp3", "aac", "opus", "vorbis")
@@ -60,6 +59,55 @@ MARGIN = 2304
 _AAC_WARM_UP = 8192  # FFmpeg's AAC encoder has spent too few bits or too many until about here
 
 _BLOCK = 1 << 18  # samples handed to an encoder at once: few calls for a crop, bounded buffers for a long file
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One way through a codec; what does not apply to it is None.
+
+    Attributes:
+        codec: One of `CODECS`.
+        bitrate: In bit/s, both channels together, where it is not variable. MP3 is coded at exactly this constant rate;
+            the others aim at it.
+        vbr_quality: Where it is, the quality on the codec's own scale, see `VBR_QUALITIES`.
+        compression_level: LAME's `-q`, from 0 (best) to 9 (fastest), for MP3 only; None is `COMPRESSION_LEVEL`.
+        stereo: How MP3 codes two channels: "joint", as when nothing is given, lets LAME choose between left and right
+            and middle and side for every frame; "separate" keeps it to left and right.
+
+    Raises:
+        ApolloError: If the codec cannot do what is asked; the message names what it can do.
+    """
+
+    codec: str = "mp3"
+    bitrate: int | None = None
+    vbr_quality: float | None = None
+    compression_level: int | None = None
+    stereo: Stereo | None = None
+
+    def __post_init__(self) -> None:
+        codec, level, quality = self.codec, self.compression_level, self.vbr_quality
+        if codec not in CODECS:
+            raise ApolloError(f"Unknown codec {codec!r}; choose one of: {', '.join(CODECS)}.")
+        if self.bitrate is None and quality is None:
+            raise ApolloError(f"{codec} needs a bitrate in bit/s, or vbr_quality for a variable one.")
+        if level is not None and codec != "mp3":
+            raise ApolloError(
+                f"compression_level is LAME's quality and goes with codec 'mp3' only; leave it out for {codec!r}."
+            )
+        if level is not None and not 0 <= level <= 9:
+            raise ApolloError(f"compression_level is {level}, but LAME knows 0 (best) to 9 (fastest).")
+        if self.stereo is not None and codec != "mp3":
+            raise ApolloError(f"stereo is a mode of LAME and goes with codec 'mp3' only; leave it out for {codec!r}.")
+        if self.stereo not in (None, "joint", "separate"):
+            raise ApolloError(f"stereo is {self.stereo!r}, but LAME can do 'joint' or 'separate'.")
+        if quality is not None:
+            if codec not in VBR_QUALITIES:
+                raise ApolloError(
+                    f"{codec} has no scale of quality: its bitrate varies around the one asked for as it is."
+                )
+            lowest, highest = VBR_QUALITIES[codec]
+            if not lowest <= quality <= highest:
+                raise ApolloError(f"vbr_quality is {quality}, but {codec} knows {lowest:g} to {highest:g}.")
 
 
 @overload
@@ -110,12 +158,10 @@ def degrade(
             torch tensor.
         sample_rate: Of the waveform, in Hz.
         codec: One of `CODECS`.
-        bitrate: In bit/s, both channels together. MP3 is coded at exactly this constant rate; the others aim at it.
-        compression_level: LAME's `-q`, from 0 (best) to 9 (fastest), for MP3 only; `COMPRESSION_LEVEL` when not given.
-        vbr_quality: For a variable bitrate, with which `bitrate` does not matter: the quality on the codec's own scale,
-            see `VBR_QUALITIES`.
-        stereo: How MP3 codes two channels: "joint" lets LAME choose between left and right and middle and side for
-            every frame, as it does when nothing is given; "separate" keeps it to left and right.
+        bitrate: As for `Encoding`, as are all that follow.
+        compression_level: See there.
+        vbr_quality: See there; with it, `bitrate` does not matter.
+        stereo: See there.
 
     Returns:
         The decoded waveform, of the same shape and level as the input and with a lag of 0 samples to it: a float32
@@ -125,101 +171,60 @@ def degrade(
         ApolloError: The codec cannot do what is asked; the message names what it can do.
     """
     samples = _as_float32(waveform)
-    blocks = degrade_blocks(
-        lambda: [samples],
-        samples.shape,
-        sample_rate,
-        codec,
-        bitrate,
-        compression_level=compression_level,
-        vbr_quality=vbr_quality,
-        stereo=stereo,
-    )
-    return _like(joined(blocks, samples.shape[0]), waveform)
+    encoding = Encoding(codec, bitrate if vbr_quality is None else None, vbr_quality, compression_level, stereo)
+    return _like(coded(Signal.of_array(samples, sample_rate), encoding).array(), waveform)
 
 
-def degrade_blocks(
-    read: Callable[[], Iterable[Block]],
-    shape: tuple[int, int],
-    sample_rate: int,
-    codec: str = "mp3",
-    bitrate: int = 64_000,
-    *,
-    compression_level: int | None = None,
-    vbr_quality: float | None = None,
-    stereo: Stereo | None = None,
-) -> Iterator[Block]:
-    """Put a long waveform through a codec block by block: joined, the blocks are what `degrade` gives for the whole.
+def coded(signal: Signal, encoding: Encoding) -> Signal:
+    """Encode and decode a signal: what `degrade` gives for the whole.
 
     Memory does not grow with the length, but for the coded bytes of Vorbis (30 MB for an hour at 64 kbit/s).
 
-    Args:
-        read: Gives the waveform from its start, in blocks of any length; called once, for AAC twice.
-        shape: Of the whole waveform: (channels, samples).
-        sample_rate: As `degrade` takes it; so are all that follow.
-        codec: See there.
-        bitrate: See there.
-        compression_level: See there.
-        vbr_quality: See there.
-        stereo: See there.
-
-    Returns:
-        Blocks of float32, some of them shorter than others.
-
     Raises:
-        ApolloError: As `degrade`; for what is wrong with samples, when they are reached.
+        ApolloError: As `degrade`; for what is wrong with samples, when they are read.
     """
-    channels, length = shape
+    channels, sample_rate = signal.channels, signal.sample_rate
     if channels not in (1, 2):
         raise ApolloError(f"Codecs take one or two channels, but this waveform has {channels}; give them pair by pair.")
     if sample_rate <= 0:
         raise ApolloError(f"The sample rate is {sample_rate} Hz; give one above 0.")
-    _check_settings(codec, compression_level, vbr_quality, stereo)
-    coding = _Coding(
-        codec,
-        coded_rate(codec, sample_rate, bitrate if vbr_quality is None else None, channels),
-        channels,
-        bitrate,
-        COMPRESSION_LEVEL if compression_level is None else compression_level,
-        vbr_quality,
-        stereo or "joint",
-    )
-    return _degraded(read, length, sample_rate, coding)
+    coding = _Coding(encoding, coded_rate(encoding.codec, sample_rate, encoding.bitrate, channels), channels)
+    margin = -(-(_AAC_WARM_UP if encoding.codec == "aac" else MARGIN) * sample_rate // coding.rate)
+    length = signal.count()
+
+    def read() -> Iterator[Block]:
+        # FFmpeg's AAC encoder alone clips at full scale.
+        quieter = max([1.0, *(float(np.abs(b).max()) for b in _finite(signal))]) if encoding.codec == "aac" else 1.0
+        quiet = replace(
+            signal, samples=length, read=lambda: (b if quieter == 1.0 else b / quieter for b in _finite(signal))
+        )
+        padded = quiet.mirrored(margin).resampled(coding.rate)
+        decoded = replace(padded, read=lambda: _through_codec(padded, coding)).between(0, padded.count())
+        gain = quieter
+        if encoding.codec == "mp3" and encoding.bitrate is not None:
+            gain = quieter / lame_gain(encoding.bitrate)
+        for block in decoded.resampled(sample_rate).between(margin, margin + length).blocks():
+            yield block if gain == 1.0 else block * np.float32(gain)
+
+    return replace(signal, samples=length, read=read)
 
 
 @dataclass(frozen=True)
 class _Coding:
-    """All that a codec is told; `rate` is the one it works at, in Hz."""
+    """An encoding, the sample rate in Hz that the codec works at, and the channels."""
 
-    codec: str
+    encoding: Encoding
     rate: int
     channels: int
-    bitrate: int
-    compression_level: int
-    vbr_quality: float | None
-    stereo: str
 
 
-def _degraded(read: Callable[[], Iterable[Block]], length: int, sample_rate: int, coding: _Coding) -> Iterator[Block]:
-    is_aac = coding.codec == "aac"
-    rate, channels = coding.rate, coding.channels
-    margin = -(-(_AAC_WARM_UP if is_aac else MARGIN) * sample_rate // rate)
-    # FFmpeg's AAC encoder alone clips at full scale.
-    quieter = max([1.0, *(float(np.abs(block).max()) for block in _finite(read()))]) if is_aac else 1.0
-    blocks = (block if quieter == 1.0 else block / quieter for block in _finite(read()))
-    coded = recut(resampled(mirrored(blocks, margin), sample_rate, rate, channels), _BLOCK)
-    decoded = _vorbis(coded, coding) if coding.codec == "vorbis" else _through_ffmpeg(coded, coding)
-    padded = resampled_length(length + 2 * margin, sample_rate, rate)
-    result = resampled(recut(between(decoded, 0, padded), _BLOCK), rate, sample_rate, channels)
-    gain = quieter
-    if coding.codec == "mp3" and coding.vbr_quality is None:
-        gain = quieter / lame_gain(coding.bitrate)
-    for block in between(result, margin, margin + length):
-        yield block if gain == 1.0 else block * np.float32(gain)
+def _through_codec(signal: Signal, coding: _Coding) -> Iterator[Block]:
+    blocks = recut(signal.blocks(), _BLOCK)
+    return recut((_vorbis if coding.encoding.codec == "vorbis" else _through_ffmpeg)(blocks, coding), _BLOCK)
 
 
-def _finite(blocks: Iterable[Block]) -> Iterator[Block]:
-    for block in blocks:
+def _finite(signal: Signal) -> Iterator[Block]:
+    for block in signal.blocks():
         if not np.isfinite(block).all():
             raise ApolloError("The waveform holds NaN or infinite samples, which no codec can encode; clean it first.")
         if block.shape[1]:
@@ -247,27 +252,6 @@ def _like(
     return torch.from_numpy(samples).to(waveform)
 
 
-def _check_settings(codec: str, compression_level: int | None, vbr_quality: float | None, stereo: str | None) -> None:
-    if codec not in CODECS:
-        raise ApolloError(f"Unknown codec {codec!r}; choose one of: {', '.join(CODECS)}.")
-    if compression_level is not None and codec != "mp3":
-        raise ApolloError(
-            f"compression_level is LAME's quality and goes with codec 'mp3' only; leave it out for {codec!r}."
-        )
-    if compression_level is not None and not 0 <= compression_level <= 9:
-        raise ApolloError(f"compression_level is {compression_level}, but LAME knows 0 (best) to 9 (fastest).")
-    if stereo is not None and codec != "mp3":
-        raise ApolloError(f"stereo is a mode of LAME and goes with codec 'mp3' only; leave it out for {codec!r}.")
-    if stereo not in (None, "joint", "separate"):
-        raise ApolloError(f"stereo is {stereo!r}, but LAME can do 'joint' or 'separate'.")
-    if vbr_quality is not None:
-        if codec not in VBR_QUALITIES:
-            raise ApolloError(f"{codec} has no scale of quality: its bitrate varies around the one asked for as it is.")
-        lowest, highest = VBR_QUALITIES[codec]
-        if not lowest <= vbr_quality <= highest:
-            raise ApolloError(f"vbr_quality is {vbr_quality}, but {codec} knows {lowest:g} to {highest:g}.")
-
-
 _ENCODERS = {"mp3": ("libmp3lame", "fltp"), "aac": ("aac", "fltp"), "opus": ("libopus", "flt")}
 _DECODERS = {"mp3": "mp3float", "aac": "aac", "opus": "opus"}
 _FF_QP2LAMBDA = 118  # the unit in which FFmpeg counts quality
@@ -283,13 +267,13 @@ def _through_ffmpeg(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]
     late = 0
     for packet in _packets(blocks, encoder):
         if decoder is None:
-            decoder = cast(AudioCodecContext, av.CodecContext.create(_DECODERS[coding.codec], "r"))
+            decoder = cast(AudioCodecContext, av.CodecContext.create(_DECODERS[coding.encoding.codec], "r"))
             decoder.sample_rate = coding.rate
             decoder.layout = encoder.layout
             decoder.extradata = encoder.extradata
             # The others mark their delay in the packets and the decoder drops it; AAC leaves that to an edit list in
             # the container. The first time stamp is the negative of the delay.
-            late = -(packet.pts or 0) if coding.codec == "aac" else 0
+            late = -(packet.pts or 0) if coding.encoding.codec == "aac" else 0
         for frame in decoder.decode(packet):
             yield cast(Block, frame.to_ndarray())[:, late:]
             late -= min(late, frame.samples)
@@ -299,21 +283,23 @@ def _through_ffmpeg(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]
 
 
 def _encoder(coding: _Coding) -> AudioCodecContext:
-    name, sample_format = _ENCODERS[coding.codec]
+    encoding = coding.encoding
+    name, sample_format = _ENCODERS[encoding.codec]
     encoder = cast(AudioCodecContext, av.CodecContext.create(name, "w"))
     encoder.sample_rate = coding.rate
     encoder.layout = "mono" if coding.channels == 1 else "stereo"
     encoder.format = av.AudioFormat(sample_format)
     encoder.time_base = Fraction(1, coding.rate)
     options = {}
-    if coding.codec == "mp3":
-        options["compression_level"] = str(coding.compression_level)
-        options["joint_stereo"] = str(int(coding.stereo == "joint"))
-    if coding.vbr_quality is None:
-        encoder.bit_rate = coding.bitrate
+    if encoding.codec == "mp3":
+        level = encoding.compression_level
+        options["compression_level"] = str(COMPRESSION_LEVEL if level is None else level)
+        options["joint_stereo"] = str(int(encoding.stereo != "separate"))
+    if encoding.bitrate is not None:
+        encoder.bit_rate = encoding.bitrate
     else:
         options["flags"] = "+qscale"
-        options["global_quality"] = str(round(coding.vbr_quality * _FF_QP2LAMBDA))
+        options["global_quality"] = str(round((encoding.vbr_quality or 0.0) * _FF_QP2LAMBDA))
     encoder.options = options
     return encoder
 
@@ -335,10 +321,11 @@ def _packets(blocks: Iterable[Block], encoder: AudioCodecContext) -> Iterator[Pa
 
 def _vorbis(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]:
     memory = io.BytesIO()
-    if coding.vbr_quality is None:
-        quality = vorbis_quality(coding.rate, coding.bitrate, coding.channels)
+    encoding = coding.encoding
+    if encoding.bitrate is not None:
+        quality = vorbis_quality(coding.rate, encoding.bitrate, coding.channels)
     else:
-        quality = coding.vbr_quality / 10
+        quality = (encoding.vbr_quality or 0.0) / 10
     with soundfile.SoundFile(
         memory, "w", coding.rate, coding.channels, "VORBIS", format="OGG", compression_level=1 - quality
     ) as file:

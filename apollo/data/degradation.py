@@ -5,9 +5,8 @@ What is drawn is data, a `Degradation`, so that it can be written down beside wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
@@ -15,33 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.bitrates import nearest_bitrate
-from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, VBR_QUALITIES, degrade_blocks
-from apollo.audio.filters import joined, low_pass, recut
+from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, VBR_QUALITIES, Encoding, coded
+from apollo.audio.signal import Signal, recut
 
 BITRATES = (24000, 32000, 48000, 64000, 96000, 128000)
 
 Waveform = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 18
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """One way through a codec; what does not apply to it is None.
-
-    Attributes:
-        codec: One of `apollo.audio.CODECS`.
-        bitrate: In bit/s, where it is not variable.
-        vbr_quality: LAME's `-V`, where it is.
-        compression_level: LAME's `-q`.
-        stereo: LAME's mode, "joint" or "separate", for two channels.
-    """
-
-    codec: str
-    bitrate: int | None = None
-    vbr_quality: float | None = None
-    compression_level: int | None = None
-    stereo: Literal["joint", "separate"] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,51 +116,8 @@ class RandomCodec:
         return Degradation(None if self.lowpass is None else self.lowpass.draw(rng), encodings)
 
     def apply(self, waveform: Waveform, degradation: Degradation) -> Waveform:
-        """Do what was chosen to `(channels, samples)`; the result is aligned and as long.
-
-        More than two channels are coded pair by pair, and the last of an odd number by itself, at the same bitrate.
-
-        Raises:
-            ApolloError: If samples are not finite.
-        """
-        waveform = np.asarray(waveform, np.float32)
-        channels, samples = waveform.shape
-        blocks = self.apply_blocks(lambda: [waveform], (channels, samples), degradation)
-        return np.ascontiguousarray(joined(blocks, channels))
-
-    def apply_blocks(
-        self, read: Callable[[], Iterable[Waveform]], shape: tuple[int, int], degradation: Degradation
-    ) -> Iterator[Waveform]:
-        """Do what was chosen to a long waveform: joined, the blocks are what `apply` gives for the whole.
-
-        Args:
-            read: Gives the waveform from its start in blocks of any length; may be called several times.
-            shape: Of the whole waveform: (channels, samples).
-            degradation: What to do.
-
-        Returns:
-            Blocks of any length.
-        """
-        channels, samples = shape
-        streams = []
-        for first in range(0, channels, 2):
-            pair = slice(first, min(first + 2, channels))
-            streams.append(self._through(partial(_select, read, pair), (pair.stop - pair.start, samples), degradation))
-        if len(streams) == 1:
-            return streams[0]
-        return (np.concatenate(parts) for parts in zip(*(recut(s, _BLOCK) for s in streams), strict=True))
-
-    def _through(
-        self, read: Callable[[], Iterable[Waveform]], shape: tuple[int, int], degradation: Degradation
-    ) -> Iterator[Waveform]:
-        if degradation.lowpass is not None:
-            read = partial(_low_passed, read, self.sample_rate, degradation.lowpass)
-        for encoding in degradation.encodings:
-            settings = {key: value for key, value in asdict(encoding).items() if value is not None}
-            if encoding.bitrate is not None:
-                settings["bitrate"] = nearest_bitrate(encoding.codec, encoding.bitrate, shape[0])
-            read = partial(degrade_blocks, read, shape, self.sample_rate, **settings)
-        return iter(read())
+        """Do what was chosen to `(channels, samples)`; see `degraded`."""
+        return np.ascontiguousarray(degraded(Signal.of_array(waveform, self.sample_rate), degradation).array())
 
     def _encoding(self, rng: np.random.Generator, channels: int) -> Encoding:
         bitrate = self.bitrates[0] if len(self.bitrates) == 1 else int(rng.choice(self.bitrates))
@@ -201,6 +138,36 @@ class RandomCodec:
         )
 
 
+def degraded(signal: Signal, degradation: Degradation) -> Signal:
+    """A signal after what was chosen for it; the result is aligned and as long.
+
+    More than two channels are coded pair by pair, and the last of an odd number by itself, at the same bitrate.
+
+    Raises:
+        ApolloError: When it is read, if samples are not finite.
+    """
+    pairs = [_degraded(signal[first : first + 2], degradation) for first in range(0, signal.channels, 2)]
+    if len(pairs) == 1:
+        return pairs[0]
+
+    def read() -> Iterator[Waveform]:
+        streams = (recut(pair.blocks(), _BLOCK) for pair in pairs)
+        return (np.concatenate(parts) for parts in zip(*streams, strict=True))
+
+    return replace(pairs[0], channels=signal.channels, read=read)
+
+
+def _degraded(signal: Signal, degradation: Degradation) -> Signal:
+    if degradation.lowpass is not None:
+        signal = signal.low_passed(degradation.lowpass)
+    for encoding in degradation.encodings:
+        if encoding.bitrate is not None:
+            bitrate = nearest_bitrate(encoding.codec, encoding.bitrate, signal.channels)
+            encoding = replace(encoding, bitrate=bitrate)
+        signal = coded(signal, encoding)
+    return signal
+
+
 @dataclass(frozen=True)
 class _Sometimes:
     """A value from a range, with a probability."""
@@ -218,14 +185,6 @@ class _Sometimes:
         else:
             value = float(rng.uniform(self.low, self.high))
         return value if used else None
-
-
-def _select(read: Callable[[], Iterable[Waveform]], channels: slice) -> Iterator[Waveform]:
-    return (block[channels] for block in read())
-
-
-def _low_passed(read: Callable[[], Iterable[Waveform]], sample_rate: int, frequency: float) -> Iterator[Waveform]:
-    return low_pass(read(), sample_rate, frequency)
 
 
 def _formats(formats: Sequence[str] | Mapping[str, float]) -> tuple[list[str], list[float]]:

@@ -17,7 +17,7 @@ import re
 import shutil
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -30,7 +30,8 @@ import soundfile
 from apollo.atomic import replacing
 from apollo.audio import AudioReader
 from apollo.audio.libsndfile import open_soundfile
-from apollo.data.degradation import Degradation, RandomCodec
+from apollo.audio.signal import Signal
+from apollo.data.degradation import Degradation, RandomCodec, degraded
 from apollo.data.folders import Problem, files_of
 from apollo.data.manifest import MANIFEST, Pair, Written, as_line, read_manifest, write_manifest
 from apollo.data.processes import in_processes
@@ -78,7 +79,7 @@ def degrade_folder(
     `songs` gives `<name>/original.<ext>` and `<name>/codec.wav`, `folders` gives `original/<name>.<ext>` and
     `codec/<name>.wav`, where the name is the source's path below its folder without the suffix; sources that would
     share one keep their suffix. Any rate and number of channels will do; more than two are coded pair by pair. Memory
-    does not depend on the length of files, but for Vorbis (see `degrade_blocks`).
+    does not depend on the length of files, but for Vorbis (see `apollo.audio.codecs.coded`).
 
     Pairs that are finished are made anew only where their source or what is to be done to it has changed.
 
@@ -226,32 +227,31 @@ def _is_finished(job: _Job, earlier: Pair, sha256: str) -> bool:
     return (
         earlier.source == job.source
         and earlier.sha256 == sha256
-        and earlier.degradation == _choose(job, earlier.sample_rate, earlier.channels)[1].as_dict()
+        and earlier.degradation == _choose(job, earlier.sample_rate, earlier.channels).as_dict()
         and PurePosixPath(earlier.original.path).with_suffix("").as_posix() == job.original
         and all(file.is_file() and file.stat().st_size == side.bytes for file, side in zip(files, sides, strict=True))
     )
 
 
-def _choose(job: _Job, sample_rate: int, channels: int) -> tuple[RandomCodec, Degradation]:
+def _choose(job: _Job, sample_rate: int, channels: int) -> Degradation:
     """What is to be done to a source: a function of the seed and its path, and of its width."""
-    codec = RandomCodec(sample_rate, **job.options)
     number = int.from_bytes(hashlib.sha256(job.source.encode()).digest()[:16], "big")
-    return codec, codec.choose(np.random.default_rng((job.seed, number)), channels)
+    return RandomCodec(sample_rate, **job.options).choose(np.random.default_rng((job.seed, number)), channels)
 
 
 def _pair(job: _Job, path: Path, sha256: str) -> Pair:
     sample_rate, channels, samples = _measure(path)
-    codec, degradation = _choose(job, sample_rate, channels)
+    degradation = _choose(job, sample_rate, channels)
     for name in (job.original, job.codec):
         (job.target / name).parent.mkdir(parents=True, exist_ok=True)
     damaged = job.target / f"{job.codec}.wav"
-    blocks = codec.apply_blocks(lambda: _blocks(path), (channels, samples), degradation)
-    sides = {"codec": _write_wav(damaged, sample_rate, channels, samples, blocks)}
+    song = Signal(sample_rate, channels, samples, Signal.of_file(path).read)
+    sides = {"codec": _write_wav(damaged, degraded(song, degradation))}
     try:
         suffix = _copied_suffix(path)
         original = job.target / f"{job.original}{suffix or '.wav'}"
         if suffix is None:
-            sides["original"] = _write_wav(original, sample_rate, channels, samples, _blocks(path))
+            sides["original"] = _write_wav(original, song)
         else:
             with replacing(original) as temporary:
                 shutil.copyfile(path, temporary)
@@ -270,7 +270,7 @@ def _measure(path: Path) -> tuple[int, int, int]:
     """Rate, channels and samples of a file, read to its end to find out what is wrong before anything is written."""
     samples = 0
     with AudioReader(path) as reader:
-        for block in _rest(reader):
+        while (block := reader.read(_BLOCK)).shape[1]:
             samples += block.shape[1]
             if not np.isfinite(block).all():
                 raise DataError(f"{path} holds NaN or infinite samples, which no codec can encode: clean it first")
@@ -283,16 +283,6 @@ def _measure(path: Path) -> tuple[int, int, int]:
         return reader.sample_rate, reader.channels, samples
 
 
-def _blocks(path: Path) -> Iterator[Waveform]:
-    with AudioReader(path) as reader:
-        yield from _rest(reader)
-
-
-def _rest(reader: AudioReader) -> Iterator[Waveform]:
-    while (block := reader.read(_BLOCK)).shape[1]:
-        yield block
-
-
 def _copied_suffix(path: Path) -> str | None:
     """The suffix under which a lossless file may be copied as it is, whatever it was called; else None."""
     try:
@@ -302,11 +292,12 @@ def _copied_suffix(path: Path) -> str | None:
         return None
 
 
-def _write_wav(path: Path, sample_rate: int, channels: int, samples: int, blocks: Iterable[Waveform]) -> str:
+def _write_wav(path: Path, signal: Signal) -> str:
     """Write 32-bit floating point and give its SHA-256.
 
     Not by libsndfile, which puts the time into such files: the same pair would not be the same twice.
     """
+    sample_rate, channels, samples = signal.sample_rate, signal.channels, signal.count()
     size = 4 * channels * samples
     layout = struct.pack("<HHIIHHH", 3, channels, sample_rate, 4 * channels * sample_rate, 4 * channels, 32, 0)
     chunks = b"".join(
@@ -321,7 +312,7 @@ def _write_wav(path: Path, sample_rate: int, channels: int, samples: int, blocks
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
             file.write(header)
-            for block in blocks:
+            for block in signal.blocks():
                 data = np.ascontiguousarray(block.T, dtype="<f4").tobytes()
                 file.write(data)
                 digest.update(data)

@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from apollo.audio.signal import Signal, recut
 from apollo.errors import ApolloError
 from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation
 from apollo.evaluation.systems import Restorations, restorer_of
-from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, blocks_of, pair_waveforms, peaks, waveforms
+from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, waveforms
 from apollo.metrics import metric
 from apollo.restoration import Restorer
 
@@ -161,7 +162,7 @@ def loudest(waveform: Waveform, samples: int) -> int:
     energy = np.concatenate(
         [
             np.add.reduceat(np.square(block).sum(axis=0, dtype=np.float64), np.arange(0, block.shape[1], step))
-            for block in blocks_of(waveform)
+            for block in recut(Signal.of_array(waveform, SAMPLE_RATE).blocks(), 80 * step)
         ]
     )
     width = min(len(energy), -(-samples // step))
@@ -175,7 +176,7 @@ def _restored_moment(restorer: Restorer, damaged: Waveform, moment: slice) -> Wa
     around = round(_AROUND * SAMPLE_RATE)
     first = max(0, moment.start - around) // restorer.model.hop_length * restorer.model.hop_length
     stretch = np.ascontiguousarray(damaged[:, first : moment.stop + around])
-    stream = restorer.stream(peaks(damaged), SAMPLE_RATE)
+    stream = restorer.stream(Signal.of_array(damaged, SAMPLE_RATE).measure()[0], SAMPLE_RATE)
     restored = torch.cat((stream.push(torch.from_numpy(stretch)), stream.flush()), dim=1)
     result: Waveform = restored[:, moment.start - first : moment.stop - first].numpy().copy()
     return result

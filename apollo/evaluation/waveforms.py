@@ -8,17 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from apollo.audio import AudioReader, resampled_length
-from apollo.audio.codecs import degrade_blocks
-from apollo.audio.filters import resampled
+from apollo.audio import resampled_length
+from apollo.audio.codecs import Encoding, coded
+from apollo.audio.signal import Signal
 from apollo.data.folders import Track, open_track, read_from
 from apollo.data.pairs import Pair, try_pair
 from apollo.errors import DataError
 from apollo.evaluation.cases import Case
 from apollo.restoration import Restorer
-from apollo.restoration.engine import peaks_of
 
 SAMPLE_RATE = 44_100
 
@@ -45,14 +43,10 @@ def waveforms(case: Case, scratch: Path) -> tuple[Waveform, Waveform]:
         return pair_waveforms(case.sources[0], case.damaged, scratch)
     original = _mixed(case.sources, scratch)
     assert case.condition.bitrate is not None
-    coded = degrade_blocks(
-        lambda: blocks_of(original),
-        (original.shape[0], original.shape[1]),
-        SAMPLE_RATE,
-        codec=case.condition.codec,
-        bitrate=1000 * case.condition.bitrate,
+    damaged = coded(
+        Signal.of_array(original, SAMPLE_RATE), Encoding(case.condition.codec, 1000 * case.condition.bitrate)
     )
-    return original, filled(coded, original.shape, scratch)
+    return original, filled(damaged.blocks(), original.shape, scratch)
 
 
 def pair_waveforms(original: Path, other: Path, scratch: Path) -> tuple[Waveform, Waveform]:
@@ -75,26 +69,21 @@ def pair_waveforms(original: Path, other: Path, scratch: Path) -> tuple[Waveform
         _stretches(pair.original, first, samples),
         _stretches(pair.codec, (begin + pair.lag) * pair.codec.sample_rate, samples),
     )
-    one, other_side = (
-        filled((_in_channels(block, channels) for block in side), (channels, samples), scratch) for side in sides
-    )
+    one, other_side = (filled(side.in_channels(channels).blocks(), (channels, samples), scratch) for side in sides)
     return one, other_side
 
 
-def _stretches(track: Track, position: float, samples: int) -> Iterator[Waveform]:
-    """Read from a position at the track's own rate on, in blocks at 44.1 kHz."""
-    for done in range(0, samples, _BLOCK):
-        begin = position + done * track.sample_rate / SAMPLE_RATE
-        nearest = round(begin)
-        begin = nearest if abs(begin - nearest) < 1e-3 else begin
-        yield read_from(track, begin, min(_BLOCK, samples - done), SAMPLE_RATE)
+def _stretches(track: Track, position: float, samples: int) -> Signal:
+    """A track from a position at its own rate on, which may lie between two samples, at 44.1 kHz."""
 
+    def read() -> Iterator[Waveform]:
+        for done in range(0, samples, _BLOCK):
+            begin = position + done * track.sample_rate / SAMPLE_RATE
+            nearest = round(begin)
+            begin = nearest if abs(begin - nearest) < 1e-3 else begin
+            yield read_from(track, begin, min(_BLOCK, samples - done), SAMPLE_RATE)
 
-def _in_channels(block: Waveform, channels: int) -> Waveform:
-    if block.shape[0] == channels:
-        return block
-    mean: Waveform = block.mean(axis=0, keepdims=True)
-    return np.repeat(mean, channels, axis=0)
+    return Signal(SAMPLE_RATE, track.channels, samples, read)
 
 
 def _mixed(paths: Sequence[Path], scratch: Path) -> Waveform:
@@ -106,32 +95,13 @@ def _mixed(paths: Sequence[Path], scratch: Path) -> Waveform:
     mix[:] = 0
     for track in tracks:
         position = 0
-        for block in _at_our_rate(track):
-            part = _in_channels(block, channels)[:, : samples - position]
+        for block in Signal.of_file(track.path).resampled(SAMPLE_RATE).in_channels(channels).blocks():
+            part = block[:, : samples - position]
             mix[:, position : position + part.shape[1]] += part
             position += part.shape[1]
     if len(tracks) > 1:
-        peak = max(float(np.abs(block).max()) for block in blocks_of(mix))
-        if peak > 1:
-            for block in blocks_of(mix):
-                block /= peak
+        mix /= max(1.0, *Signal.of_array(mix, SAMPLE_RATE).measure()[0])
     return mix
-
-
-def _at_our_rate(track: Track) -> Iterator[Waveform]:
-    with AudioReader(track.path) as reader:
-        yield from resampled(_blocks_from(reader), track.sample_rate, SAMPLE_RATE, track.channels)
-
-
-def _blocks_from(reader: AudioReader) -> Iterator[Waveform]:
-    while (block := reader.read(_BLOCK)).shape[1]:
-        yield block
-
-
-def blocks_of(waveform: Waveform) -> Iterator[Waveform]:
-    """A waveform in blocks of 20 s, as views."""
-    for start in range(0, waveform.shape[1], _BLOCK):
-        yield waveform[:, start : start + _BLOCK]
 
 
 def filled(blocks: Iterator[Waveform], shape: tuple[int, ...], scratch: Path) -> Waveform:
@@ -160,21 +130,6 @@ def restored(damaged: Waveform, restorer: Restorer, scratch: Path) -> Waveform:
     Raises:
         ApolloError: If a sample is not a finite number.
     """
-    stream = restorer.stream(peaks(damaged), SAMPLE_RATE)
-
-    def blocks() -> Iterator[Waveform]:
-        for block in blocks_of(damaged):
-            yield stream.push(torch.from_numpy(np.ascontiguousarray(block))).numpy()
-        yield stream.flush().numpy()
-
-    return filled(blocks(), damaged.shape, scratch)
-
-
-def peaks(waveform: Waveform) -> list[float]:
-    """The largest magnitude in each channel.
-
-    Raises:
-        ApolloError: If a sample is not a finite number.
-    """
-    each = [peaks_of(torch.from_numpy(np.ascontiguousarray(block))) for block in blocks_of(waveform)]
-    return [max(channel) for channel in zip(*each, strict=True)]
+    signal = Signal.of_array(damaged, SAMPLE_RATE)
+    stream = restorer.stream(signal.measure()[0], SAMPLE_RATE)
+    return filled(stream.through(signal.blocks()), damaged.shape, scratch)

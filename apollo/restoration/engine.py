@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -223,6 +223,14 @@ class RestorationStream:
             )
         restored = self._push(taken.float().cpu())
         return restored.numpy() if isinstance(block, np.ndarray) else restored
+
+    def through(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """Restore all blocks of a recording, as `push` takes and gives them, to its end."""
+        for block in blocks:
+            restored = self.push(block)
+            if restored.shape[1]:
+                yield restored
+        yield self.flush().numpy()
 
     def _push(self, block: Tensor) -> Tensor:
         self.taken += block.shape[1]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from apollo.audio import AudioReader, AudioWriter, Cover, read_cover
-from apollo.audio.filters import resampled
+from apollo.audio.signal import Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import is_out_of_memory
 from apollo.restoration.engine import Restorer, peaks_of
@@ -134,7 +134,7 @@ def restore_file(
 
     with closing(decoded()) as blocks, memory_suffices(source):
         restored = restored_blocks(blocks, restorer, peaks, sample_rate, source)
-        at_rate = resampled(restored, sample_rate, rate, channels)
+        at_rate = Signal(sample_rate, channels, None, lambda: restored).resampled(rate).blocks()
         levels = write_levelled(told(at_rate), opened, output, target.parent, target, channels)
     if output.keep_times:
         try:

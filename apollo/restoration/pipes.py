@@ -22,7 +22,7 @@ from apollo.audio import (
     read_raw_stream,
     read_wav_stream,
 )
-from apollo.audio.filters import resampled
+from apollo.audio.signal import Signal
 from apollo.restoration.engine import Restorer
 from apollo.restoration.files import Report, check_rate, measure, memory_suffices, restored_blocks
 from apollo.restoration.levels import Sink, keep, read_back, scratch_file, write_levelled
@@ -86,7 +86,7 @@ def restore_pipe(
         blocks = (torch.from_numpy(block.copy()) for block in read_back(received, channels))
         with closing(ahead(blocks)) as decoded, memory_suffices(SOURCE):
             restored = restored_blocks(decoded, restorer, peaks, sample_rate, SOURCE)
-            at_rate = resampled(restored, sample_rate, rate, channels)
+            at_rate = Signal(sample_rate, channels, None, lambda: restored).resampled(rate).blocks()
             levels = write_levelled(at_rate, opened, output, folder, TARGET, channels, twice=False)
     return Report(
         source=SOURCE,

@@ -7,12 +7,19 @@ import torch
 
 from apollo.audio import CODECS, MARGIN, degrade, lag
 from apollo.audio.bitrates import coded_rate, nearest_bitrate
-from apollo.audio.codecs import _Coding, _encoder, _packets, degrade_blocks
-from apollo.audio.filters import low_pass, mirrored, recut
+from apollo.audio.codecs import Encoding, _Coding, _encoder, _packets, coded
+from apollo.audio.signal import Signal
 from apollo.errors import ApolloError
 
 SAMPLE_RATE = 44_100
 BITRATES = (24_000, 32_000, 48_000, 64_000, 96_000, 128_000)
+
+
+def in_pieces(waveform, size, sample_rate=SAMPLE_RATE):
+    """A signal that comes in blocks of a size."""
+    channels, samples = waveform.shape
+    blocks = [waveform[:, n : n + size] for n in range(0, samples, size)]
+    return Signal(sample_rate, channels, samples, lambda: iter(blocks))
 
 
 def noise_to_signal_db(original, degraded):
@@ -21,7 +28,10 @@ def noise_to_signal_db(original, degraded):
 
 def coded_bitrate(waveform, rate, codec, bitrate=64_000, vbr_quality=None, stereo="joint"):
     """What the encoder makes of a waveform, in bit/s."""
-    coding = _Coding(codec, rate, len(waveform), bitrate, 7, vbr_quality, stereo)
+    encoding = Encoding(
+        codec, bitrate if vbr_quality is None else None, vbr_quality, stereo=stereo if codec == "mp3" else None
+    )
+    coding = _Coding(encoding, rate, len(waveform))
     packets = list(_packets([waveform], _encoder(coding)))
     samples = {"mp3": 1152 if rate >= 32_000 else 576, "aac": 1024, "opus": 960}[codec]
     return 8 * sum(packet.size for packet in packets) * rate / (samples * len(packets))
@@ -205,57 +215,9 @@ def test_minutes_of_music_work(music, codec):
 @pytest.mark.parametrize("length", [0, 1, 1_000, 300_000])
 def test_blocks_joined_are_the_whole(music, codec, sample_rate, length):
     long = 1.5 * np.tile(music, (1, 3))[:, :length]
-    blocks = list(
-        degrade_blocks(
-            lambda: (long[:, n : n + 9_999] for n in range(0, length, 9_999)), long.shape, sample_rate, codec
-        )
-    )
     whole = degrade(long, sample_rate, codec)
     assert whole.shape == long.shape
-    assert np.array_equal(np.concatenate([np.zeros((2, 0), np.float32), *blocks], axis=1), whole)
-
-
-@pytest.mark.parametrize("sample_rate", [8_000, 44_100, 192_000])
-@pytest.mark.parametrize("frequency", [1_000, 3_500])
-def test_low_pass_keeps_what_is_below_and_where_it_is(sample_rate, frequency):
-    noise = np.random.default_rng(0).standard_normal((2, 150_000)).astype(np.float32)
-    filtered = np.concatenate(list(low_pass([noise], sample_rate, frequency)), axis=1)
-    assert filtered.shape == noise.shape
-    assert filtered.dtype == np.float32
-    before, after = (np.fft.rfft(x * np.hanning(x.shape[1])) for x in (noise, filtered))
-    frequencies = np.fft.rfftfreq(noise.shape[1], 1 / sample_rate)
-    # The response itself, not its magnitude alone: a delay would turn the phase.
-    kept = frequencies < frequency - 310
-    assert np.abs(after - before)[:, kept].max() < 2e-3 * np.abs(before).max()
-    lost = frequencies > frequency + 310
-    assert np.abs(after[:, lost]).max() < 1e-3 * np.abs(before).max()
-
-
-@pytest.mark.parametrize("length", [1, 100, 5_000, 200_000])
-def test_low_pass_does_not_depend_on_blocks_nor_fade_at_the_edges(length):
-    waveform = np.full((1, length), 0.5, np.float32)
-    waveform[:, length // 2 :] = 0.4
-    whole = np.concatenate(list(low_pass([waveform], SAMPLE_RATE, 5_000)), axis=1)
-    pieces = (waveform[:, n : n + 777] for n in range(0, length, 777))
-    assert np.array_equal(np.concatenate(list(low_pass(pieces, SAMPLE_RATE, 5_000)), axis=1), whole)
-    assert whole.shape == waveform.shape
-    if length > 1_000:
-        assert whole[0, 0] == pytest.approx(0.5, abs=1e-3)
-        assert whole[0, -1] == pytest.approx(0.4, abs=1e-3)
-
-
-def test_low_pass_above_half_the_rate_does_nothing(music):
-    assert np.array_equal(next(low_pass([music], SAMPLE_RATE, 22_050)), music)
-
-
-@pytest.mark.parametrize("length", [1, 3, 10, 64, 1_000])
-@pytest.mark.parametrize("size", [1, 7, 2_000])
-def test_blocks_are_mirrored_and_cut_as_the_whole_is(length, size):
-    waveform = np.arange(2 * length, dtype=np.float32).reshape(2, length)
-    pieces = (waveform[:, n : n + size] for n in range(0, length, size))
-    blocks = list(recut(mirrored(pieces, 10), 16))
-    assert np.array_equal(np.concatenate(blocks, axis=1), np.pad(waveform, ((0, 0), (10, 10)), mode="symmetric"))
-    assert {block.shape[1] for block in blocks[:-1]} <= {16}
+    assert np.array_equal(coded(in_pieces(long, 9_999, sample_rate), Encoding(codec, 64_000)).array(), whole)
 
 
 def test_same_input_gives_same_output(music):

@@ -6,7 +6,8 @@ import numpy.typing as npt
 import pytest
 
 from apollo.audio import CODECS, degrade, lag
-from apollo.data.degradation import BITRATES, Degradation, Encoding, RandomCodec
+from apollo.audio.signal import Signal
+from apollo.data.degradation import BITRATES, Degradation, Encoding, RandomCodec, degraded
 
 RATE = 44_100
 
@@ -43,15 +44,15 @@ def draws(seed: int = 0, count: int = 300, channels: int = 2, **options: object)
 def test_by_default_one_bitrate_is_drawn_and_nothing_else(music: npt.NDArray[np.float32]) -> None:
     codec, rng, alone = RandomCodec(RATE), np.random.default_rng(5), np.random.default_rng(5)
     for _ in range(4):
-        degraded = codec(music, rng)
-        assert np.array_equal(degraded, degrade(music, RATE, "mp3", int(alone.choice(BITRATES))))
+        damaged = codec(music, rng)
+        assert np.array_equal(damaged, degrade(music, RATE, "mp3", int(alone.choice(BITRATES))))
     assert rng.random() == alone.random()
 
 
 def test_a_fixed_bitrate_draws_nothing(music: npt.NDArray[np.float32]) -> None:
     rng = np.random.default_rng(5)
-    degraded = RandomCodec(RATE, bitrate=32_000, compression=2)(music, rng)
-    assert np.array_equal(degraded, degrade(music, RATE, "mp3", 32_000, compression_level=2))
+    damaged = RandomCodec(RATE, bitrate=32_000, compression=2)(music, rng)
+    assert np.array_equal(damaged, degrade(music, RATE, "mp3", 32_000, compression_level=2))
     assert rng.random() == np.random.default_rng(5).random()
 
 
@@ -139,19 +140,19 @@ def test_choosing_and_applying_is_what_calling_does(music: npt.NDArray[np.float3
 
 def test_low_pass_takes_the_treble_before_the_codec_does(music: npt.NDArray[np.float32]) -> None:
     lowpass = {"probability": 1, "frequency": [5_000, 5_000]}
-    degraded = RandomCodec(RATE, bitrate=128_000, lowpass=lowpass)(music, np.random.default_rng(0))
+    damaged = RandomCodec(RATE, bitrate=128_000, lowpass=lowpass)(music, np.random.default_rng(0))
     frequencies = np.fft.rfftfreq(music.shape[1], 1 / RATE)
     treble = frequencies > 5_500
-    power = [np.sum(np.abs(np.fft.rfft(x * np.hanning(x.shape[1]))[:, treble]) ** 2) for x in (music, degraded)]
+    power = [np.sum(np.abs(np.fft.rfft(x * np.hanning(x.shape[1]))[:, treble]) ** 2) for x in (music, damaged)]
     assert power[1] < 1e-3 * power[0]
-    assert abs(lag(music, degraded)) < 0.05
+    assert abs(lag(music, damaged)) < 0.05
 
 
 def test_coding_twice_does_both_aligned(music: npt.NDArray[np.float32]) -> None:
     twice = Degradation(None, (Encoding("aac", 48_000), Encoding("mp3", 64_000)))
-    degraded = RandomCodec(RATE).apply(music, twice)
-    assert np.array_equal(degraded, degrade(degrade(music, RATE, "aac", 48_000), RATE, "mp3", 64_000))
-    assert abs(lag(music, degraded)) < 0.1
+    coded = RandomCodec(RATE).apply(music, twice)
+    assert np.array_equal(coded, degrade(degrade(music, RATE, "aac", 48_000), RATE, "mp3", 64_000))
+    assert abs(lag(music, coded)) < 0.1
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -160,10 +161,10 @@ def test_blocks_joined_are_the_whole(music: npt.NDArray[np.float32], channels: i
     chosen = Degradation(15_000.0, (Encoding("aac", 96_000), Encoding("mp3", vbr_quality=4.0)))
     codec = RandomCodec(RATE)
     length = many.shape[1]
-    blocks = codec.apply_blocks(lambda: (many[:, n : n + 5_000] for n in range(0, length, 5_000)), many.shape, chosen)
+    signal = Signal(RATE, channels, length, lambda: (many[:, n : n + 5_000] for n in range(0, length, 5_000)))
     whole = codec.apply(many, chosen)
     assert whole.shape == many.shape
-    assert np.array_equal(np.concatenate(list(blocks), axis=1), whole)
+    assert np.array_equal(degraded(signal, chosen).array(), whole)
     assert np.array_equal(whole[:2], codec.apply(many[:2], chosen))
 
 

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,7 +19,9 @@ import pytest
 import soundfile
 
 from apollo.audio import AudioReader, degrade, lag, read
-from apollo.data.degradation import RandomCodec
+from apollo.audio.signal import Signal
+from apollo.data import offline
+from apollo.data.degradation import degraded
 from apollo.data.manifest import MANIFEST, read_manifest
 from apollo.data.offline import degrade_folder
 from apollo.errors import ConfigError, DataError
@@ -273,15 +277,19 @@ def test_long_files_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "long.wav", np.tile(melody(0.5, 1), (1, 48)).T, RATE)
     largest = 0
-    apply_blocks = RandomCodec.apply_blocks
 
-    def watched(*arguments: object) -> Iterable[npt.NDArray[np.float32]]:
-        nonlocal largest
-        for block in apply_blocks(*arguments):  # type: ignore[arg-type]
-            largest = max(largest, block.shape[1])
-            yield block
+    def watched(*arguments: Any) -> Signal:
+        result = degraded(*arguments)
 
-    monkeypatch.setattr(RandomCodec, "apply_blocks", watched)
+        def read() -> Iterator[npt.NDArray[np.float32]]:
+            nonlocal largest
+            for block in result.blocks():
+                largest = max(largest, block.shape[1])
+                yield block
+
+        return replace(result, read=read)
+
+    monkeypatch.setattr(offline, "degraded", watched)
     degrade_folder(tmp_path / "in", tmp_path / "out", options={"double": 1.0})
     assert 0 < largest <= 1 << 19
     with AudioReader(tmp_path / "out" / "long" / "codec.wav") as reader:

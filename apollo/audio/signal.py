@@ -1,0 +1,203 @@
+"""Sound on its way: a waveform that can be read again and again, block by block, whatever its length.
+
+A block is a float32 array of shape (channels, any number of samples); joined along the samples, the blocks are the
+waveform. What is done to a `Signal` gives another one, which does its work while it is read. The result never depends
+on how the blocks are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from apollo.audio.files import AudioReader
+from apollo.audio.fir import FIR, low_pass_kernel
+from apollo.audio.resampling import Resampler, resampled_length
+from apollo.errors import ApolloError
+
+__all__ = ["Block", "Signal", "recut"]
+
+Block = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 16
+_RESAMPLED = 1 << 14  # soxr takes up to twice the time over blocks much longer or shorter
+_TRANSITION_HZ = 600.0  # about as steep as the low-pass that encoders come with
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A waveform that can be read again and again.
+
+    Attributes:
+        sample_rate: In Hz.
+        channels: Number of channels.
+        samples: Samples a channel; None where only reading would tell.
+        read: Gives the blocks from the start, each time it is called.
+        name: What errors call it.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int | None
+    read: Callable[[], Iterator[Block]] = field(repr=False)
+    name: str = "the audio"
+
+    @classmethod
+    def of_array(cls, waveform: npt.NDArray[np.floating[Any]], sample_rate: int) -> Signal:
+        """A waveform in memory, (channels, samples); its blocks are views where it is float32."""
+
+        def read() -> Iterator[Block]:
+            for start in range(0, waveform.shape[1], _BLOCK):
+                yield np.asarray(waveform[:, start : start + _BLOCK], np.float32)
+
+        return cls(sample_rate, waveform.shape[0], waveform.shape[1], read)
+
+    @classmethod
+    def of_file(cls, path: str | Path) -> Signal:
+        """An audio file, opened anew each time it is read; raises AudioFileError as `AudioReader` does."""
+
+        def read() -> Iterator[Block]:
+            with AudioReader(path) as reader:
+                while (block := reader.read(_BLOCK)).shape[1]:
+                    yield block
+
+        with AudioReader(path) as reader:
+            return cls(reader.sample_rate, reader.channels, reader.frames, read, str(path))
+
+    def blocks(self) -> Iterator[Block]:
+        """The waveform from its start."""
+        return self.read()
+
+    def array(self) -> Block:
+        """The whole waveform, (channels, samples)."""
+        blocks = list(self.blocks())
+        return blocks[0] if len(blocks) == 1 else np.concatenate([self._nothing(), *blocks], axis=1)
+
+    def count(self) -> int:
+        """Samples a channel; read to the end if need be."""
+        return sum(block.shape[1] for block in self.blocks()) if self.samples is None else self.samples
+
+    def measure(self) -> tuple[list[float], int]:
+        """Largest magnitude in each channel, and the samples a channel that there truly are.
+
+        Raises:
+            ApolloError: If a sample is NaN or infinite.
+        """
+        peaks, samples = np.zeros(self.channels, np.float32), 0
+        for block in self.blocks():
+            if block.shape[1]:
+                peaks = np.maximum(peaks, np.maximum(block.max(axis=1), -block.min(axis=1)))
+                samples += block.shape[1]
+            if not np.isfinite(peaks).all():
+                raise ApolloError(f"{self.name} holds samples that are not finite numbers (NaN or infinity)")
+        return [float(peak) for peak in peaks], samples
+
+    def resampled(self, sample_rate: int) -> Signal:
+        """The waveform at another rate in Hz: what `apollo.audio.resample` makes of it."""
+        if sample_rate == self.sample_rate:
+            return self
+
+        def read() -> Iterator[Block]:
+            resampler = Resampler(self.sample_rate, sample_rate, self.channels)
+            for block in recut(self.blocks(), _RESAMPLED):
+                yield resampler.process(block)
+            yield resampler.process(self._nothing(), last=True)
+
+        samples = None if self.samples is None else resampled_length(self.samples, self.sample_rate, sample_rate)
+        return replace(self, sample_rate=sample_rate, samples=samples, read=read)
+
+    def low_passed(self, frequency: float) -> Signal:
+        """The waveform without what lies above a frequency in Hz; what lies below stays where it is.
+
+        At the frequency the level has fallen by 6 dB: 300 Hz below nothing is lost, 300 Hz above all is. Half the
+        sample rate and more leave the waveform as it is. The edges are mirrored, so that they do not fade.
+        """
+        if frequency >= self.sample_rate / 2:
+            return self
+
+        def read() -> Iterator[Block]:
+            fir = FIR(low_pass_kernel(self.sample_rate, frequency, _TRANSITION_HZ), self.channels)
+            for block in self.mirrored(fir.reach).blocks():
+                yield fir.push(block)
+            yield fir.flush()
+
+        return replace(self, read=read)
+
+    def mirrored(self, margin: int) -> Signal:
+        """The waveform with `margin` more samples on either side, mirrored there as by numpy.pad's "symmetric"."""
+        samples = self.samples + 2 * margin if self.samples else self.samples
+        return replace(self, samples=samples, read=lambda: _mirrored(self.blocks(), margin))
+
+    def between(self, start: int, stop: int) -> Signal:
+        """The samples from `start` to `stop`; they are read to the end all the same."""
+
+        def read() -> Iterator[Block]:
+            position = 0
+            for block in self.blocks():
+                part = block[:, max(0, start - position) : max(0, stop - position)]
+                position += block.shape[1]
+                if part.shape[1]:
+                    yield part
+
+        samples = None if self.samples is None else max(0, min(stop, self.samples) - start)
+        return replace(self, samples=samples, read=read)
+
+    def in_channels(self, channels: int) -> Signal:
+        """Mono in every channel, and of another number of channels their mean."""
+        if channels == self.channels:
+            return self
+
+        def read() -> Iterator[Block]:
+            for block in self.blocks():
+                yield np.repeat(block.mean(axis=0, keepdims=True), channels, axis=0)
+
+        return replace(self, channels=channels, read=read)
+
+    def __getitem__(self, channels: slice) -> Signal:
+        """Some of the channels."""
+        count = len(range(self.channels)[channels])
+        return replace(self, channels=count, read=lambda: (block[channels] for block in self.blocks()))
+
+    def _nothing(self) -> Block:
+        return np.zeros((self.channels, 0), np.float32)
+
+
+def recut(blocks: Iterable[Block], size: int) -> Iterator[Block]:
+    """The same samples in blocks of `size`, but for the last."""
+    held: list[Block] = []
+    ready = 0
+    for block in blocks:
+        while block.shape[1] >= size - ready:
+            rest = size - ready
+            yield np.concatenate([*held, block[:, :rest]], axis=1)
+            held, ready, block = [], 0, block[:, rest:]
+        if block.shape[1]:
+            held.append(block)
+            ready += block.shape[1]
+    if ready:
+        yield np.concatenate(held, axis=1)
+
+
+def _mirrored(blocks: Iterator[Block], margin: int) -> Iterator[Block]:
+    held: list[Block] = []
+    while sum(block.shape[1] for block in held) < margin and (block := next(blocks, None)) is not None:
+        held.append(block)
+    if not any(block.shape[1] for block in held):
+        yield from blocks
+        return
+    first = np.concatenate(held, axis=1)
+    if first.shape[1] < margin:
+        yield np.pad(first, ((0, 0), (margin, margin)), mode="symmetric")
+        return
+    yield first[:, :margin][:, ::-1]
+    yield first
+    tail = first[:, first.shape[1] - margin :]
+    for block in blocks:
+        yield block
+        tail = np.concatenate([tail, block[:, -margin:]], axis=1)[:, block[:, -margin:].shape[1] :]
+    yield tail[:, ::-1]
