@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from apollo.atomic import replacing
 from apollo.checkpoints.reading import read_file
-from apollo.errors import StoppedError, TrainingError
+from apollo.errors import ConfigError, ModelFileError, StoppedError, TrainingError
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,12 @@ class WholeCheckpoints(TorchCheckpointIO):
             ModelFileError: If it is damaged, or reading it would run code.
         """
         return read_file(Path(path))[0]
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a file; a folder is none that was written here."""
+        path = Path(path)
+        if path.is_file():
+            path.unlink()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint whole or not at all.
@@ -145,12 +152,10 @@ class StopOnSignal(Callback):
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
             checkpoint = trainer.checkpoint_callback
-            if isinstance(checkpoint, ModelCheckpoint):  # else it takes the file for another run's and spares it
-                checkpoint.last_model_path = str(self.last)
-            trainer.save_checkpoint(self.last)
+            last = checkpoint.newest(trainer) if isinstance(checkpoint, Checkpoints) else self.last
+            trainer.save_checkpoint(last)
             raise StoppedError(
-                f"stopped after {trainer.fit_loop.total_batch_idx + 1} batches, which are saved: go on with "
-                f"-m {self.last}",
+                f"stopped after {trainer.fit_loop.total_batch_idx + 1} batches, which are saved: go on with -m {last}",
                 128 + (self.received or signal.SIGTERM),
             )
 
@@ -160,7 +165,85 @@ class Checkpoints(ModelCheckpoint):
 
     What is asked to stop by a signal stops at the end of an epoch too: nothing but checkpoints comes after its
     validation and its schedulers.
+
+    A checkpoint is a file from anywhere, and what it says may be a lie. So its state holds no paths but names in this
+    callback's own folder, and of these a run that goes on believes only those whose files say that they are its own:
+    only these are ever replaced or deleted.
     """
+
+    run = ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Settle the folder, and name the run by a number that nobody can guess."""
+        super().setup(trainer, pl_module, stage)
+        self.run = secrets.token_hex(16)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The run, and which of its files is which."""
+        scores = {self._name(path): float(score) for path, score in self.best_k_models.items()}
+        return {
+            "run": self.run,
+            "last": self._name(self.last_model_path),
+            "best": self._name(self.best_model_path),
+            "scores": scores,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint says of those files that are there and of the same run."""
+        if not isinstance(state_dict.get("run"), str):
+            return
+        self.run = state_dict["run"]
+        scores = state_dict.get("scores")
+        for name, score in scores.items() if isinstance(scores, dict) else ():
+            if isinstance(score, float) and (path := self._own(name)):
+                self.best_k_models[path] = torch.tensor(score)
+        worst, best = (max, min) if self.mode == "min" else (min, max)
+        if self.best_k_models:
+            self.kth_best_model_path = worst(self.best_k_models, key=self.best_k_models.__getitem__)
+            self.kth_value = self.best_k_models[self.kth_best_model_path]
+            self.best_model_path = best(self.best_k_models, key=self.best_k_models.__getitem__)
+            self.best_model_score = self.best_k_models[self.best_model_path]
+        else:
+            self.best_model_path = self._own(state_dict.get("best")) or ""
+        self.last_model_path = self._own(state_dict.get("last")) or ""
+
+    def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:
+        """As Lightning, within the folder.
+
+        Raises:
+            ConfigError: If `filename` leads out of it.
+        """
+        path = super().format_checkpoint_name(*arguments, **options)
+        if not is_within(Path(path), Path(str(self.dirpath))):
+            raise ConfigError(f"checkpoint.filename leads out of the folder {self.dirpath}: give a name in it")
+        return path
+
+    def _name(self, path: str) -> str:
+        return Path(path).relative_to(str(self.dirpath)).as_posix() if path else ""
+
+    def _own(self, name: Any) -> str | None:
+        """The path of a file in the callback's folder, if it is a checkpoint of the same run."""
+        if not isinstance(name, str) or not name.endswith(self.FILE_EXTENSION) or "\0" in name:
+            return None
+        folder = Path(str(self.dirpath))
+        path = folder / name
+        # Neither the name nor a link may lead out of the folder.
+        if not is_within(path, folder) or path.is_symlink() or not path.is_file():
+            return None
+        try:
+            callbacks = read_file(path)[0].get("callbacks")
+        except ModelFileError:
+            return None
+        state = callbacks.get(self.state_key) if isinstance(callbacks, dict) else None
+        return str(path) if isinstance(state, dict) and state.get("run") == self.run else None
+
+    def newest(self, trainer: Trainer) -> Path:
+        """Where the newest state goes: to `last.ckpt`, and beside one of another run."""
+        path, number = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST), self.STARTING_VERSION
+        while self._enable_version_counter and path != self.last_model_path and self.file_exists(path, trainer):
+            path, number = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST, ver=number), number + 1
+        self.last_model_path = path  # it is part of the state that is saved there
+        return Path(path)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best few, and then the newest; stop if a signal asks for it and epochs are left."""
@@ -180,6 +263,11 @@ class Checkpoints(ModelCheckpoint):
     def _save_newest(self, trainer: Trainer) -> None:
         if self.save_last and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Tell whether a path leads into a folder, whatever dots and links there are on the way."""
+    return folder.resolve() in path.resolve().parents
 
 
 def last_checkpoint(callbacks: Sequence[Callback], run: Path) -> Path:

@@ -1,0 +1,86 @@
+"""What a checkpoint says harms nothing, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from apollo.training.train import train
+
+
+@pytest.fixture(scope="module")
+def config(make_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_config(
+        tmp_path_factory.mktemp("hostile"), "datas.num_steps=1", "loss_g.weights={magnitude: 1}", "discriminator=null"
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(config: Path) -> dict[str, Any]:
+    """What the run `victim` saved after its only epoch."""
+    train(config, ["exp.name=victim"])
+    content: dict[str, Any] = torch.load(config.parent / "victim" / "checkpoints" / "last.ckpt", weights_only=True)
+    return content
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("spelling", ["absolute", "relative", "URL", "in the folder"])
+def test_a_checkpoint_that_names_a_path_deletes_nothing(
+    config: Path, checkpoint: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    own = config.parent / f"resumed-{spelling}" / "checkpoints"
+    precious = own / "precious.ckpt" if spelling == "in the folder" else tmp_path / "precious.ckpt"
+    for folder in (precious, own / "empty.ckpt"):  # a folder may have the name of a checkpoint
+        folder.mkdir(parents=True)
+    (precious / "thesis.txt").write_text("years of work")
+    # Another run's checkpoint is no more the hostile one's to delete than a folder is.
+    (own / "another.ckpt").write_bytes((config.parent / "victim" / "checkpoints" / "last.ckpt").read_bytes())
+    monkeypatch.chdir(own)
+    named = {
+        "absolute": str(precious),
+        "relative": "../../../" * 9 + str(precious),
+        "URL": f"local://{precious}",
+        "in the folder": "precious.ckpt",
+    }[spelling]
+    key, known = next((key, state) for key, state in checkpoint["callbacks"].items() if "Checkpoint" in key)
+    worst = torch.tensor(1e9)
+    path = str(own / named) if spelling == "in the folder" else named
+    # As this program writes it, and as Lightning does.
+    stated: dict[str, Any] = {
+        "run": "guessed",
+        "last": named,
+        "best": named,
+        "scores": {named: 1e9, "another.ckpt": 1e9},
+    }
+    stated |= {"monitor": "val_loss", "dirpath": str(own), "best_model_path": path, "best_model_score": worst}
+    stated |= {"kth_best_model_path": path, "kth_value": worst, "last_model_path": path}
+    stated |= {"best_k_models": {path: worst}, "current_score": worst}
+    before = {**files(tmp_path), **files(own)}
+    hostile = tmp_path / "hostile.ckpt"
+    torch.save({**checkpoint, "callbacks": {**checkpoint["callbacks"], key: {**known, **stated}}}, hostile)
+    train(config, [f"exp.name={own.parent.name}", "trainer.max_epochs=2"], resume=hostile)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert (own / "empty.ckpt").is_dir()
+    assert (own / "last.ckpt").is_file()
+
+
+def test_a_run_that_goes_on_keeps_its_own_best_few_only(config: Path) -> None:
+    for epochs in (1, 2, 3):
+        resume = config.parent / "few" / "checkpoints" / "last.ckpt" if epochs > 1 else None
+        train(config, ["exp.name=few", f"trainer.max_epochs={epochs}"], resume=resume)
+        names = sorted(path.name for path in (config.parent / "few" / "checkpoints").iterdir())
+        assert len(names) == 2
+        assert names[-1] == "last.ckpt"
+
+
+@pytest.mark.parametrize("filename", ["../{epoch}", "/tmp/{epoch}"])
+def test_checkpoints_stay_in_their_folder(config: Path, filename: str) -> None:
+    with pytest.raises(Exception, match="leads out of the folder"):
+        train(config, ["exp.name=out", f"checkpoint.filename={filename}"])
