@@ -1,12 +1,17 @@
 import io
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from apollo.audio import degrade
 
@@ -167,3 +172,48 @@ def compiler() -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler:
         pytest.skip("torch.compile needs a C++ compiler, and there is none")
+
+
+@pytest.fixture(scope="session")
+def open_browser() -> Iterator[Callable[..., WebDriver]]:
+    """Starts headless Chromium with an empty profile; where there is none, the test is skipped."""
+    binary = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("BROWSER TESTS DID NOT RUN: they need chromium and chromedriver (Debian: chromium chromium-driver)")
+    opened = []
+    with TemporaryDirectory(ignore_cleanup_errors=True) as profiles:
+
+        def start(language: str = "en", downloads: Path | None = None) -> WebDriver:
+            options = webdriver.ChromeOptions()
+            options.binary_location = binary
+            flags = (
+                "headless",
+                "no-sandbox",
+                "disable-gpu",
+                "disable-quic",
+                "disable-dev-shm-usage",
+                "no-first-run",
+                "disable-background-networking",
+                "disable-component-update",
+                "disable-sync",
+                "autoplay-policy=no-user-gesture-required",
+                "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the network is cut
+                f"accept-lang={language}",
+                f"lang={language}",
+                f"user-data-dir={profiles}/{len(opened)}",
+                "window-size=1280,1000",
+            )
+            for flag in flags:
+                options.add_argument(f"--{flag}")
+            options.add_experimental_option(
+                "prefs", {"download.default_directory": str(downloads), "intl.accept_languages": language}
+            )
+            options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+            opened.append(webdriver.Chrome(options=options, service=Service(driver)))
+            opened[-1].set_script_timeout(600)
+            return opened[-1]
+
+        yield start
+        for browser in opened:
+            browser.quit()

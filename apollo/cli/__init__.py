@@ -11,6 +11,7 @@ import typer
 
 from apollo import __version__
 from apollo.cli.benchmark import benchmark
+from apollo.cli.compare import compare
 from apollo.cli.data import app as data
 from apollo.cli.evaluate import evaluate
 from apollo.cli.export import app as export
@@ -57,6 +58,7 @@ app.command(epilog="Example: apollo benchmark -m default --precision 32,bf16 --j
 app.command(
     epilog="Examples: apollo inspect song.flac    apollo inspect album/ --json    apollo inspect a.wav --plot a.png"
 )(inspect)
+app.command(epilog="Example: apollo compare song.mp3 song.restored.flac -o song.html")(compare)
 app.command(epilog="Example: apollo models")(models)
 app.add_typer(data, name="data")
 app.add_typer(export, name="export")

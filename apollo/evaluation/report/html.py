@@ -14,10 +14,12 @@ from markupsafe import Markup
 from apollo.evaluation.clips import Clip
 from apollo.evaluation.report import charts
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
-from apollo.evaluation.report.media import Take, takes, top_frequency
+from apollo.evaluation.report.media import Take, takes
 from apollo.evaluation.report.names import describe, labels, meaning, printable, scale, split_side
 from apollo.evaluation.report.sentences import Finding, findings
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.player import Sound, element, script, style
+from apollo.player.tiles import top_frequency
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -74,6 +76,8 @@ def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
             for failure in evaluation.failures
         ],
         failures_open=len(evaluation.failures) <= MOST_FAILURES_OPEN,
+        player_style=Markup(style()),
+        player_script=Markup(script()),
     )
 
 
@@ -227,20 +231,25 @@ def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[
     clip, versions = views[0]
     metric = describe(clip.metric)
     before = clip.scores.get(UNPROCESSED, math.nan)
-    shown = [{"label": "original", "mark": "", "score": "", "gain": ""}]
-    for system in clip.versions:
-        score = clip.scores.get(system, math.nan)
-        shown.append(
-            {
-                "label": names.get(system, printable(system)),
-                "mark": charts.legend_mark(evaluation.systems.index(system)) if system in evaluation.systems else "",
-                "score": "" if math.isnan(score) else f"{metric.label} {number(score)}",
-                "gain": ""
-                if system == UNPROCESSED or math.isnan(score - before)
-                else number(score - before, signed=True),
-            }
+    sounds = []
+    for system, take in zip((None, *clip.versions), versions, strict=True):
+        mark = charts.legend_mark(evaluation.systems.index(system)) if system in evaluation.systems else Markup("")
+        score = math.nan if system is None else clip.scores.get(system, math.nan)
+        shown = "" if math.isnan(score) else f"{metric.label} {number(score)}"
+        if system != UNPROCESSED and not math.isnan(score - before):
+            shown += f" ({number(score - before, signed=True)})"
+        sounds.append(
+            Sound(
+                "original" if system is None else names.get(system, system),
+                [take.audio],
+                [take.picture],
+                take.columns,
+                spectrum=take.spectrum,
+                figure=Markup('<p class="score">{}{}</p>').format(mark, shown) if shown else "",
+            )
         )
-    seconds = clip.original.shape[1] / clip.sample_rate
+    samples = clip.original.shape[1]
+    player = element(sounds, clip.sample_rate, samples, top_frequency(clip.sample_rate), repeats=True)
     minutes, start = divmod(clip.start, 60)
     return {
         "places": [{"place": other.place, "system": names.get(other.system, other.system)} for other, _ in views],
@@ -248,10 +257,6 @@ def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[
         "piece": printable(clip.piece),
         "condition": str(clip.condition),
         "time": f"{int(minutes)}:{start:04.1f}",
-        "seconds": f"{seconds:.1f}",
-        "top": f"{top_frequency(clip.sample_rate) / 1000:.0f}",
-        "versions": [
-            {**about, "audio": Markup(take.audio), "picture": Markup(take.picture)}
-            for about, take in zip(shown, versions, strict=True)
-        ],
+        "seconds": f"{samples / clip.sample_rate:.1f}",
+        "player": Markup(player),
     }

@@ -2,30 +2,27 @@
 
 A comparison must not go through a lossy codec once more, so the audio is FLAC of 16 bit. A clip is at most
 `MAX_SECONDS` long; where all of them together exceed `MAX_BYTES`, all are cut to a common shorter length around their
-middles. With about 30 kB for each picture and a third more for base64, a page with nine clips in three versions stays
+middles. With about 60 kB for each picture and a third more for base64, a page with nine clips in three versions stays
 below about 15 MB.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from apollo.evaluation.clips import Clip
-from apollo.spectrograms.triptych import N_FFT, loudness, power_spectrogram
+from apollo.player import data_uri
+from apollo.player.comparison import flac
+from apollo.player.tiles import Spectrogram, long_term, reference_power, tiles
 
 MAX_SECONDS = 6.0
-MAX_BYTES = 9_500_000
-PICTURE_SIZE = (440, 160)
-MAX_FREQUENCY = 22_000.0
-RANGE_DB = 90.0
+MAX_BYTES = 9_200_000
+COLUMNS = 440  # of a picture
 
 Waveform = NDArray[np.floating[Any]]
 
@@ -36,11 +33,15 @@ class Take:
 
     Attributes:
         audio: Data URI of a FLAC file.
-        picture: Data URI of a PNG file: its spectrogram from 0 Hz to `top_frequency`.
+        picture: Data URI of a PNG file: its spectrogram.
+        columns: The picture's width.
+        spectrum: Its mean level by frequency, in dB.
     """
 
     audio: str
     picture: str
+    columns: int
+    spectrum: list[float]
 
 
 def takes(clips: Sequence[Clip]) -> list[tuple[Clip, list[Take]]]:
@@ -57,8 +58,8 @@ def takes(clips: Sequence[Clip]) -> list[tuple[Clip, list[Take]]]:
         (
             clip,
             [
-                Take(_data_uri("audio/flac", sound), _data_uri("image/png", picture))
-                for sound, picture in zip(sounds, pictures(clip), strict=True)
+                Take(data_uri("audio/flac", sound), data_uri("image/png", picture), columns, spectrum)
+                for sound, (picture, columns, spectrum) in zip(sounds, pictures(clip), strict=True)
             ],
         )
         for clip, sounds in zip(clips, audio, strict=True)
@@ -85,56 +86,13 @@ def _levelled(clip: Clip) -> list[Waveform]:
     return [waveform / peak for waveform in waveforms] if peak > 1 else waveforms
 
 
-def flac(waveform: Waveform, sample_rate: int) -> bytes:
-    """Encode `(channels, samples)` within ±1 as FLAC of 16 bit."""
-    whole = np.clip(np.round(waveform.T * 32768.0), -32768, 32767).astype(np.int16)
-    file = io.BytesIO()
-    soundfile.write(file, whole, sample_rate, format="FLAC", subtype="PCM_16", compression_level=1.0)
-    return file.getvalue()
-
-
-def top_frequency(sample_rate: int) -> float:
-    """Of the pictures, in Hz."""
-    return min(MAX_FREQUENCY, sample_rate / 2)
-
-
-def pictures(clip: Clip) -> list[bytes]:
-    """Spectrograms of original and versions as PNG, `PICTURE_SIZE` pixels, on one scale in dB under the original."""
-    width, height = PICTURE_SIZE
+def pictures(clip: Clip) -> list[tuple[bytes, int, list[float]]]:
+    """Of original and versions: a spectrogram as PNG, on the original's scale, its width, and its mean over time."""
     powers = []
     for waveform in (clip.original, *clip.versions.values()):
-        # Half a window on either side, so that the picture is as long as the sound.
-        padded = np.pad(waveform, ((0, 0), (N_FFT // 2, N_FFT // 2)))
-        power = power_spectrogram(padded, max(1, waveform.shape[1] // (2 * width)))
-        bins = round(top_frequency(clip.sample_rate) / (clip.sample_rate / 2) * (power.shape[0] - 1)) + 1
-        powers.append(_shrunk(_shrunk(power[:bins], height).T, width).T)
-    loud = loudness(powers[0])
-    return [_png(10 * np.log10(np.maximum(power / loud, 1e-20)) / RANGE_DB + 1) for power in powers]
-
-
-def _shrunk(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """Average neighbouring rows, or repeat them where there are too few."""
-    edges = np.linspace(0, len(values), rows + 1)
-    first = np.floor(edges[:-1]).astype(int)
-    last = np.maximum(np.ceil(edges[1:]).astype(int), first + 1)
-    total = np.vstack([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-    means: NDArray[np.float64] = (total[last] - total[first]) / (last - first)[:, None]
-    return means
-
-
-def _png(levels: NDArray[np.float64]) -> bytes:
-    """Levels from 0 to 1, low frequencies first, in 64 colours: a palette takes a third of true colour."""
-    from matplotlib import colormaps
-    from PIL import Image
-
-    colours = (np.asarray(colormaps["magma"](np.linspace(0, 1, 64)))[:, :3] * 255).round().astype(np.uint8)
-    indices = (np.clip(levels, 0, 1) * 63).round().astype(np.uint8)[::-1]
-    image = Image.fromarray(np.ascontiguousarray(indices)).convert("L")
-    image.putpalette(colours.tobytes())
-    file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    return file.getvalue()
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+        spectrogram = Spectrogram(waveform.shape[1], clip.sample_rate, COLUMNS)
+        spectrogram.take(waveform)
+        spectrogram.end()
+        powers.append(spectrogram.power)
+    reference = reference_power(powers[0])
+    return [(tiles(power, reference)[0], power.shape[1], long_term(power)) for power in powers]

@@ -1,0 +1,52 @@
+"""`apollo compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apollo.cli.terminal import check_suffix, counting, say
+from apollo.errors import ApolloError
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="A recording, such as an MP3.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same music, such as what was restored from it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="The page to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists already.")] = False,
+) -> None:
+    """Make a page to hear and see two versions of a recording: in step, equally loud, and in a blind test.
+
+    The page is one file that needs no network. Of up to five minutes of stereo, it holds the very samples (16 bits);
+    longer sound is coded as Opus of 96 kbit/s.
+    """
+    from apollo.atomic import make_folder, replacing
+    from apollo.audio.inspection import Inspection
+    from apollo.player import compare as compared
+    from apollo.player import data_uri, look_at, page
+
+    check_suffix(output, ".html", "--output")
+    try:
+        exists = output.exists()
+    except OSError as error:
+        raise ApolloError(f"{output} cannot be written ({error.strerror}): choose another output") from None
+    if exists and not overwrite:
+        raise ApolloError(f"{output} exists already: use --overwrite to replace it, or choose another output")
+
+    def inspected(path: Path) -> Inspection:
+        with counting(f"Reading {path.name}") as progress:
+            return look_at(path, lambda done, total: progress(int(done), int(total or 0), "s"))
+
+    found = compared(inspected(before), inspected(after), data_uri, (before.name, after.name, "difference"), light=True)
+    coded = "" if found.lossless else " As the recording is long, its sound is coded as Opus of 96 kbit/s."
+    title = f"{before.name} and {after.name}"
+    text = page(title, title, f"A and B are heard in step; D is what was changed.{coded}", found.player)
+    make_folder(output.parent)
+    try:
+        with replacing(output) as temporary:
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise ApolloError(f"{output} cannot be written ({error.strerror}): choose another output") from None
+    say(f"{output}: {found.seconds:.1f} s of {before} and {after}, {len(text) / 1e6:.1f} MB")
