@@ -6,9 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,18 +16,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from apollo import __version__
 from apollo.atomic import replacing
-from apollo.checkpoints import load_model
+from apollo.checkpoints.loading import located, read_model
 from apollo.errors import ApolloError, nearest
 from apollo.machine import Machine
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, choose_device
 from apollo.restoration.chunks import is_out_of_memory
+from apollo.restoration.precision import PRECISIONS
 from apollo.speed.measuring import MatrixProduct, PeakMemory, clock
 
 RUNS = 3
 CHUNKS = (20.0, 5.0)
 BATCHES = (1, 4)
-PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 PAPER_MILLISECONDS = 206.23  # Li & Luo, arXiv 2409.08514: "GPU time for 1 s" of Apollo, 16.54 M parameters
 
 Kind = Literal["chunks", "clips", "paper"]
@@ -130,12 +128,13 @@ def benchmark(
         ("paper", precisions[0], 1.0, 1),
     ]
     names = list(dict.fromkeys(models))
-    networks = [load_model(name) for name in names]
+    files = [read_file(name) for name in names]
     # Whatever is refused is refused before anything is measured.
-    restorers = {chunk: [Restorer(network, chunk) for network in networks] for chunk in chunks}
+    for chunk in chunks:
+        Restorer(files[0][0], chunk)
     products = {precision: MatrixProduct(place, PRECISIONS[precision]) for precision in precisions}
     results = []
-    for index, (name, network) in enumerate(zip(names, networks, strict=True)):
+    for index, (name, (network, file_bytes)) in enumerate(zip(names, files, strict=True)):
         flops = flops_per_second(network)
         network.to(place)
         measurements = []
@@ -143,11 +142,12 @@ def benchmark(
             what = f"{Path(name).name}, {label(kind, seconds, batch)}, precision {precision}"
             progress(index * len(ways) + number, len(names) * len(ways), what)
             if kind == "chunks":
-                restorer = restorers[seconds][index]
+                restorer = Restorer(network, seconds, precision=precision)
                 seconds = restorer.chunk_frames * network.hop_length / network.sample_rate
                 prepare = chunk_by_chunk(restorer)
             else:
-                prepare = through_network(network, batch, 1 if kind == "paper" else 2, seconds)
+                channels = 1 if kind == "paper" else 2
+                prepare = through_network(network, batch, channels, seconds, PRECISIONS[precision])
             try:
                 took, rate, memory = measure(prepare, network, products[precision])
             except (MemoryError, RuntimeError) as error:
@@ -157,7 +157,7 @@ def benchmark(
             floor = flops * batch * seconds / rate / (2 if kind == "paper" else 1)
             measurements.append(Measurement(kind, precision, seconds, batch, took, floor, rate, memory))
         network.to("cpu")
-        results.append(Benchmark(name, parameters_of(network), flops, file_size(name), measurements))
+        results.append(Benchmark(name, parameters_of(network), flops, file_bytes, measurements))
     return results
 
 
@@ -189,12 +189,10 @@ def parameters_of(model: Apollo) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def file_size(name: str) -> int:
-    """Size of a model file in bytes."""
-    if name == "default":
-        with resources.as_file(resources.files("apollo.checkpoints") / "default.safetensors") as path:
-            return path.stat().st_size
-    return Path(name).stat().st_size
+def read_file(name: str) -> tuple[Apollo, int]:
+    """The network of a model file, and the file's size in bytes."""
+    with located(name) as path:
+        return read_model(path)[0], path.stat().st_size
 
 
 def flops_per_second(model: Apollo) -> float:
@@ -225,13 +223,15 @@ def chunk_by_chunk(restorer: Restorer) -> Callable[[], Callable[[], Tensor]]:
     return prepare
 
 
-def through_network(model: Apollo, batch: int, channels: int, seconds: float) -> Callable[[], Callable[[], Tensor]]:
+def through_network(
+    model: Apollo, batch: int, channels: int, seconds: float, dtype: torch.dtype
+) -> Callable[[], Callable[[], Tensor]]:
     """Prepare to run the network on clips that lie where it does, one run as a warm-up."""
     device = next(model.parameters()).device
     noise = 0.1 * torch.randn(batch, channels, round(seconds * model.sample_rate), device=device)
 
     def run() -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             return model(noise)  # type: ignore[no-any-return]
 
     def prepare() -> Callable[[], Tensor]:
@@ -244,24 +244,19 @@ def through_network(model: Apollo, batch: int, channels: int, seconds: float) ->
 def measure(
     prepare: Callable[[], Callable[[], object]], model: Apollo, products: MatrixProduct
 ) -> tuple[float, float, int | None]:
-    """Measure what `prepare` returns after a warm-up, on the device and in the precision of some matrix products.
+    """Measure what `prepare` returns after a warm-up, beside matrix products on the same device in the same precision.
 
     Returns:
         Median seconds of three runs, median rate of matrix products between them, and peak memory.
     """
-    device, dtype = products.device, products.dtype
-    mixed: AbstractContextManager[object] = (
-        nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
-    )
-    times, rates = [], []
-    with mixed:
-        # Kernels that are loaded at their first use are no memory that the audio needs.
-        through_network(model, 1, 1, 0.5)()
-        memory = PeakMemory(device)
-        run = memory.during(prepare)
-        for _ in range(RUNS):
-            times.append(memory.during(lambda: clock(run, device)))
-            rates.append(products.rate())
+    device, times, rates = products.device, [], []
+    # Kernels that are loaded at their first use are no memory that the audio needs.
+    through_network(model, 1, 1, 0.5, products.dtype)()
+    memory = PeakMemory(device)
+    run = memory.during(prepare)
+    for _ in range(RUNS):
+        times.append(memory.during(lambda: clock(run, device)))
+        rates.append(products.rate())
     return statistics.median(times), statistics.median(rates), memory.peak
 
 

@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
-from apollo.checkpoints import save_model
+from apollo.checkpoints import hub, save_model
 from apollo.cli import main
 from apollo.errors import ApolloError
 from apollo.machine import describe
@@ -128,6 +130,40 @@ def test_every_timed_chunk_is_one_pass_with_context_on_both_sides(model: str, mo
     network = tiny(win=40)
     whole = (50 + 2 * network.context_frames) * network.hop_length
     assert timed[:6] == [[whole, whole], []] * 3  # two channels, then the matrix products
+
+
+def test_every_row_computes_in_its_precision(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: dict[str, set[torch.dtype]] = {}
+    row = ""
+
+    def follow(done: int, total: int, name: str) -> None:
+        nonlocal row
+        row = name.removeprefix("tiny.safetensors, ")
+
+    def linear(*tensors: torch.Tensor, original: Callable[..., torch.Tensor] = functional.linear) -> torch.Tensor:
+        result = original(*tensors)
+        computed.setdefault(row, set()).add(result.dtype)
+        return result
+
+    monkeypatch.setattr(functional, "linear", linear)
+    for precisions in (["32", "bf16"], ["bf16"]):
+        benchmark([model], "cpu", precisions, chunks=[1], batches=[2], clip_seconds=0.1, progress=follow)
+    computed.pop("")  # operations are counted before the first row
+    single, half = {torch.float32}, {torch.bfloat16}
+    assert computed == {
+        "chunks of 1 s, precision 32": single,
+        "batch of 2 × 0.1 s, precision 32": single,
+        "1 s mono (paper), precision 32": single,
+        "chunks of 1 s, precision bf16": half,
+        "batch of 2 × 0.1 s, precision bf16": half,
+        "1 s mono (paper), precision bf16": half,
+    }
+
+
+def test_the_size_of_a_model_of_the_hub_is_that_of_its_file(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "fetch", lambda wanted: Path(model))
+    [result] = benchmark(["paper"], precisions=["32"], chunks=[], batches=[])
+    assert (result.model, result.file_bytes) == ("paper", Path(model).stat().st_size)
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux tells the peak of a while")
