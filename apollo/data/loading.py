@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Subset
 
@@ -65,7 +66,14 @@ class CropModule(LightningDataModule):
         """This process's share of the items of `{original, degraded}`, one by one, each `(1, 2, samples)`."""
         place = self._place()
         share = Subset(self.validation, range(place.rank, len(self.validation), place.processes))
-        return DataLoader(share, batch_size=1, **self._loading())
+        # An item may be a whole song: each worker holds one ready, not two.
+        return DataLoader(share, batch_size=1, prefetch_factor=1 if self.num_workers else None, **self._loading())
+
+    def transfer_batch_to_device(self, batch: Crop, device: torch.device, dataloader_idx: int) -> Crop:
+        """Leave whole songs on the CPU, where they are scored: a GPU holds the chunk that is being restored."""
+        if self.trainer is not None and not self.trainer.training:
+            return batch
+        return cast(Crop, super().transfer_batch_to_device(batch, device, dataloader_idx))
 
     def check_shares(self, processes: int) -> None:
         """Make sure that so many processes have something to validate on each.

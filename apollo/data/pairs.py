@@ -8,6 +8,7 @@ is filled in, nothing rolled around.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from apollo.errors import ApolloError, DataError, one_file
 log = logging.getLogger(__name__)
 
 NEGLIGIBLE = 0.02  # samples of lag: the estimate is no better
+LONGEST = 600.0  # seconds that are validated on at once
 
 
 @dataclass(frozen=True)
@@ -164,19 +166,24 @@ class PairCrops(Dataset[Crop]):
 class WholePairs(Dataset[Crop]):
     """Whole songs beside their damaged versions, read one at a time: what a run is validated on.
 
+    What lasts longer than `LONGEST` is divided into equal parts, so that memory does not depend on the length of files.
+
     Args:
         pairs: From `open_pairs`.
         sample_rate: Of what is given, in Hz; other rates are resampled.
     """
 
     def __init__(self, pairs: Iterable[Pair], sample_rate: int) -> None:
-        self.pairs = list(pairs)
         self.sample_rate = sample_rate
+        self.parts: list[tuple[Pair, float, int]] = []  # pair, start in seconds, samples
+        for pair in pairs:
+            count = math.ceil(pair.seconds / LONGEST)
+            samples = int(pair.seconds / count * sample_rate)
+            self.parts.extend((pair, part * samples / sample_rate, samples) for part in range(count))
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.parts)
 
     def __getitem__(self, number: int) -> Crop:
-        """Read pair `number`, as long as both sides last."""
-        pair = self.pairs[number]
-        return as_crop(*read_pair(pair, 0.0, int(pair.seconds * self.sample_rate), self.sample_rate))
+        """Read part `number`, as long as both sides last."""
+        return as_crop(*read_pair(*self.parts[number], self.sample_rate))

@@ -20,7 +20,13 @@ def restore_in_chunks(model: Apollo, waveform: Tensor, chunk_frames: int) -> Ten
         `(channels, samples)` in float32 on the CPU.
     """
     stream = ChunkStream(model, waveform.shape[0], chunk_frames)
-    return torch.cat([stream.push(waveform), stream.flush()], dim=1)
+    restored = torch.empty(waveform.shape)
+    position = 0
+    for block in (*torch.split(waveform, stream.chunk, dim=1), None):
+        part = stream.flush() if block is None else stream.push(block)
+        restored[:, position : position + part.shape[1]] = part
+        position += part.shape[1]
+    return restored
 
 
 class ChunkStream:

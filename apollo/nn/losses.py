@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -13,6 +13,7 @@ from apollo.errors import nearest
 from apollo.nn.discriminator import Judgement
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
+BLOCK = 1 << 20  # samples that `NegativeSDR` compares at once
 
 
 class DiscriminatorLoss(nn.Module):
@@ -244,13 +245,17 @@ class NegativeSDR(nn.Module):
         self.eps = eps
 
     def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
-        """Compare `(..., samples)` tensors; a scalar in dB, lower is better."""
-        estimate = estimate - estimate.mean(-1, keepdim=True)
-        reference = reference - reference.mean(-1, keepdim=True)
-        scaled = reference
+        """Compare `(..., samples)` tensors block by block, without a copy of them; a scalar in dB, lower is better."""
+        means = estimate.mean(-1, keepdim=True), reference.mean(-1, keepdim=True)
+
+        def summed(term: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+            pairs = zip(torch.split(estimate, BLOCK, -1), torch.split(reference, BLOCK, -1), strict=True)
+            return torch.stack([term(e - means[0], r - means[1]).sum(-1, keepdim=True) for e, r in pairs]).sum(0)
+
+        scale = torch.ones_like(means[1])
         if self.sdr_type != "snr":
-            projection = (estimate * reference).sum(-1, keepdim=True)
-            scaled = projection * reference / (reference.square().sum(-1, keepdim=True) + self.eps)
-        error = estimate - (reference if self.sdr_type == "sdsdr" else scaled)
-        ratio = scaled.square().sum(-1) / (error.square().sum(-1) + self.eps)
-        return -10 / math.log(10) * torch.log(ratio + self.eps).mean()
+            scale = summed(lambda e, r: e * r) / (summed(lambda e, r: r.square()) + self.eps)
+        unscaled = self.sdr_type == "sdsdr"
+        target = summed(lambda e, r: (scale * r).square())
+        error = summed(lambda e, r: (e - (r if unscaled else scale * r)).square())
+        return -10 / math.log(10) * torch.log(target / (error + self.eps) + self.eps).mean()

@@ -181,8 +181,19 @@ class ApolloSystem(LightningModule):
         """Add to the gradients, and use them up if it is time to."""
         self.manual_backward(loss / self._batches_of_step())
         if steps:
+            scale = self._gradient_scale()
             optimizer.step()
             optimizer.zero_grad()
+            if (factor := self._gradient_scale() / scale) != 1:
+                # What the other network has accumulated was scaled as before the step.
+                for parameter in self.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad *= factor
+
+    def _gradient_scale(self) -> float:
+        """The factor by which a 16-bit run scales gradients; each optimiser's step may change it."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return float(scaler.get_scale()) if scaler is not None else 1.0
 
     def _batches_of_step(self) -> int:
         """How many batches share the step that the one at work belongs to: an epoch may end with fewer."""
@@ -242,8 +253,11 @@ class ApolloSystem(LightningModule):
             scores[f"val_lsd{name}"] = torch.tensor(log_spectral_distance(truth, heard, rate))
             if self.visqol:
                 scores[f"val_visqol{name}"] = torch.tensor(visqol(truth, heard, rate))
-        first = slice(CHUNK_SECONDS * rate)
-        terms = self._generator_terms(estimate[..., first], original[..., first], degraded[..., first])
+
+        def head(side: Tensor) -> Tensor:
+            return side[..., : CHUNK_SECONDS * rate].to(self.device)
+
+        terms = self._generator_terms(head(estimate), head(original), head(degraded))
         scores |= {f"valid/{name}": value for name, value in terms.items()}
         for name, value in scores.items():
             self.validated.setdefault(name, []).append(float(value))

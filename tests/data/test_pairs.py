@@ -11,6 +11,7 @@ import soundfile
 import soxr
 
 from apollo.audio import lag, read
+from apollo.data import pairs as module
 from apollo.data.layouts import Found, song_folders, two_folders
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs, read_pair
 from apollo.errors import DataError
@@ -111,6 +112,24 @@ def test_where_one_side_ends_the_pair_ends(tmp_path: Path, song: np.ndarray, shi
     assert whole["original"].shape[1] == pytest.approx(common, abs=1)
     both = min(whole["original"].shape[1], common) - 1
     np.testing.assert_allclose(whole["original"][:, :both], whole["degraded"][:, :both], atol=2e-4)
+
+
+def test_long_songs_are_validated_on_in_parts(
+    tmp_path: Path, song: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, coded = one_pair(tmp_path, song, "wav")
+    soundfile.write(coded, song.T, RATE, "FLOAT")
+    pairs = open_pairs(two_folders(original, coded.parent))
+    monkeypatch.setattr(module, "LONGEST", 3.0)
+    parts = WholePairs(pairs, RATE)
+    assert len(parts) == 3  # of eight seconds
+    position = 0
+    for part in parts:
+        piece = song[:, position : position + part["original"].shape[1]]
+        for side in part.values():
+            np.testing.assert_allclose(side * np.abs(piece).max(), piece, atol=1e-4)
+        position += piece.shape[1]
+    assert position > song.shape[1] - 4
 
 
 def test_what_is_shorter_than_a_crop_is_silent_on_both_sides(tmp_path: Path, song: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from apollo.nn import MultiFrequencyDiscriminator
+from apollo.nn import MultiFrequencyDiscriminator, losses
 from apollo.nn.discriminator import Judgement
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, hearing_bands, r1_penalty
 
@@ -113,6 +113,15 @@ def test_silence_and_identity_give_finite_losses(signal: str) -> None:
     assert estimate.grad is not None
     assert estimate.grad.isfinite().all()
     assert NegativeSDR()(waveform, waveform).isfinite()
+
+
+@pytest.mark.parametrize("kind", ["sisdr", "snr", "sdsdr"])
+def test_long_waveforms_are_compared_as_a_whole(kind: losses.SDRKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = torch.randn(2, 2, 10_000).cumsum(-1)
+    estimate = 0.9 * reference + torch.randn_like(reference)
+    whole = NegativeSDR(kind)(estimate, reference)
+    monkeypatch.setattr(losses, "BLOCK", 777)
+    assert NegativeSDR(kind)(estimate, reference).item() == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_an_unknown_loss_is_refused_by_name() -> None:

@@ -43,10 +43,11 @@ def test_sixteen_bits_on_a_cpu_are_bfloat16(
     assert logged(tmp_path / "run", "train/skipped_steps") == [0, 0, 0]
 
 
-def test_a_scaler_of_gradients_changes_no_step(config: Path) -> None:
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_scaler_of_gradients_changes_no_step(config: Path, accumulate: int) -> None:
     def learnt(**options: object) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        loaded = load_config(config)
+        loaded = load_config(config, [f"trainer.accumulate_grad_batches={accumulate}"])
         trained = build_system(loaded)
         trainer = Trainer(
             max_epochs=1,
@@ -62,8 +63,9 @@ def test_a_scaler_of_gradients_changes_no_step(config: Path) -> None:
         assert trained.skipped == 0
         return trained.generator.state_dict()
 
-    # As `precision: 16` has it on a GPU, but in bfloat16, as float16 takes a CPU a minute.
-    scaled = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
+    # As `precision: 16` has it on a GPU, but in bfloat16, as float16 takes a CPU a minute; and with another scale after
+    # every step, of the discriminator's too.
+    scaled = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1))
     scaled.precision = "bf16-mixed"
     plain = learnt(precision="bf16-mixed")
     for name, value in learnt(plugins=[scaled]).items():
