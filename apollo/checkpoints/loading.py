@@ -153,6 +153,7 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
         if stated[option] != sizes[option]:
             raise ModelFileError(f"{option}={stated[option]} is stated, but its weights have {option}={sizes[option]}")
     config = {**sizes, **stated}
+    check_fill(state, config.get("fill"))
     for option in sorted(PUBLISHED_OPTIONS.keys() - config.keys()):
         raise ModelFileError(
             f"its weights do not tell the network's {option}: save it with apollo.save_model, or with the network's "
@@ -181,6 +182,20 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
     model = Apollo(**config)
     model.load_state_dict(state)
     return model.eval()
+
+
+def check_fill(state: Mapping[str, Tensor], stated: Any) -> None:
+    """Refuse stated options of the fill that its weights do not have, before a network is built of them."""
+    layers = len({name.split(".")[3] for name in state if name.startswith("fill.levels.layers.")})
+    first = state.get("fill.levels.input.bias")
+    if first is None and stated is None:
+        return
+    if not isinstance(stated, dict) or stated.keys() != {"channels", "dilations"} or first is None:
+        raise ModelFileError(f"it states fill={stated}, which is not what its weights are")
+    if stated["channels"] != first.numel() or not isinstance(stated["dilations"], list):
+        raise ModelFileError(f"fill.channels={stated['channels']} is stated, but its weights have {first.numel()}")
+    if len(stated["dilations"]) != layers:
+        raise ModelFileError(f"{len(stated['dilations'])} fill.dilations are stated, but its weights have {layers}")
 
 
 def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:

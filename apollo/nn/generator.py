@@ -1,4 +1,4 @@
-"""Apollo's generator: spectrum → 80 bands → blocks → spectrum.
+"""Apollo's generator: spectrum → 80 bands → blocks → spectrum, and what is lost filled in.
 
 Li & Luo, "Apollo: Band-sequence Modeling for High-Quality Audio Restoration", arXiv 2409.08514, section 2.
 """
@@ -6,7 +6,7 @@ Li & Luo, "Apollo: Band-sequence Modeling for High-Quality Audio Restoration", a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from apollo.nn.blocks import Block, rms_norm
+from apollo.nn.filling import Fill
 from apollo.nn.memory import keep_freed_memory
 
 BANDS = 80
@@ -39,6 +40,8 @@ class Apollo(nn.Module):
         heads: Attention heads.
         kernel_size: Frames under each temporal kernel, odd.
         dilations: Dilation of each temporal convolution in a block, one number a convolution.
+        fill: Options of `apollo.nn.filling.Fill`, `{channels: 192, dilations: [1, 2, 4]}`, for a residual network that
+            also fills in what is lost; None for one that does not.
 
     Raises:
         ValueError: If a size is one that the network cannot have.
@@ -55,6 +58,7 @@ class Apollo(nn.Module):
         heads: int = 8,
         kernel_size: int = 7,
         dilations: Sequence[int] = (1, 1, 1),
+        fill: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -68,6 +72,8 @@ class Apollo(nn.Module):
             "kernel_size": kernel_size,
             "dilations": list(dilations),
         }
+        if fill is not None:
+            self.config["fill"] = {"channels": fill["channels"], "dilations": list(fill["dilations"])}
         self.n_fft = int(sr * win / 1000)
         self.hop_length = self.n_fft // 2
         self.band_widths = band_widths(self.n_fft)
@@ -81,6 +87,8 @@ class Apollo(nn.Module):
             raise ValueError(f"kernel_size must be odd, not {kernel_size}")
         if output not in ("direct", "residual"):
             raise ValueError(f"output must be 'direct' or 'residual', not {output!r}")
+        if fill is not None and output != "residual":
+            raise ValueError("fill is what a network with output='residual' can have: it is added to the input")
         self.output: Output = output
         # Whether training keeps only what goes into each block and computes the rest again when it is needed: half the
         # speed of a block for a fraction of the memory.
@@ -89,6 +97,7 @@ class Apollo(nn.Module):
         self.band_split = BandSplit(self.band_widths, feature_dim, level_scale=0.125 if output == "residual" else 1.0)
         self.blocks = nn.ModuleList(Block(feature_dim, expansion, heads, kernel_size, dilations) for _ in range(layer))
         self.band_merge = BandMerge(self.band_widths, feature_dim, residual=output == "residual")
+        self.fill = Fill(self.band_widths, self.n_fft, sr, **self.config["fill"]) if fill is not None else None
 
     window: Tensor
 
@@ -110,7 +119,7 @@ class Apollo(nn.Module):
         into the spectrum and one out of it.
         """
         reach: int = sum(self.config["dilations"]) * (self.config["kernel_size"] // 2)
-        return int(self.config["layer"]) * reach + 2
+        return max(int(self.config["layer"]) * reach, self.fill.context_frames if self.fill else 0) + 2
 
     def compile_blocks(self, dynamic: bool | None = None) -> None:
         """Let `torch.compile` take over the blocks; weights and their names stay.
@@ -129,11 +138,12 @@ class Apollo(nn.Module):
         for block in self.blocks:
             block.compile(dynamic=dynamic)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, fill: float | Tensor = 1.0) -> Tensor:
         """Restore a batch of waveforms.
 
         Args:
             waveform: `(batch, channels, samples)` at `sample_rate`, at least one sample.
+            fill: How much of what is lost is filled in, from 0 (most faithful waveform) to 1 (full sound).
 
         Returns:
             `(batch, channels, samples)`, float32, or float64 from a network in float64.
@@ -144,11 +154,16 @@ class Apollo(nn.Module):
         if waveform.dim() != 3 or waveform.shape[-1] < 1:
             raise ValueError(f"waveform must be (batch, channels, samples >= 1), not {tuple(waveform.shape)}")
         spectrum = self.stft(waveform.flatten(0, 1).to(self.spectrum_dtype))
-        estimate = self.restore_spectrum(spectrum)
+        estimate = self.restore_spectrum(spectrum, fill)
         return self.istft(estimate, waveform.shape[-1]).view_as(waveform)
 
-    def restore_spectrum(self, spectrum: Tensor) -> Tensor:
-        """Estimate the undamaged spectrum; `(items, frames, bins, 2)` float32 → same."""
+    def restore_spectrum(self, spectrum: Tensor, fill: float | Tensor = 1.0) -> Tensor:
+        """Estimate the undamaged spectrum; `(items, frames, bins, 2)` float32 → same. `fill` as in `forward`."""
+        estimate = self.repair(spectrum)
+        return estimate if self.fill is None else estimate + fill * self.fill(spectrum)
+
+    def repair(self, spectrum: Tensor) -> Tensor:
+        """Correct what is there; `(items, frames, bins, 2)` float32 → same."""
         features, power = self.band_split(spectrum)
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():

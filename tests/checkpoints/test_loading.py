@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,36 @@ def test_saving_and_loading_changes_nothing(tmp_path: Path, model: Apollo) -> No
     assert loaded.config == model.config
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_model_that_fills_in_is_saved_and_loaded_with_its_fill(tmp_path: Path) -> None:
+    fill = {"channels": 8, "dilations": [1, 2]}
+    model = Apollo(win=40, feature_dim=16, layer=1, output="residual", fill=fill).eval()
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.config == model.config
+    waveform = torch.randn(1, 1, 20_000)
+    torch.testing.assert_close(loaded(waveform), model(waveform), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        None,
+        {"channels": 9, "dilations": [1, 2]},
+        {"channels": 8, "dilations": [1] * 1_000_000},
+        {"channels": 8, "dilations": [1, 10**9]},
+        {"channels": 8, "dilations": 2},
+        {"channels": 8},
+        [8],
+    ],
+)
+def test_a_fill_that_contradicts_its_weights_is_refused(tmp_path: Path, stated: Any) -> None:
+    model = Apollo(win=40, feature_dim=16, layer=1, output="residual", fill={"channels": 8, "dilations": [1, 2]})
+    model.config["fill"] = stated
+    save_model(model, tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match="fill"):
+        load_model(tmp_path / "model.safetensors")
 
 
 def test_saved_file_states_config_and_licence(tmp_path: Path, model: Apollo) -> None:

@@ -1,0 +1,196 @@
+"""Fill: what a codec took away altogether, as predicted levels × an excitation made from the input's own spectrum.
+
+The waveform of a lost band cannot be known, and hearing hardly asks for it: what counts is the right power in the right
+band at the right time. So a small network predicts the power of every band and frame from the powers that are left.
+Copies of the input's own lower spectrum, brought to that power, take the place of what is gone, as in spectral band
+replication (Dietz et al., "Spectral Band Replication, a Novel Approach in Audio Coding", AES 112, 2002). Nothing here
+is random, and nothing knows its place in a recording: chunks give the same samples as the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from apollo.nn.blocks import RMSNorm
+
+COPIED_HZ = (1100.0, 1650.0, 2200.0)  # each copy takes the octave above one of these, again and again up to the top
+LEVEL_FRAMES = 17  # over which the level that others are measured against is averaged
+SILENCE = 1e-16  # power under which a band counts as empty; full scale is about 2e5
+LONGEST = 100  # frames between taps
+RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What is predicted of the original, for every band and frame; all `(items, frames, bands)`.
+
+    Attributes:
+        level: Power of the original's band in dB, its median.
+        deviation: Mean absolute error in dB that the network expects of itself there (scale of a Laplace distribution).
+        share: How much of that amplitude to fill in, from 0 for bands that are not lost to 1.
+    """
+
+    level: Tensor
+    deviation: Tensor
+    share: Tensor
+
+
+class Fill(nn.Module):
+    """Adds what is lost: `(items, frames, bins, 2)` → same, to be added to the input's spectrum.
+
+    Args:
+        widths: Bins in each band.
+        n_fft: Of the spectrum; the hop is half of it.
+        sample_rate: In Hz.
+        channels: Feature channels of the level network.
+        dilations: Frames between the three taps of each of its layers, one number a layer.
+
+    Raises:
+        ValueError: If an option is one that the network cannot have.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], n_fft: int, sample_rate: int, channels: int, dilations: Sequence[int]
+    ) -> None:
+        super().__init__()
+        if type(channels) is not int or channels < 1:
+            raise ValueError(f"fill.channels must be a whole number from 1, not {channels!r}")
+        if not dilations or not all(type(d) is int and 1 <= d <= LONGEST for d in dilations):
+            raise ValueError(f"fill.dilations must be whole numbers from 1 to {LONGEST}, not {dilations!r}")
+        self.widths = list(widths)
+        self.levels = LevelNetwork(len(widths), channels, dilations)
+        bins = torch.arange(n_fft // 2 + 1)
+        # A spectrum moved by an even number of bins is that of a modulated waveform in every frame alike, since the
+        # modulation makes whole turns in a hop of half a window. Odd ones would change sign from frame to frame.
+        spans = [2 * max(1, round(hz * n_fft / sample_rate / 2)) for hz in COPIED_HZ]
+        copies = torch.stack([source_bins(bins, span) for span in spans])
+        self.register_buffer("copies", copies, persistent=False)
+
+    copies: Tensor
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on either side that a frame's fill depends on."""
+        return self.levels.context_frames
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Make what is to be added to a spectrum `(items, frames, bins, 2)`; same shape."""
+        predicted = self.predict(spectrum)
+        amplitude = predicted.share * 10 ** (predicted.level / 20)
+        return self.excitation(spectrum) * spread(amplitude, self.widths).unsqueeze(-1)
+
+    def predict(self, spectrum: Tensor) -> Levels:
+        """Predict the levels of the original from the spectrum `(items, frames, bins, 2)` of the damaged."""
+        power = spectrum.square().sum(-1)
+        bands = gather(power, self.widths)
+        # From 0 dB for power that is spread evenly over a band to 10 dB and more for a single partial.
+        peaks = gather(power.square(), self.widths) * self.widths[0] + SILENCE**2
+        peakiness = 10 * torch.log10(peaks / (bands.square() + SILENCE**2))
+        levels: Levels = self.levels(10 * torch.log10(bands + SILENCE), peakiness)
+        return levels
+
+    def excitation(self, spectrum: Tensor) -> Tensor:
+        """A spectrum `(items, frames, bins, 2)` of power 1 in every band, made of the input's lower frequencies.
+
+        Three copies from different places are laid over each other, which leaves less of their melody than one would,
+        and no band empty because its source is.
+        """
+        frame = spectrum.square().sum((-1, -2), keepdim=True)
+        whitened = [self._whiten(spectrum[..., copy, :], 1e-9 * frame) for copy in self.copies]
+        return self._whiten(torch.stack(whitened).sum(0), torch.zeros_like(frame))
+
+    def _whiten(self, spectrum: Tensor, least: Tensor) -> Tensor:
+        power = gather(spectrum.square().sum(-1), self.widths) + least[..., 0] + SILENCE
+        return spectrum * spread(power.rsqrt(), self.widths).unsqueeze(-1)
+
+
+class LevelNetwork(nn.Module):
+    """Predicts levels from levels: gated convolutions over frames on all bands at once.
+
+    Levels are measured against the frames around, so that the same music at another gain gets the same levels at that
+    gain.
+
+    Args:
+        bands: Number of bands.
+        channels: Feature channels.
+        dilations: Frames between the three taps of each layer.
+    """
+
+    def __init__(self, bands: int, channels: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.input = nn.Linear(2 * bands + 1, channels)
+        self.layers = nn.ModuleList(GatedConvolution(channels, dilation) for dilation in dilations)
+        self.norm = RMSNorm(channels)
+        self.output = nn.Linear(channels, 3 * bands)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        self.context_frames = sum(dilations) + LEVEL_FRAMES // 2
+
+    def forward(self, bands: Tensor, peakiness: Tensor) -> Levels:
+        """Predict.
+
+        Args:
+            bands: Power of the damaged in dB, `(items, frames, bands)`.
+            peakiness: By how much the power of a band is not spread evenly, in dB, same shape.
+        """
+        total = (10 ** (bands / 10)).sum(-1, keepdim=True)
+        around = F.avg_pool1d(
+            total.transpose(1, 2), LEVEL_FRAMES, 1, LEVEL_FRAMES // 2, count_include_pad=False
+        ).transpose(1, 2)
+        reference = 10 * torch.log10(around + 1e-9)
+        relative = (bands - reference).clamp(*RANGE_DB)
+        course = (10 * torch.log10(total + 1e-9) - reference).clamp(-60, 20)
+        x = self.input(torch.cat((relative / 20 + 1.5, course / 10, peakiness.clamp(0, 11) / 5 - 1), dim=-1))
+        for layer in self.layers:
+            x = layer(x)
+        level, deviation, share = self.output(self.norm(x)).to(bands.dtype).chunk(3, dim=-1)
+        return Levels(
+            level=20 * level - 40 + reference,
+            deviation=6 * F.softplus(deviation) + 0.5,
+            share=torch.sigmoid(share - 1),
+        )
+
+
+class GatedConvolution(nn.Module):
+    """Three dilated taps over frames, gated, with a residual connection; `(items, frames, channels)` → same."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.norm = RMSNorm(channels)
+        self.taps = nn.Linear(3 * channels, 2 * channels)
+        self.output = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform; zeros lie beyond both ends."""
+        frames, d = x.shape[1], self.dilation
+        padded = F.pad(self.norm(x), (0, 0, d, d))
+        taps = torch.cat([padded[:, start : start + frames] for start in (0, d, 2 * d)], dim=-1)
+        gate, value = self.taps(taps).chunk(2, dim=-1)
+        added: Tensor = self.output(F.silu(gate) * value)
+        return x + added
+
+
+def source_bins(bins: Tensor, span: int) -> Tensor:
+    """Which bin each bin is copied from: one between `span` and `2 * span`, a multiple of `span` below it or above."""
+    source = span + bins % span
+    # A bin of the source region itself is no copy of anything yet: it is taken from the neighbouring span.
+    return torch.where(source == bins, (bins + span).clamp(max=len(bins) - 1), source)
+
+
+def gather(power: Tensor, widths: Sequence[int]) -> Tensor:
+    """Sum over the bins of each band; `(..., bins)` → `(..., bands)`. All bands but the last are equally wide."""
+    edge = widths[0] * (len(widths) - 1)
+    equal = power[..., :edge].reshape(*power.shape[:-1], len(widths) - 1, widths[0]).sum(-1)
+    return torch.cat((equal, power[..., edge:].sum(-1, keepdim=True)), dim=-1)
+
+
+def spread(bands: Tensor, widths: Sequence[int]) -> Tensor:
+    """Give every bin what its band has; `(..., bands)` → `(..., bins)`."""
+    equal = bands[..., :-1].unsqueeze(-1).expand(*bands.shape[:-1], len(widths) - 1, widths[0]).flatten(-2)
+    return torch.cat((equal, bands[..., -1:].expand(*bands.shape[:-1], widths[-1])), dim=-1)

@@ -1,0 +1,114 @@
+"""What is lost comes back at the predicted level, as a function of the input alone."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from apollo.nn import Apollo
+from apollo.nn.chunks import restore_in_chunks
+from apollo.nn.filling import Fill, gather, source_bins, spread
+from apollo.nn.generator import band_widths
+
+OPTIONS = {"win": 40, "feature_dim": 16, "layer": 1, "output": "residual"}
+FILL = {"channels": 8, "dilations": [1, 2, 4]}
+
+
+@pytest.fixture
+def model() -> Apollo:
+    """A network whose every weight matters, as after training."""
+    torch.manual_seed(0)
+    model = Apollo(**OPTIONS, fill=FILL).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def music(channels: int, samples: int) -> Tensor:
+    """Noise below 4 kHz, swelling and fading, as a codec at a low bitrate leaves it."""
+    noise = torch.randn(channels, samples, generator=torch.Generator().manual_seed(1))
+    spectrum = torch.fft.rfft(noise)
+    spectrum[:, int(samples * 4000 / 44100) :] = 0
+    swell = 0.2 + torch.sin(torch.arange(samples) * 2 * math.pi / 30_000).square()
+    return 0.1 * torch.fft.irfft(spectrum, samples) * swell
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 7, 50, 1000])
+def test_any_chunk_length_fills_in_the_same_samples(model: Apollo, chunk_frames: int) -> None:
+    waveform = music(2, 70_001)
+    with torch.no_grad():
+        whole = model(waveform[None])[0]
+    assert (whole - waveform).abs().max() > 1e-3
+    chunked = restore_in_chunks(model, waveform, chunk_frames)
+    assert (chunked - whole).abs().max() <= 1e-5 * whole.abs().max()
+
+
+def test_the_share_scales_what_is_filled_in_and_nothing_else(model: Apollo) -> None:
+    waveform = music(1, 44_100)[None]
+    with torch.no_grad():
+        none, half, full = (model(waveform, share) for share in (0.0, 0.5, 1.0))
+        repaired = model.istft(model.repair(model.stft(waveform[0])), waveform.shape[-1])[None]
+    torch.testing.assert_close(none, repaired)
+    torch.testing.assert_close(half, (none + full) / 2, rtol=0, atol=1e-6)
+
+
+def test_the_same_music_at_another_gain_gets_the_same_fill_at_that_gain(model: Apollo) -> None:
+    assert model.fill is not None
+    noise = 1e-4 * torch.randn(1, 44_100, generator=torch.Generator().manual_seed(2))
+    spectrum = model.stft(music(1, 44_100) + noise).double()
+    fill = model.fill.double()
+    with torch.no_grad():
+        loud, quiet = fill(spectrum), fill(spectrum * 0.03)
+    assert loud.abs().max() > 0
+    torch.testing.assert_close(quiet, loud * 0.03, rtol=1e-3, atol=1e-6 * float(loud.abs().max()))
+
+
+def test_an_excitation_has_power_one_in_every_band() -> None:
+    model = Apollo(**OPTIONS, fill=FILL)
+    assert model.fill is not None
+    excitation = model.fill.excitation(model.stft(music(2, 44_100)))
+    power = gather(excitation.square().sum(-1), model.band_widths)
+    torch.testing.assert_close(power, torch.ones_like(power), rtol=1e-4, atol=0)
+
+
+def test_silence_stays_silent(model: Apollo) -> None:
+    assert model.fill is not None
+    with torch.no_grad():
+        filled = model.fill(model.stft(torch.zeros(2, 30_000)))
+    assert filled.abs().max() == 0
+
+
+@pytest.mark.parametrize("n_fft", [882, 1764, 1763])
+def test_copies_are_moved_by_an_even_number_of_bins(n_fft: int) -> None:
+    fill = Fill(band_widths(n_fft), n_fft, 44100, 8, [1])
+    bins = torch.arange(n_fft // 2 + 1)
+    for copy in fill.copies:
+        assert (copy - bins).abs().min() > 0
+        assert ((copy - bins) % 2 == 0).all()
+
+
+def test_a_copy_repeats_one_span() -> None:
+    source = source_bins(torch.arange(50), 10)
+    assert source[30:40].tolist() == list(range(10, 20))
+    assert source[10:20].tolist() == list(range(20, 30))
+
+
+def test_bands_are_gathered_and_spread_by_their_widths() -> None:
+    widths = [2, 2, 3]
+    assert gather(torch.arange(7.0), widths).tolist() == [1, 5, 15]
+    assert spread(torch.tensor([1.0, 2, 3]), widths).tolist() == [1, 1, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "fill", [{"channels": 0, "dilations": [1]}, {"channels": 4, "dilations": []}, {"channels": 4, "dilations": [1.0]}]
+)
+def test_options_that_no_fill_has_are_refused(fill: dict) -> None:
+    with pytest.raises(ValueError, match=r"fill\."):
+        Apollo(**OPTIONS, fill=fill)
+
+
+def test_a_network_that_estimates_the_spectrum_itself_has_no_fill() -> None:
+    with pytest.raises(ValueError, match="residual"):
+        Apollo(win=40, feature_dim=16, layer=1, fill=FILL)
