@@ -1,0 +1,173 @@
+"""What the ways of running a network on a CPU take beside PyTorch as it is, and how far their samples are from it.
+
+    python benchmarks/engines.py [--networks default 256x6] [--rounds 7]
+
+Each engine restores the same music, a stereo clip channel by channel as `Restorer` does, once a round: a shared machine
+slows all of them down alike, so that ratios hold where seconds do not. `speed` is the median over the rounds of the
+seconds that PyTorch takes, uncompiled and in float32, over those of the engine; `SNR` is of the engine's samples
+against PyTorch's. The rows of onnxruntime need the extra `export`, those of OpenVINO `pip install openvino`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apollo import Apollo, load_model
+from apollo.checkpoints.onnx import export_onnx
+from apollo.nn.memory import keep_freed_memory
+from apollo.restoration.compiling import compiled_for
+
+Engine = Callable[[Tensor], Tensor]
+SECONDS = {"default": 10.0, "256x6": 2.0}
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(SECONDS), choices=list(SECONDS))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as `apollo restore` does
+    print(f"{options.threads} threads, torch {torch.__version__}, {options.rounds} rounds")
+    print("| network | engine | s per s of stereo | speed | SNR in dB |\n|---|---|---|---|---|")
+    for name in options.networks:
+        torch.manual_seed(0)
+        model = load_model("default") if name == "default" else Apollo().eval()
+        clip = notes(SECONDS[name])[:, None]
+        engines: dict[str, Engine] = {}
+        for title, make in ENGINES.items():
+            try:
+                engines[title] = make(copy.deepcopy(model))
+                restored(engines[title], clip)
+            except Exception as error:
+                engines.pop(title, None)
+                print(f"| {name} | {title} | {type(error).__name__}: {str(error).splitlines()[0][:100]} | | |")
+        seconds: dict[str, list[float]] = {title: [] for title in engines}
+        outputs = {}
+        for _ in range(options.rounds):
+            for title, engine in engines.items():
+                began = time.perf_counter()
+                outputs[title] = restored(engine, clip)
+                seconds[title].append(time.perf_counter() - began)
+        plain, truth = next(iter(seconds.values())), next(iter(outputs.values()))
+        for title, taken in seconds.items():
+            speed = statistics.median(one / other for one, other in zip(plain, taken, strict=True))
+            noise = (outputs[title] - truth).square().sum() + 1e-20 * truth.square().sum()
+            snr = float(10 * torch.log10(truth.square().sum() / noise))
+            each = statistics.median(taken) / SECONDS[name]
+            print(
+                f"| {name} | {title} | {each:.3f} | {speed:.2f} | {'' if taken is plain else f'{snr:.0f}'} |",
+                flush=True,
+            )
+
+
+def notes(seconds: float) -> Tensor:
+    """Decaying notes and soft noise below 16 kHz, as from MP3 at 128 kbit/s; `(2, samples)` at 44.1 kHz, peak 1."""
+    random = torch.Generator().manual_seed(0)
+    time_axis = torch.arange(22050) / 44100
+    waveform = 0.002 * torch.randn(2, round(seconds * 44100), generator=random)
+    for onset in range(0, waveform.shape[1], 8820):
+        pitch = 110 * 2 ** (float(torch.randint(0, 36, (), generator=random)) / 12)
+        harmonics = sum(torch.sin(2 * torch.pi * pitch * k * time_axis) / k for k in range(1, 12))
+        place = waveform[:, onset : onset + 22050]
+        place += torch.rand(2, 1, generator=random) * (torch.exp(-6 * time_axis) * harmonics)[: place.shape[1]]
+    spectrum = torch.fft.rfft(waveform)
+    spectrum[:, round(16000 * seconds) :] = 0
+    waveform = torch.fft.irfft(spectrum, waveform.shape[1])
+    return waveform / waveform.abs().max()
+
+
+def restored(engine: Engine, clip: Tensor) -> Tensor:
+    """The clip, one channel after the other."""
+    with torch.no_grad():
+        return torch.cat([engine(channel[None]) for channel in clip])
+
+
+def in_bfloat16(network: Engine) -> Engine:
+    """The same in mixed precision."""
+
+    def run(waveform: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return network(waveform)
+
+    return run
+
+
+def compiled(model: Apollo) -> Engine:
+    """As `apollo restore --compile on` does."""
+    model.compile_blocks(dynamic=False)
+
+    def run(waveform: Tensor) -> Tensor:
+        with compiled_for(True, torch.device("cpu")):
+            result: Tensor = model(waveform)
+            return result
+
+    return run
+
+
+def quantised(model: Apollo) -> Engine:
+    """Linear layers in int8, their inputs' scale found anew at each call."""
+    return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)
+
+
+def onnxruntime(model: Apollo, quantise: bool = False) -> Engine:
+    """The exported graph in onnxruntime, its products in int8 where asked."""
+    import onnxruntime as runtime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export_onnx(model, path)
+        if quantise:
+            from onnxruntime.quantization import quantize_dynamic
+
+            quantize_dynamic(path, path, op_types_to_quantize=["MatMul", "Gemm"])
+        settings = runtime.SessionOptions()
+        settings.intra_op_num_threads = torch.get_num_threads()
+        session = runtime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    return lambda waveform: torch.from_numpy(session.run(None, {"waveform": waveform.numpy()})[0])
+
+
+def openvino(model: Apollo, precision: str) -> Engine:
+    """The exported graph in OpenVINO."""
+    import openvino as runtime
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(model, Path(folder) / "model.onnx")
+        graph = runtime.Core().read_model(Path(folder) / "model.onnx")
+    settings: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    network = runtime.Core().compile_model(graph, "CPU", settings)
+    return lambda waveform: torch.from_numpy(network(waveform.numpy())[0].copy())
+
+
+ENGINES: dict[str, Callable[[Apollo], Engine]] = {
+    "PyTorch": lambda model: model,
+    "PyTorch, bfloat16": in_bfloat16,
+    "torch.compile": compiled,
+    "torch.compile, bfloat16": lambda model: in_bfloat16(compiled(model)),
+    "PyTorch, linear layers in int8": quantised,
+    "onnxruntime": onnxruntime,
+    "onnxruntime, products in int8": lambda model: onnxruntime(model, quantise=True),
+    "OpenVINO": lambda model: openvino(model, "f32"),
+    "OpenVINO, bfloat16": lambda model: openvino(model, "bf16"),
+}
+
+if __name__ == "__main__":
+    main()

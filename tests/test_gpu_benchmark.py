@@ -1,0 +1,44 @@
+"""The benchmark for GPUs works: it is run in small on a CPU, for GPU time is too dear to be lost to a mistake in it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+PARTS = {"machine", "correctness", "speed", "training", "restoring", "processes", "feeding"}
+
+
+@pytest.mark.slow
+def test_every_part_of_the_gpu_benchmark_works(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARK), "--device", "cpu", "--minutes", "120", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    log = (tmp_path / "gpu.log").read_text(encoding="utf-8")
+    assert done.returncode == 0, done.stdout + log
+    rows = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert [row for row in rows if "problem" in row and "only CUDA" not in row["problem"]] == []
+    assert sum(row["table"] == "Goals" for row in rows) == 6
+    assert all(row["right"] for row in rows if row["table"] == "Correctness")
+    assert "| paper's 1 s of mono" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert all(f"{part}: " in done.stdout for part in PARTS)
+
+
+def test_a_part_that_crashes_or_hangs_takes_nothing_else_along(tmp_path: Path) -> None:
+    benchmark = tmp_path / "benchmarks"
+    (benchmark / "gpu_parts").mkdir(parents=True)
+    (benchmark / "gpu.py").write_bytes(BENCHMARK.read_bytes())
+    row = "import json, sys\nopen(sys.argv[4], 'w').write(json.dumps({'table': 'Speed', 'of': '%s', 'ms': 1.5}))\n"
+    endings = {"machine": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "speed": "while True: pass"}
+    for part in ("machine", "speed", "feeding"):
+        (benchmark / "gpu_parts" / f"{part}.py").write_text(row % part + endings.get(part, ""), encoding="utf-8")
+    command = [sys.executable, str(benchmark / "gpu.py"), "--minutes", "0.2", "--out", str(tmp_path)]
+    done = subprocess.run([*command, "--parts", "machine", "speed", "feeding"], capture_output=True, text=True)
+    assert done.returncode == 1
+    rows = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert [row["of"] for row in rows if row["table"] == "Speed"] == ["machine", "speed", "feeding"]
+    stopped = {row["part"]: row["problem"] for row in rows if row.get("wrong")}
+    assert set(stopped) == {"machine", "speed"}
+    assert "-9" in stopped["machine"]
+    assert "stopped after" in stopped["speed"]
