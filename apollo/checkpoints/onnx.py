@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from apollo.nn import Apollo
 OPSET = 18
 TOLERANCE = 1e-4  # of the peak
 CHECKED_SECONDS = (1, 10)
+SHARE = 0.7  # of the fill, where there is one: any but 1, which an ignored input would give
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Comparison:
 
 class WaveformGraph(nn.Module):
     """The network with transforms that every ONNX runtime has; `(batch, channels, samples)` → same, as `Apollo` does.
+
+    A network with a fill takes its share as a second input, a scalar.
 
     Args:
         network: The network, in float32 on the CPU.
@@ -69,11 +73,11 @@ class WaveformGraph(nn.Module):
         self.register_buffer("inverse", mirrored.float().repeat(2).unsqueeze(-1))  # (2 * bins, 1)
         self.register_buffer("power", window.square().float().view(1, 1, -1))
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, fill: Tensor | None = None) -> Tensor:
         """Restore `(batch, channels, samples)`."""
         batch, channels, samples = waveform.shape
         spectrum = self.stft(waveform.reshape(batch * channels, samples))
-        estimate = self.network.restore_spectrum(spectrum)
+        estimate = self.network.restore_spectrum(spectrum, 1.0 if fill is None else fill)
         return self.istft(estimate, samples).reshape(batch, channels, samples)
 
     def stft(self, waveform: Tensor) -> Tensor:
@@ -100,8 +104,8 @@ class WaveformGraph(nn.Module):
 def export_onnx(model: Apollo, path: Path, licence: str = "unknown") -> Comparison:
     """Write an ONNX file and compare it with the network; an existing one is replaced.
 
-    The graph takes `waveform` and gives `restored`, both `(batch, channels, samples)` in float32 of any size. Options
-    of the network and licence are in the metadata.
+    The graph takes `waveform` and gives `restored`, both `(batch, channels, samples)` in float32 of any size. That of a
+    network with a fill also takes `fill`, a scalar from 0 to 1. Options of the network and licence are in the metadata.
 
     Args:
         model: The network.
@@ -114,17 +118,20 @@ def export_onnx(model: Apollo, path: Path, licence: str = "unknown") -> Comparis
     model = model.cpu().eval()
     graph = WaveformGraph(model).eval()
     # Sizes are traced as symbols only where they are not 1.
-    example = torch.zeros(2, 3, model.sample_rate)
-    sizes = {0: "batch", 1: "channels", 2: "samples"}
+    inputs = {"waveform": torch.zeros(2, 3, model.sample_rate)}
+    shapes: list[dict[int, str]] = [{0: "batch", 1: "channels", 2: "samples"}]
+    if model.fill is not None:
+        inputs["fill"] = torch.tensor(1.0)
+        shapes.append({})
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph,
-            (example,),
+            tuple(inputs.values()),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["waveform"],
+            input_names=list(inputs),
             output_names=["restored"],
-            dynamic_shapes=(sizes,),
+            dynamic_shapes=tuple(shapes),
             verbose=False,
         )
     assert program is not None
@@ -150,14 +157,15 @@ def compare(model: Apollo, path: Path) -> Comparison:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
+    share = {} if model.fill is None else {"fill": np.array(SHARE, np.float32)}
     difference, taken = 0.0, (1.0, 1.0)
     for seconds in CHECKED_SECONDS:
         noise = 0.1 * torch.randn(1, 1, seconds * model.sample_rate, generator=generator)
         began = time.perf_counter()
         with torch.inference_mode():
-            expected = model(noise)
+            expected = model(noise, SHARE)
         between = time.perf_counter()
-        (restored,) = session.run(None, {"waveform": noise.numpy()})
+        (restored,) = session.run(None, {"waveform": noise.numpy(), **share})
         taken = (time.perf_counter() - between, between - began)
         peak = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
         difference = max(difference, float((torch.from_numpy(restored) - expected).abs().max() / peak))

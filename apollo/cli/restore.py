@@ -42,6 +42,9 @@ def restore(
         str,
         typer.Option(metavar="HOW", help="Beyond full scale: scale the whole down, clamp peaks, or write float WAV."),
     ] = "scale",
+    fill: Annotated[
+        float, typer.Option(metavar="SHARE", help="Fill in what is lost: from 0, most faithful, to 1, full sound.")
+    ] = 1.0,
     mix: Annotated[float, typer.Option(metavar="SHARE", help="From 0, the input, to 1, the restored.")] = 1.0,
     keep_below: Annotated[
         float | None, typer.Option(metavar="HZ", help="Keep the input's own sound below this frequency.")
@@ -89,7 +92,9 @@ def restore(
 
     def restorer(tasks: Sequence[Task] = ()) -> Restorer:
         network = load_model(model)
-        made = Restorer(network, chunk, device, precision=precision, batch=at_once, mix=mix, keep_below=keep_below)
+        made = Restorer(
+            network, chunk, device, precision=precision, batch=at_once, fill=fill, mix=mix, keep_below=keep_below
+        )
         if made.device.type == "cpu":
             keep_freed_memory()
         if compile_it == "on":

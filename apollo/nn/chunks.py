@@ -44,11 +44,13 @@ class ChunkStream:
             work spent on context is `2 * context_frames / chunk_frames`.
         batch: Channels that go through the network in one pass. They do not know of each other: one at a time takes the
             least memory.
+        fill: Share of what is lost that is filled in, as `Apollo.forward` takes it.
     """
 
-    def __init__(self, model: Apollo, channels: int, chunk_frames: int, batch: int = 1) -> None:
+    def __init__(self, model: Apollo, channels: int, chunk_frames: int, batch: int = 1, fill: float = 1.0) -> None:
         self.model = model
         self.batch = batch
+        self.fill = fill
         self.context = model.context_frames * model.hop_length
         self.chunk = chunk_frames * model.hop_length
         self.device = next(model.parameters()).device
@@ -90,7 +92,7 @@ class ChunkStream:
         with torch.no_grad():
             return torch.cat(
                 [
-                    self.model(channels[:, None, : self.filled])[:, 0, self.restored : end].cpu()
+                    self.model(channels[:, None, : self.filled], self.fill)[:, 0, self.restored : end].cpu()
                     for channels in torch.split(self.buffer, self.batch)
                 ]
             )

@@ -20,7 +20,9 @@ from apollo.nn.blocks import RMSNorm
 
 COPIED_HZ = (1100.0, 1650.0, 2200.0)  # each copy takes the octave above one of these, again and again up to the top
 LEVEL_FRAMES = 17  # over which the level that others are measured against is averaged
-SILENCE = 1e-16  # power under which a band counts as empty; full scale is about 2e5
+# Power under which a band counts as empty; full scale is about 2e5. It clamps and is not added: exporters to ONNX take
+# an addition of so little for one of nothing.
+SILENCE = 1e-16
 LONGEST = 100  # frames between taps
 RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
 
@@ -89,9 +91,9 @@ class Fill(nn.Module):
         power = spectrum.square().sum(-1)
         bands = gather(power, self.widths)
         # From 0 dB for power that is spread evenly over a band to 10 dB and more for a single partial.
-        peaks = gather(power.square(), self.widths) * self.widths[0] + SILENCE**2
-        peakiness = 10 * torch.log10(peaks / (bands.square() + SILENCE**2))
-        levels: Levels = self.levels(10 * torch.log10(bands + SILENCE), peakiness)
+        peaks = gather(power.square(), self.widths) * self.widths[0]
+        peakiness = 10 * torch.log10(peaks.clamp(min=1e-20) / bands.square().clamp(min=1e-20))
+        levels: Levels = self.levels(10 * torch.log10(bands.clamp(min=SILENCE)), peakiness)
         return levels
 
     def excitation(self, spectrum: Tensor) -> Tensor:
@@ -105,7 +107,7 @@ class Fill(nn.Module):
         return self._whiten(torch.stack(whitened).sum(0), torch.zeros_like(frame))
 
     def _whiten(self, spectrum: Tensor, least: Tensor) -> Tensor:
-        power = gather(spectrum.square().sum(-1), self.widths) + least[..., 0] + SILENCE
+        power = (gather(spectrum.square().sum(-1), self.widths) + least[..., 0]).clamp(min=SILENCE)
         return spectrum * spread(power.rsqrt(), self.widths).unsqueeze(-1)
 
 
@@ -139,12 +141,10 @@ class LevelNetwork(nn.Module):
             peakiness: By how much the power of a band is not spread evenly, in dB, same shape.
         """
         total = (10 ** (bands / 10)).sum(-1, keepdim=True)
-        around = F.avg_pool1d(
-            total.transpose(1, 2), LEVEL_FRAMES, 1, LEVEL_FRAMES // 2, count_include_pad=False
-        ).transpose(1, 2)
-        reference = 10 * torch.log10(around + 1e-9)
+        around = moving_mean(total)
+        reference = 10 * torch.log10(around.clamp(min=1e-9))
         relative = (bands - reference).clamp(*RANGE_DB)
-        course = (10 * torch.log10(total + 1e-9) - reference).clamp(-60, 20)
+        course = (10 * torch.log10(total.clamp(min=1e-9)) - reference).clamp(-60, 20)
         x = self.input(torch.cat((relative / 20 + 1.5, course / 10, peakiness.clamp(0, 11) / 5 - 1), dim=-1))
         for layer in self.layers:
             x = layer(x)
@@ -174,6 +174,14 @@ class GatedConvolution(nn.Module):
         gate, value = self.taps(taps).chunk(2, dim=-1)
         added: Tensor = self.output(F.silu(gate) * value)
         return x + added
+
+
+def moving_mean(x: Tensor) -> Tensor:
+    """Mean of `LEVEL_FRAMES` frames around each, of fewer at both ends; `(items, frames, 1)` → same."""
+    values, weights = (
+        F.avg_pool1d(part.transpose(1, 2), LEVEL_FRAMES, 1, LEVEL_FRAMES // 2) for part in (x, torch.ones_like(x))
+    )
+    return (values / weights).transpose(1, 2)
 
 
 def source_bins(bins: Tensor, span: int) -> Tensor:

@@ -160,7 +160,10 @@ class Apollo(nn.Module):
     def restore_spectrum(self, spectrum: Tensor, fill: float | Tensor = 1.0) -> Tensor:
         """Estimate the undamaged spectrum; `(items, frames, bins, 2)` float32 → same. `fill` as in `forward`."""
         estimate = self.repair(spectrum)
-        return estimate if self.fill is None else estimate + fill * self.fill(spectrum)
+        if self.fill is None or (isinstance(fill, float) and fill == 0):
+            return estimate
+        filled: Tensor = self.fill(spectrum)
+        return estimate + fill * filled
 
     def repair(self, spectrum: Tensor) -> Tensor:
         """Correct what is there; `(items, frames, bins, 2)` float32 → same."""

@@ -38,6 +38,7 @@ class FittingChunks(ChunkStream):
         batch: Channels to a pass.
         dtype: In which the network computes.
         compiled: Whether its blocks are compiled.
+        fill: Share of what is lost that is filled in.
         shrunk: Called with the new `chunk_frames` when they have been halved.
     """
 
@@ -49,9 +50,10 @@ class FittingChunks(ChunkStream):
         batch: int = 1,
         dtype: torch.dtype = torch.float32,
         compiled: bool = False,
+        fill: float = 1.0,
         shrunk: Callable[[int], None] = lambda frames: None,
     ) -> None:
-        super().__init__(model, channels, chunk_frames, batch)
+        super().__init__(model, channels, chunk_frames, batch, fill)
         self.dtype = dtype
         self.compiled = compiled
         self.shrunk = shrunk
@@ -76,7 +78,9 @@ class FittingChunks(ChunkStream):
         log.warning("memory does not suffice for chunks of %.3g s: going on with half of that", seconds)
         self.shrunk(frames)
         channels = self.buffer.shape[0]
-        smaller = FittingChunks(self.model, channels, frames, self.batch, self.dtype, self.compiled, self.shrunk)
+        smaller = FittingChunks(
+            self.model, channels, frames, self.batch, self.dtype, self.compiled, self.fill, self.shrunk
+        )
         waveform = self.buffer[:, : self.filled]
         restored = torch.cat((smaller.push(waveform), smaller.flush()), dim=1)
         self.next_chunk = smaller.next_chunk

@@ -42,6 +42,8 @@ class Restorer:
         precision: In what the network computes: `"32"`, `"bf16"`, `"16"` or `"auto"`, see `choose_precision`.
         batch: Channels that go through the network at once. None is one at a time on a CPU, which has the least use for
             more, and all on a GPU.
+        fill: Share of what is lost that is filled in, from 0 (the most faithful waveform) to 1 (the full sound). Models
+            without a fill take 1 only.
         mix: Share of the restored in what comes out, from 0 (the input itself) to 1.
         keep_below: Frequency in Hz below which the input's own sound is kept, by a linear-phase crossover.
 
@@ -63,6 +65,7 @@ class Restorer:
         *,
         precision: str = "auto",
         batch: int | None = None,
+        fill: float = 1.0,
         mix: float = 1.0,
         keep_below: float | None = None,
     ) -> None:
@@ -70,6 +73,11 @@ class Restorer:
             raise ApolloError(f"a chunk must last from 1 to 3600 seconds, not {chunk_seconds:g}")
         if batch is not None and batch < 1:
             raise ApolloError(f"a batch must have at least one channel, not {batch}")
+        if not 0 <= fill <= 1:
+            raise ApolloError(f"the share of fill must be from 0 to 1, not {fill:g}")
+        if fill != 1 and model.fill is None:
+            raise ApolloError(f"this model has no fill, so a share of {fill:g} means nothing: leave it out")
+        self.fill = float(fill)
         self.blend = Blend(mix, keep_below)
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))
         self.precision = choose_precision(precision, self.model)
@@ -190,7 +198,7 @@ class RestorationStream:
         dtype = PRECISIONS[restorer.precision]
         batch = restorer.batch or max(1, len(self.active))
         self.chunks = FittingChunks(
-            model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, shrunk
+            model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, restorer.fill, shrunk
         )
         self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
         self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))

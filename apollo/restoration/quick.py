@@ -27,6 +27,7 @@ def restore(
     chunk_seconds: float = ...,
     precision: str = ...,
     batch: int | None = ...,
+    fill: float = ...,
     mix: float = ...,
     keep_below: float | None = ...,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
@@ -42,6 +43,7 @@ def restore(
     chunk_seconds: float = ...,
     precision: str = ...,
     batch: int | None = ...,
+    fill: float = ...,
     mix: float = ...,
     keep_below: float | None = ...,
 ) -> npt.NDArray[Any]: ...
@@ -57,6 +59,7 @@ def restore(
     chunk_seconds: float = ...,
     precision: str = ...,
     batch: int | None = ...,
+    fill: float = ...,
     mix: float = ...,
     keep_below: float | None = ...,
 ) -> Tensor: ...
@@ -71,6 +74,7 @@ def restore(
     chunk_seconds: float = 20.0,
     precision: str = "auto",
     batch: int | None = None,
+    fill: float = 1.0,
     mix: float = 1.0,
     keep_below: float | None = None,
 ) -> tuple[npt.NDArray[np.float32], int] | npt.NDArray[Any] | Tensor:
@@ -88,6 +92,7 @@ def restore(
         chunk_seconds: As for `Restorer`, and so is all that follows.
         precision: `"auto"`, `"32"`, `"bf16"` or `"16"`.
         batch: Channels that go through the network at once.
+        fill: Share of what is lost that is filled in, from 0 (the most faithful waveform) to 1 (the full sound).
         mix: Share of the restored in what comes out, from 0 to 1.
         keep_below: Frequency in Hz below which the input's own sound is kept.
 
@@ -107,7 +112,9 @@ def restore(
         (2, 48000)
     """
     network = load_once(str(model), changed(model), str(choose_device(device)))
-    restorer = Restorer(network, chunk_seconds, precision=precision, batch=batch, mix=mix, keep_below=keep_below)
+    restorer = Restorer(
+        network, chunk_seconds, precision=precision, batch=batch, fill=fill, mix=mix, keep_below=keep_below
+    )
     if isinstance(audio, Tensor):
         return restorer(audio, sample_rate)
     if isinstance(audio, np.ndarray):

@@ -6,7 +6,9 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,26 +20,29 @@ pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def residual() -> Apollo:
+def residual(**options: Any) -> Apollo:
     """The default model's architecture, smaller, with weights that do something; its window has an odd length."""
     torch.manual_seed(0)
-    model = Apollo(44100, 40.03, 16, 1, output="residual", expansion=2, heads=4, kernel_size=5, dilations=(1, 2))
+    model = Apollo(
+        44100, 40.03, 16, 1, output="residual", expansion=2, heads=4, kernel_size=5, dilations=(1, 2), **options
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     assert model.n_fft % 2 == 1
     return model.eval()
 
 
-@pytest.mark.parametrize("kind", ["direct", "residual"])
+@pytest.mark.parametrize("kind", ["direct", "residual", "filling"])
 def test_onnx_file_gives_the_samples_of_the_network(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
     pytest.importorskip("onnxscript")
     source, target = GOLDEN / "apollo-tiny.msst.ckpt", tmp_path / "model.onnx"
-    if kind == "residual":
+    if kind != "direct":
+        options = {"fill": {"channels": 8, "dilations": [1, 4]}} if kind == "filling" else {}
         source = tmp_path / "model.safetensors"
-        save_model(residual(), source, licence="CC0-1.0")
+        save_model(residual(**options), source, licence="CC0-1.0")
     monkeypatch.setattr(sys, "argv", ["apollo", "export", "onnx", "-m", str(source), "-o", str(target)])
     with pytest.raises(SystemExit) as left:
         main()
@@ -52,15 +57,17 @@ def test_onnx_file_gives_the_samples_of_the_network(
     model = load_model(source)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(metadata["config"]) == model.config
-    assert metadata["licence"] == ("CC0-1.0" if kind == "residual" else "unknown")
+    assert metadata["licence"] == ("unknown" if kind == "direct" else "CC0-1.0")
 
     session = onnxruntime.InferenceSession(target)
+    assert [found.name for found in session.get_inputs()] == ["waveform", "fill"][: 2 if kind == "filling" else 1]
+    share = {"fill": np.array(0.3, np.float32)} if kind == "filling" else {}
     hop = model.hop_length
     shapes = [(1, 1, 44100), (1, 2, 3 * 44100 + 17), (1, 1, 10 * 44100), (3, 1, 2 * hop), (2, 2, 2 * hop + 1)]
     for shape in [*shapes, (1, 1, hop - 1), (1, 3, 1)]:
         waveform = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        (restored,) = session.run(None, {"waveform": waveform.numpy()})
+        (restored,) = session.run(None, {"waveform": waveform.numpy(), **share})
         with torch.inference_mode():
-            expected = model(waveform)
+            expected = model(waveform, 0.3)
         assert restored.shape == shape
         assert (torch.from_numpy(restored) - expected).abs().max() <= 1e-4 * expected.abs().max(), shape

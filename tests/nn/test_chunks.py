@@ -41,7 +41,7 @@ def test_work_spent_on_context_is_bounded() -> None:
     seen = 0
 
     class Counting(Apollo):
-        def forward(self, waveform: Tensor) -> Tensor:
+        def forward(self, waveform: Tensor, fill: float | Tensor = 1.0) -> Tensor:
             nonlocal seen
             seen += waveform.numel()
             return waveform

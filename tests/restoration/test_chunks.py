@@ -16,11 +16,11 @@ def with_room_for(seconds: float, monkeypatch: pytest.MonkeyPatch, passes: int =
     """Let the network fail on longer waveforms, after some passes; give the list of lengths that it gets."""
     forward, lengths = Apollo.forward, []
 
-    def limited(self: Apollo, waveform: torch.Tensor) -> torch.Tensor:
+    def limited(self: Apollo, waveform: torch.Tensor, fill: float = 1.0) -> torch.Tensor:
         lengths.append(waveform.shape[-1])
         if len(lengths) > passes and waveform.shape[-1] > seconds * self.sample_rate:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-        return forward(self, waveform)
+        return forward(self, waveform, fill)
 
     monkeypatch.setattr(Apollo, "forward", limited)
     return lengths

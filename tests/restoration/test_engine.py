@@ -18,6 +18,7 @@ VARIANTS = {
     "residual": {},
     "residual, wide": {"kernel_size": 5, "dilations": (1, 4)},
     "direct, odd window": {"win": 20.04},
+    "residual, filling": {"fill": {"channels": 8, "dilations": (1, 8)}},
 }
 
 
@@ -260,3 +261,24 @@ def test_other_shapes_and_types_are_refused(waveform: np.ndarray, make_model: Ca
 def test_options_that_cannot_be_are_refused(options: dict[str, object], make_model: Callable[..., Apollo]) -> None:
     with pytest.raises(ApolloError):
         Restorer(make_model("direct"), **options)  # type: ignore[arg-type]
+
+
+def test_the_share_of_fill_goes_from_repair_alone_to_all_of_it(
+    make_model: Callable[..., Apollo], music: np.ndarray
+) -> None:
+    model = make_model("residual", fill={"channels": 8, "dilations": (1, 8)})
+    none, half, full = (Restorer(model, 1, fill=share)(music) for share in (0.0, 0.5, 1.0))
+    assert np.abs(full - none).max() > 1e-4
+    assert_same(half, (none + full) / 2)
+    assert_same(full, whole(model, music))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_of_fill_beyond_all_and_nothing_is_refused(make_model: Callable[..., Apollo], share: float) -> None:
+    with pytest.raises(ApolloError, match="from 0 to 1"):
+        Restorer(make_model("residual", fill={"channels": 8, "dilations": (1,)}), fill=share)
+
+
+def test_a_model_without_a_fill_takes_no_share_of_it(make_model: Callable[..., Apollo]) -> None:
+    with pytest.raises(ApolloError, match="has no fill"):
+        Restorer(make_model("residual"), fill=0.5)
