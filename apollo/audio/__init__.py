@@ -6,7 +6,7 @@ from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.files import AudioInfo, AudioReader, info, read
 from apollo.audio.folders import SUFFIXES, audio_files
 from apollo.audio.formats import FORMATS
-from apollo.audio.pictures import Cover, read_cover
+from apollo.audio.pictures import Cover
 from apollo.audio.pipes import (
     RAW_FORMATS,
     RawFormat,
@@ -16,6 +16,8 @@ from apollo.audio.pipes import (
     read_wav_stream,
 )
 from apollo.audio.resampling import Resampler, resample, resampled_length
+from apollo.audio.tags.model import Chapter, Metadata
+from apollo.audio.tags.reading import read_cover, read_metadata
 from apollo.audio.verdict import Verdict, needs_restoration
 from apollo.audio.writing import AudioWriter, write
 
@@ -29,7 +31,9 @@ __all__ = [
     "AudioReader",
     "AudioWriter",
     "Bandwidth",
+    "Chapter",
     "Cover",
+    "Metadata",
     "RawFormat",
     "RawStreamWriter",
     "Relation",
@@ -44,6 +48,7 @@ __all__ = [
     "needs_restoration",
     "read",
     "read_cover",
+    "read_metadata",
     "read_raw_stream",
     "read_wav_stream",
     "relate",

@@ -10,7 +10,8 @@ from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.files import AudioReader
 from apollo.audio.levels import Levels, measure_levels
 from apollo.audio.metadata import AudioInfo
-from apollo.audio.pictures import Cover, read_cover
+from apollo.audio.pictures import Cover
+from apollo.audio.tags.reading import read_cover
 from apollo.audio.verdict import Verdict, judge
 from apollo.errors import AudioFileError
 

@@ -1,13 +1,8 @@
-"""What an audio file says of itself: container, codec and tags, in one set of names for all formats.
-
-FFmpeg reads the tags of every container (ID3 in MP3, Vorbis comments in FLAC and Ogg, atoms in M4A, INFO in WAV) and
-gives most of them common names already; what is left is done here.
-"""
+"""What an audio file says of itself: container, codec, and tags in one set of names for all formats."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,30 +15,12 @@ from av.stream import Disposition
 
 from apollo.audio.containers import open_container
 from apollo.audio.libsndfile import open_soundfile
+from apollo.audio.tags.reading import read_metadata
 
-__all__ = ["AudioInfo", "common_tags", "describe"]
+__all__ = ["AudioInfo", "describe"]
 
 _CONTAINERS = {"mov": "mp4", "asf": "wma"}
 _LOSSLESS = re.compile(r"pcm_.*|flac|alac|wavpack|ape|tta|truehd|mlp|adpcm_.*|shorten|als|dsd_.*")
-
-# Other names of tags for which FFmpeg has one of its own.
-_COMMON = {
-    "albumartist": "album_artist",
-    "album artist": "album_artist",
-    "discnumber": "disc",
-    "disk": "disc",
-    "tracknumber": "track",
-    "year": "date",
-    "unsyncedlyrics": "lyrics",
-    "unsynced lyrics": "lyrics",
-}
-# What tells of the file rather than of the music, and would be wrong in another file.
-_TECHNICAL = re.compile(
-    r"encoder|encoder_options|encodersettings|major_brand|minor_version|compatible_brands|handler_name|vendor_id|language"
-    r"|creation_time|duration|gapless_playback|itunsmpb|itunnorm|metadata_block_picture|coverart(mime)?|id3v2_priv\..*"
-    r"|deviceconformancetemplate|wmfsdk.*|wm/(encodingtime|mediaprimaryclassid|mediaclass.*)|isvbr|_statistics_.*|umid"
-    r"|time_reference|coding_history"
-)
 
 
 @dataclass(frozen=True)
@@ -55,7 +32,8 @@ class AudioInfo:
         channels: Number of channels.
         frames: Samples a channel; None where only decoding would tell.
         tags: Title, artist and the like, by lower-case name: title, artist, album, album_artist, date, track, disc,
-            genre, composer, comment, lyrics; those that have no common name, under their own.
+            genre, composer, comment, lyrics and so on (`apollo.audio.tags.names`); others under their own names.
+            Several values have "; " between them; `read_metadata` gives them apart.
         container: What holds the sound: "flac", "wav", "mp3", "mp4", "ogg", "aiff" and so on.
         codec: What codes it, by FFmpeg's name: "flac", "pcm_s24le", "mp3", "aac", "opus", "vorbis" and so on.
         bitrate: In bit/s, on average; None where it is not known.
@@ -79,17 +57,6 @@ class AudioInfo:
         return bool(self.codec) and not _LOSSLESS.fullmatch(self.codec)
 
 
-def common_tags(raw: Mapping[str, str]) -> dict[str, str]:
-    """Tags by their common names in lower case, those left out that tell of the file rather than of the music."""
-    tags: dict[str, str] = {}
-    for name, text in raw.items():
-        name = name.lower().strip()
-        name = "lyrics" if name.startswith("lyrics-") else _COMMON.get(name, name)
-        if name and not _TECHNICAL.fullmatch(name):
-            tags.setdefault(name, text)
-    return tags
-
-
 def describe(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
     """What a file says of itself beyond what reading it has shown already."""
     try:
@@ -109,7 +76,7 @@ def describe(path: Path, sample_rate: int, channels: int, frames: int | None) ->
             sample_rate,
             channels,
             frames,
-            common_tags(raw),
+            read_metadata(path).joined,
             _CONTAINERS.get(name, name),
             codec,
             _bitrate(container, stream),
@@ -153,7 +120,7 @@ def _described_by_libsndfile(path: Path, sample_rate: int, channels: int, frames
         sample_rate,
         channels,
         frames,
-        common_tags(tags),
+        read_metadata(path).joined,
         kind,
         subtype if not subtype.startswith("pcm") else f"pcm_s{digits[0] if digits else ''}le",
         None,

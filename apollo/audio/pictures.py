@@ -1,20 +1,15 @@
-"""Cover pictures in audio files: read them out, and make ready to write them into another."""
+"""Pictures that go with music."""
 
 from __future__ import annotations
 
-import base64
-import struct
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 
-from apollo.audio.containers import open_container, open_image
-from apollo.errors import AudioFileError
+from apollo.audio.containers import open_image
 
-__all__ = ["Cover", "open_picture", "picture_block", "read_cover"]
+__all__ = ["Cover", "open_picture", "size_of_picture"]
 
 _PICTURES = {
     b"\xff\xd8\xff": "image/jpeg",
@@ -29,47 +24,26 @@ _PICTURES = {
 
 @dataclass(frozen=True)
 class Cover:
-    """A picture of the front of an album.
+    """A picture that goes with music: the front of an album, its back, a page of its booklet.
 
     Attributes:
         data: The whole picture file.
         mime: Its kind: "image/jpeg", "image/png" and so on.
+        kind: What it shows, as ID3 and FLAC number it: 3 the front, 4 the back, 0 anything (RFC 9639, section 8.8).
+        description: May be empty.
     """
 
     data: bytes = field(repr=False)
     mime: str
+    kind: int = 3
+    description: str = ""
 
     @classmethod
-    def of(cls, data: bytes) -> Cover:
-        """A cover from the bytes of a picture file, whose kind its first bytes tell."""
+    def of(cls, data: bytes, kind: int = 3, description: str = "") -> Cover:
+        """A cover from the bytes of a picture file, whose format its first bytes tell."""
         known = (mime for start, mime in _PICTURES.items() if data.startswith(start))
-        return cls(data, next(known, "application/octet-stream"))
-
-
-def read_cover(path: str | Path) -> Cover | None:
-    """The cover picture in a file, the front one if there are several; None where there is none that can be read.
-
-    Raises:
-        AudioFileError: There is no such file, or it cannot be opened.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name cannot be read"
-        raise AudioFileError(f"{path!s} cannot be opened ({reason}); check its name and permissions.") from None
-    try:
-        with open_container(path) as container:
-            pictures = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
-            pictures.sort(key=lambda stream: "front" not in stream.metadata.get("comment", "").lower())
-            for stream in pictures[:1]:
-                for packet in container.demux(stream):
-                    if packet.size:
-                        return Cover.of(bytes(packet))
-    except (av.FFmpegError, ValueError, OSError):
-        return None
-    return None
+        mime = next(known, "application/octet-stream")
+        return cls(data, mime, kind if 0 <= kind <= 20 else 0, description.replace("\0", " "))
 
 
 def open_picture(cover: Cover) -> InputContainer | None:
@@ -84,14 +58,10 @@ def open_picture(cover: Cover) -> InputContainer | None:
     return None
 
 
-def picture_block(cover: Cover) -> str | None:
-    """A cover as the comment METADATA_BLOCK_PICTURE of Ogg files: FLAC's block (RFC 9639, section 8.8) in base64."""
+def size_of_picture(cover: Cover) -> tuple[int, int]:
+    """Width and height in pixels; 0 where they cannot be read."""
     container = open_picture(cover)
     if container is None:
-        return None
+        return 0, 0
     with container:
-        width, height = container.streams.video[0].width, container.streams.video[0].height
-    mime, depth, colours, front = cover.mime.encode(), 24, 0, 3
-    block = struct.pack(">II", front, len(mime)) + mime + struct.pack(">I", 0)
-    block += struct.pack(">IIIII", width, height, depth, colours, len(cover.data)) + cover.data
-    return base64.b64encode(block).decode("ascii")
+        return container.streams.video[0].width, container.streams.video[0].height

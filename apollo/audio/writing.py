@@ -5,7 +5,7 @@ What a file cannot hold of tags and cover is told rather than lost in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,21 +17,20 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
-from av.packet import Packet
-from av.stream import Disposition, Stream
 
 from apollo.atomic import replacing
 from apollo.audio.bitrates import coded_rate, highest_bitrate
 from apollo.audio.formats import KNOWN_FORMATS, WRITTEN_SUFFIXES, Format, layout_of
-from apollo.audio.metadata import common_tags, describe
-from apollo.audio.pictures import Cover, open_picture, picture_block, read_cover
+from apollo.audio.pictures import Cover
 from apollo.audio.resampling import Resampler
+from apollo.audio.tags.embedding import Embedder
+from apollo.audio.tags.model import Metadata
+from apollo.audio.tags.reading import read_metadata
 from apollo.errors import ApolloError, AudioFileError
 
 __all__ = ["AudioWriter", "write"]
 
 _BLOCK = 1 << 18
-_LARGEST_COVER = (1 << 24) - 1024  # bytes: what the 24 bits that FLAC tells its size in leave beside its description
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def write(
     waveform: npt.NDArray[np.floating[Any]],
     sample_rate: int,
     subtype: str = "PCM_24",
-    tags: Mapping[str, str] | None = None,
+    tags: Mapping[str, str | Iterable[str]] | None = None,
     **options: Any,
 ) -> None:
     """Write a whole waveform of shape (channels, samples); all else as `AudioWriter`."""
@@ -73,15 +72,18 @@ class AudioWriter:
         channels: Number of channels.
         subtype: How FLAC and WAV keep samples: PCM_16, PCM_24, for WAV also FLOAT. Integers are clipped at ±1. Lossy
             formats keep none, so it does not matter to them.
-        tags: Title, artist and the like, by the names of `AudioInfo.tags`.
+        tags: Title, artist and the like, by the names of `AudioInfo.tags`; a text, or several.
         cover: The picture of the front.
+        metadata: Tags, pictures and chapters of another file, in place of tags and cover.
         format: One of `FORMATS`, where the suffix does not tell.
         bitrate: Of a lossy codec, in bit/s, all channels together. By default 320 kbit/s for MP3 (fewer below 32 kHz,
             where it has no more); for two channels, 256 kbit/s for AAC and 192 for Opus.
 
     Attributes:
         file_rate: The file's sample rate in Hz.
-        lost: When all is written, what the file could not hold: names of tags, and "cover".
+        metadata: What is to be written; until the end, values of tags may be replaced by others of about that length.
+        lost: When all is written, what the file could not hold, or what was not to be carried into it: names of tags,
+            "cover", "chapters" and so on.
 
     Raises:
         AudioFileError: The format cannot hold this, or the file cannot be written; from `write` as well.
@@ -93,9 +95,10 @@ class AudioWriter:
         sample_rate: int,
         channels: int,
         subtype: str = "PCM_24",
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | Iterable[str]] | None = None,
         *,
         cover: Cover | None = None,
+        metadata: Metadata | None = None,
         format: str | None = None,  # noqa: A002
         bitrate: int | None = None,
     ) -> None:
@@ -103,8 +106,7 @@ class AudioWriter:
         self.sample_rate = sample_rate
         self.channels = channels
         self.lost: list[str] = []
-        self._tags = {name: text.replace("\0", " ") for name, text in common_tags(tags or {}).items() if text.strip()}
-        self._cover = cover
+        self.metadata = metadata or Metadata.of(tags or {}, () if cover is None else (cover,))
         self._written = 0
         self._format = self._known_format(format)
         encoder, self._sample_format = self._known_encoder(subtype)
@@ -119,17 +121,10 @@ class AudioWriter:
             with ExitStack() as stack:
                 self._temporary = stack.enter_context(replacing(self.path))
                 # A file of Python's own: FFmpeg's would not tell of every failure to write.
-                self._file = stack.enter_context(self._temporary.open("wb"))
+                self._file = stack.enter_context(self._temporary.open("w+b"))
                 stack.callback(self._abandon)
                 codec = _Codec(encoder, self._sample_format, self.file_rate, bitrate)
-                try:
-                    self._open(codec, cover)
-                except av.FFmpegError:
-                    # There are pictures that a container turns out not to hold only when they are written.
-                    self._abandon()
-                    self._file.seek(0)
-                    self._file.truncate()
-                    self._open(codec, None)
+                self._open(codec)
                 self._ending = stack.pop_all()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from None
@@ -194,43 +189,22 @@ class AudioWriter:
             bitrate = min(usual, highest_bitrate(codec, rate, self.channels))
         return rate, bitrate
 
-    def _open(self, codec: _Codec, cover: Cover | None) -> None:
+    def _open(self, codec: _Codec) -> None:
         """Open the container and write what comes before the sound."""
         options = {"fflags": "+bitexact", **self._format.options}
         if self._format.muxer == "mp4":  # to tell the length to the sample rather than to the millisecond
             options["movie_timescale"] = str(codec.rate)
-        self._container = av.open(self._file, "w", format=self._format.muxer, options=options)
+        self._embedder = Embedder(self._format.muxer, self._file, self.metadata)
+        self._container = av.open(
+            self._embedder.file, "w", format=self._format.muxer, options={**options, **self._embedder.options}
+        )
         layout = layout_of(self.channels)
         self._stream = cast(AudioStream, self._container.add_stream(codec.encoder, rate=codec.rate, layout=layout))
         self._stream.format = av.AudioFormat(codec.sample_format)
         if codec.bitrate is not None:
             self._stream.bit_rate = codec.bitrate
-        self._container.metadata.update(self._tags)
-        packet = None
-        if cover is not None and len(cover.data) <= _LARGEST_COVER:
-            if self._format.cover == "stream":
-                packet = self._picture_packet(cover)
-            elif self._format.cover == "tag" and (block := picture_block(cover)):
-                self._container.metadata["METADATA_BLOCK_PICTURE"] = block
+        self._embedder.prepare(self._container)
         self._container.start_encoding()
-        if packet is not None:
-            self._container.mux(packet)
-
-    def _picture_packet(self, cover: Cover) -> Packet[Stream] | None:
-        """A stream for the cover, and the one packet that is all of it."""
-        picture = open_picture(cover)
-        if picture is None:
-            return None
-        with picture:
-            try:
-                stream = self._container.add_stream_from_template(picture.streams.video[0])
-            except ValueError:  # a kind of picture that this container does not hold
-                return None
-        stream.disposition = Disposition.attached_pic
-        stream.metadata["comment"] = "Cover (front)"
-        packet = Packet(cover.data)
-        packet.stream, packet.pts, packet.dts = stream, 0, 0
-        return packet
 
     def _encode(self, block: npt.NDArray[np.floating[Any]]) -> None:
         for start in range(0, block.shape[1], _BLOCK):
@@ -254,12 +228,11 @@ class AudioWriter:
         if self._written:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+        self._embedder.finish(self.metadata)
         self._file.close()
-        if self._tags or self._cover:
-            held = describe(self._temporary, self.sample_rate, self.channels, None).tags
-            self.lost = [name for name in self._tags if name not in held]
-        if self._cover and read_cover(self._temporary) is None:
-            self.lost.append("cover")
+        if self.metadata:
+            self.lost = self.metadata.missing_from(read_metadata(self._temporary))
+        self.lost += self.metadata.dropped
 
     def _abandon(self) -> None:
         with suppress(Exception):  # what went wrong before is to be told, not that it cannot be brought to an end

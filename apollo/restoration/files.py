@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from apollo.audio import AudioReader, AudioWriter, Cover, read_cover
+from apollo.audio import AudioReader, AudioWriter, read_metadata
 from apollo.audio.signal import Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import is_out_of_memory
@@ -42,7 +42,7 @@ class Report:
         peak_db: The source's peak in dBFS; minus infinity for silence.
         turned_down_db: By how many dB the whole result was turned down because it would have clipped; mostly 0.
         clamped: How many samples were cut off at full scale, where that was asked for.
-        lost: What the target's format could not hold: names of tags, and "cover".
+        lost: What of the source's tags is not in the target: their names, "cover", "chapters" and so on.
     """
 
     source: Path
@@ -80,7 +80,7 @@ def restore_file(
     The source is read twice, for its peak and for its samples. It is decoded, restored and encoded at the same time.
     The result is also kept in a float32 file without a name beside the target until its own peak is known: if that
     exceeds full scale, the whole of it is turned down to fit, and encoded again. The target appears whole or not at
-    all, and gets the source's tags and cover.
+    all, and gets the source's tags, pictures and chapters.
 
     Args:
         source: Any audio file.
@@ -104,19 +104,19 @@ def restore_file(
     output = (output or Output()).for_file(target)
     check_target(source, target, overwrite)
     with AudioReader(source) as reader:
-        sample_rate, channels, tags = reader.sample_rate, reader.channels, reader.info.tags
+        sample_rate, channels = reader.sample_rate, reader.channels
         check_rate(sample_rate, source)
         peaks, samples = measure(blocks_of(reader), channels, source)
     seconds = samples / sample_rate
     rate = output.sample_rate or sample_rate
-    cover = cover_of(source)
+    metadata = read_metadata(source)
     lost: list[str] = []
     file_rate = rate
 
     @contextmanager
     def opened() -> Iterator[Sink]:
         nonlocal file_rate
-        with AudioWriter(target, rate, channels, output.subtype, tags, cover=cover) as writer:
+        with AudioWriter(target, rate, channels, output.subtype, metadata=metadata) as writer:
             yield writer.write
         lost[:], file_rate = writer.lost, writer.file_rate
 
@@ -178,13 +178,6 @@ def check_rate(sample_rate: int, source: Path) -> None:
         raise AudioFileError(
             f"{source} says that its sample rate is {sample_rate} Hz, so its header is damaged: give another file"
         )
-
-
-def cover_of(source: Path) -> Cover | None:
-    """The cover of a file; one that cannot be read is none, since the music is what matters."""
-    with suppress(AudioFileError):
-        return read_cover(source)
-    return None
 
 
 def measure(blocks: Iterator[Tensor], channels: int, source: Path) -> tuple[list[float], int]:

@@ -95,7 +95,13 @@ def test_cover_is_kept_or_said_to_be_lost(tmp_path: Path, music: np.ndarray, ide
     assert cover.data == picture.data
     assert info(kept.target).tags["artist"] == "É"
     assert "cover" not in kept.lost
-    assert "cover" in restore_file(tmp_path / "song.flac", tmp_path / "out.wav", identity).lost
+    write(tmp_path / "odd.mp3", music[:, :20_000], 44100)
+    ape = b"Cover Art (Front)\0front.gif\0GIF89a is no whole picture"
+    items = (len(ape) - 18).to_bytes(4, "little") + b"\2\0\0\0" + ape
+    footer = b"APETAGEX" + b"".join(n.to_bytes(4, "little") for n in (2000, len(items) + 32, 1, 1 << 31)) + bytes(8)
+    with (tmp_path / "odd.mp3").open("ab") as file:
+        file.write(items + footer)
+    assert restore_file(tmp_path / "odd.mp3", tmp_path / "out.wav", identity).lost == ("cover",)
 
 
 def test_times_are_kept_when_told(loud: Path, identity: Restorer) -> None:
