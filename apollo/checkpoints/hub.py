@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from apollo.checkpoints.archives import Archive
 from apollo.errors import ModelFileError
 
 # Short names of published models.
@@ -148,14 +149,14 @@ def holds_apollo(path: Path) -> bool:
     """Tell from the names in a model file, without reading its weights, whether it may hold Apollo."""
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                heads = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+            with Archive(path) as archive:
+                head = archive.pickle()
         else:
             with path.open("rb") as file:
-                heads = [file.read(1 << 20)]
-    except (OSError, zipfile.BadZipFile, RuntimeError):
+                head = file.read(1 << 20)
+    except Exception:  # a damaged archive can raise anything
         return False
-    return any(mark in head for mark in MARKS for head in heads)
+    return any(mark in head for mark in MARKS)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -24,6 +26,18 @@ PUBLISHED_SAMPLE_RATE = 44100
 # What no shape tells: of published weights it is known, with ours it must be stated.
 PUBLISHED_OPTIONS = {"heads": 8, "dilations": [1, 1, 1]}
 OPTIONS = frozenset(signature(Apollo).parameters)
+# Far beyond any network that restores music; what a file states may ask for any time and memory else.
+LIMITS: dict[str, tuple[tuple[type, ...], int, int]] = {
+    "sr": ((int,), 1000, 768_000),
+    "win": ((int, float), 1, 1000),
+    "feature_dim": ((int,), 1, 1 << 14),
+    "layer": ((int,), 1, 100),
+    "expansion": ((int,), 1, 64),
+    "heads": ((int,), 1, 1 << 10),
+    "kernel_size": ((int,), 1, 255),
+    "dilations": ((int,), 1, 255),
+}
+MOST_CONVOLUTIONS = 16
 
 # A parameter that every model has, by which its prefix in a larger state is found: published name and ours.
 ANCHORS = ("BN.0.0.weight", "band_split.equal.weight")
@@ -64,7 +78,7 @@ def located(path_or_name: str | Path) -> Iterator[Path]:
             yield path
         return
     published = None
-    if isinstance(path_or_name, str) and not Path(path_or_name).exists():
+    if isinstance(path_or_name, str) and not os.path.exists(path_or_name):  # noqa: PTH110 (bears any text)
         published = hub.parse(hub.KNOWN.get(path_or_name, path_or_name))
     yield hub.fetch(published) if published else Path(path_or_name)
 
@@ -103,11 +117,30 @@ def stated_config(content: Mapping[str, Any], metadata: Mapping[str, str]) -> di
     if "config" in metadata:
         try:
             stated = json.loads(metadata["config"])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ModelFileError("its 'config' metadata is not JSON") from None
     if not isinstance(stated, dict):
         return {}
-    return {name: value for name, value in stated.items() if name in OPTIONS}
+    options = {name: value for name, value in stated.items() if name in OPTIONS}
+    check_options(options)
+    return options
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of other kinds and sizes than a network can have, before any work is done with them."""
+    for name, (kinds, least, most) in LIMITS.items():
+        if name not in options:
+            continue
+        several = options[name] if name == "dilations" else [options[name]]
+        if not (
+            isinstance(several, (list, tuple))
+            and 1 <= len(several) <= MOST_CONVOLUTIONS
+            and all(type(value) in kinds and least <= value <= most for value in several)
+        ):
+            what = "whole numbers" if name == "dilations" else "a number" if float in kinds else "a whole number"
+            raise ModelFileError(f"{name} must be {what} from {least} to {most}, not {reprlib.repr(options[name])}")
+    if options.get("output", "direct") not in ("direct", "residual"):
+        raise ModelFileError(f"output must be direct or residual, not {reprlib.repr(options['output'])}")
 
 
 def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -135,8 +168,11 @@ def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
         if name.startswith(prefix):
             if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
                 raise ModelFileError(f"{name!r} is not a tensor of real numbers")
-            tensors[name.removeprefix(prefix)] = tensor.detach().float()
-    return tensors
+            tensors[name.removeprefix(prefix)] = tensor.detach()
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    if sum(tensor.nbytes for tensor in tensors.values()) > sum(storages.values()):
+        raise ModelFileError("its weights are fewer than their shapes say")
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def named_states(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -160,6 +196,7 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
             "'config' beside 'state_dict'"
         )
     config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
+    check_options(config)
     try:
         bins = spectrum_bins(state)
         config.setdefault("win", window_milliseconds(bins, config["sr"]))

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import pickle
-import pickletools
-import re
-import warnings
+import io
+import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from apollo.checkpoints.inert import STAND_INS
+from apollo.checkpoints.archives import PICKLE_BYTES, Archive, ArchiveError
+from apollo.checkpoints.inert import Inert
+from apollo.checkpoints.pickles import ForeignNameError, PickleError, read_pickle
 from apollo.errors import ModelFileError
+
+HEADER_BYTES = 1 << 23  # a safetensors file of 16 million weights has 60 kB
+# What `torch.save` wrote before PyTorch 1.6 begins with these two numbers, a pickle each.
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file or one that `torch.save` wrote, told apart by their content.
 
-    Objects that `apollo.checkpoints.inert` names are passed over.
+    Objects that `apollo.checkpoints.inert` names are passed over. Time and memory are in proportion to the file.
 
     Args:
         path: The file.
@@ -32,85 +37,114 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     Raises:
         ModelFileError: If there is no such file, it is damaged, it is not a model, or reading it would run code.
     """
-    if path.is_dir():
-        raise ModelFileError(f"{path} is a folder: give the model file in it")
     try:
+        if path.is_dir():
+            raise ModelFileError(f"{path} is a folder: give the model file in it")
+        if path.exists() and not path.is_file():
+            raise ModelFileError(f"{path} is not a file but a device or a pipe: give a model file")
         with path.open("rb") as file:
             head = file.read(9)
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if head[8:] == b"{" and not head.startswith(b"PK"):  # eight bytes of length, then JSON
-        return read_safetensors(path)
+        return read_safetensors(path, int.from_bytes(head[:8], "little"))
     return read_torch(path), {}
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read tensors and metadata of a safetensors file."""
+def read_safetensors(path: Path, header: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read tensors and metadata of a safetensors file whose header has so many bytes."""
+    if header > HEADER_BYTES:
+        raise ModelFileError(f"{path} is damaged or no model file: its header has {header} bytes, more than any model")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError, AttributeError) as error:  # the latter: types that PyTorch lacks
         raise ModelFileError(f"{path} is a damaged safetensors file ({error}): fetch it again") from None
 
 
 def read_torch(path: Path) -> dict[str, Any]:
     """Read a dictionary that `torch.save` wrote; one that asks for more than tensors and stand-ins is refused."""
     try:
-        allowed = torch.serialization.safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()])
-        with warnings.catch_warnings(), allowed:
-            warnings.simplefilter("ignore")  # about pickle protocols that are refused below anyway
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        refused = isinstance(error, (pickle.UnpicklingError, RuntimeError))
-        foreign = foreign_class(path, str(error)) if refused else None
-        if foreign is not None:
-            raise ModelFileError(
-                f"{path} was not opened because reading it would run {foreign}: use a .safetensors or .bin of this "
-                "model, or have somebody who trusts the file save its 'state_dict' alone with torch.save"
-            ) from None
+        content = read_archive(path) if zipfile.is_zipfile(path) else read_old(path)
+    except ForeignNameError as error:
+        raise ModelFileError(
+            f"{path} was not opened because reading it would run {error}: use a .safetensors or .bin of this "
+            "model, or have somebody who trusts the file save its 'state_dict' alone with torch.save"
+        ) from None
+    except (ArchiveError, PickleError) as error:
+        raise ModelFileError(
+            f"{path} is damaged or not a model file ({error}): fetch it again, or give another"
+        ) from None
+    except Exception:  # a damaged archive can raise anything
         raise ModelFileError(f"{path} is damaged or not a model file: fetch it again, or give another") from None
     if not isinstance(content, dict):
-        raise ModelFileError(f"{path} is not a model file: it holds a {type(content).__name__}, not named weights")
+        kind = "value" if isinstance(content, Inert) else type(content).__name__
+        raise ModelFileError(f"{path} is not a model file: it holds a {kind}, not named weights")
     return content
 
 
-def foreign_class(path: Path, refusal: str) -> str | None:
-    """Name the class or function for which PyTorch refused a pickle, or None if that was not the reason.
+def read_archive(path: Path) -> Any:
+    """Read what `torch.save` writes: a zip file of a pickle and storages."""
+    with Archive(path) as archive:
 
-    Args:
-        path: The refused file.
-        refusal: PyTorch's message; it names what is refused for the pickle protocol that PyTorch itself writes.
-    """
-    named = re.search(r"GLOBAL ([\w.]+)", refusal)
-    if named:
-        return f"builtins.{named[1]}" if "." not in named[1] else named[1]
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.endswith(".pkl")]
-                globals_ = [found for name in names for found in pickled_globals(archive.open(name))]  # type: ignore[arg-type]
-        else:
-            with path.open("rb") as file:
-                globals_ = list(pickled_globals(file))
-    except (OSError, zipfile.BadZipFile, RuntimeError):
-        return None
-    harmless = ("torch.", "collections.")
-    return next((name for name in globals_ if not name.startswith(harmless) and name not in STAND_INS), None)
+        def load(key: str, dtype: torch.dtype, numel: int) -> Tensor:
+            return numbers(archive.storage(key, numel * dtype.itemsize), dtype)
+
+        return read_pickle(io.BytesIO(archive.pickle()), each_once(load))
 
 
-def pickled_globals(file: BinaryIO) -> Iterator[str]:
-    """Yield the dotted names that the pickles at the head of a file would import, by reading their opcodes only."""
-    strings: list[str] = []
-    while True:
-        try:
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name in ("GLOBAL", "INST"):
-                    yield str(argument).replace(" ", ".")
-                elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                    yield ".".join(strings[-2:])
-                elif isinstance(argument, str):
-                    strings.append(argument)
-        except Exception:  # the end of the pickles, or no pickle at all: nothing more to name
-            return
+def read_old(path: Path) -> Any:
+    """Read what `torch.save` wrote before PyTorch 1.6: pickles, and the storages that the last but one refers to."""
+    storages: dict[str, Tensor] = {}
+    left = path.stat().st_size
+
+    def load(key: str, dtype: torch.dtype, numel: int) -> Tensor:
+        nonlocal left
+        left -= numel * dtype.itemsize
+        if left < 0:
+            raise PickleError("it is cut off")
+        storages[key] = torch.empty(numel, dtype=dtype)  # filled below
+        return storages[key]
+
+    with path.open("rb") as file:
+        pickles = io.BytesIO(file.read(PICKLE_BYTES))
+        for expected in (MAGIC, PROTOCOL):
+            found = read_pickle(pickles, load)
+            if found != expected:
+                raise PickleError("it does not begin as one")
+        read_pickle(pickles, load)  # of the machine that wrote it
+        content = read_pickle(pickles, each_once(load))
+        keys = read_pickle(pickles, load)
+        file.seek(pickles.tell())
+        for key in keys:
+            storage = storages[key]
+            (numel,) = struct.unpack("<q", file.read(8))
+            size = storage.numel() * storage.itemsize
+            if numel != storage.numel():
+                raise PickleError(f"its storage {key!r} has another size")
+            read = bytearray(size)
+            if file.readinto(read) != size:
+                raise PickleError("it is cut off")
+            storage.copy_(numbers(read, storage.dtype))
+    return content
+
+
+def each_once(load: Callable[[str, torch.dtype, int], Tensor]) -> Callable[[str, torch.dtype, int], Tensor]:
+    """Load a storage the first time that it is asked for, and give the same ever after."""
+    loaded: dict[str, Tensor] = {}
+
+    def give(key: str, dtype: torch.dtype, numel: int) -> Tensor:
+        if key not in loaded:
+            loaded[key] = load(key, dtype, numel)
+        if loaded[key].dtype != dtype or len(loaded[key]) != numel:
+            raise PickleError(f"its storage {key!r} is of two kinds")
+        return loaded[key]
+
+    return give
+
+
+def numbers(content: bytearray, dtype: torch.dtype) -> Tensor:
+    """Take bytes for numbers."""
+    return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
