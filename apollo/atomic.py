@@ -1,41 +1,164 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, replace nothing unasked, and are made by one process at a time."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from apollo.errors import ApolloError
+from apollo.regular import refuse_special
+
+_unfinished: set[Path] = set()
+
+
+class ExistsError(ApolloError):
+    """A file is there already that was not to be replaced."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Give a new name beside a file, to write to; what was written takes the file's place when the block ends.
 
     An exception removes it instead and leaves what was there before.
 
     Args:
         path: The file to write or replace.
+        overwrite: Whether to replace a file that is there when the block ends, whoever made it and when.
 
     Raises:
-        OSError: If the file cannot be replaced.
+        ExistsError: If there is one that is not to be replaced.
+        ApolloError: If what is there is a device or a pipe.
+        OSError: If the file cannot be written.
 
     Example:
         >>> with replacing(Path("notes.txt")) as temporary:  # doctest: +SKIP
         ...     temporary.write_text("whole or not at all")
     """
+    refuse_special(path)
+    if not overwrite:
+        refuse_existing(path)  # before the work rather than after it
     # Short whatever the file is called: a name that is as long as names may be has no room for more.
     temporary = path.with_name(f".{secrets.token_hex(4)}.part")
+    _unfinished.add(temporary)
     try:
         yield temporary
         with temporary.open("r+b") as file:  # else a crash of the machine may leave the name with nothing behind it
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _move_to_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+def refuse_existing(path: Path) -> None:
+    """Make sure that there is nothing under a name yet.
+
+    Raises:
+        ExistsError: If there is something, be it a link that leads nowhere.
+    """
+    if os.path.lexists(path):
+        raise ExistsError(f"{path} exists already: use --overwrite to replace it, or choose another output")
+
+
+def _move_to_new(temporary: Path, path: Path) -> None:
+    """Give a file a name that nothing has, even if something takes it at this very moment."""
+    try:
+        if sys.platform == "win32":
+            temporary.rename(path)  # which replaces nothing there
+            return
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links: the name is taken by an empty file, which is then replaced
+            path.open("xb").close()
+            temporary.replace(path)
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+
+
+def discard_unfinished() -> None:
+    """Remove what this process has begun to write, for a process that is about to end without leaving its blocks."""
+    for temporary in list(_unfinished):
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Claim a file or folder that is to be made, and give whether that worked: while one process has it, no other does.
+
+    A process that ends, however it does, gives up what it had claimed. Where no claim can be left, as in a folder that
+    cannot be written to, everybody has it.
+    """
+    mark = path.with_name(f".{sha256(os.fsencode(path.name)).hexdigest()[:16]}.claim")
+    file = _marked(mark)
+    try:
+        yield file is not None
+    finally:
+        if file is not None and file >= 0:
+            if sys.platform == "win32":  # where an open file cannot be removed
+                os.close(file)
+            with suppress(OSError):
+                mark.unlink()
+            if sys.platform != "win32":
+                os.close(file)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Claim a folder for one run.
+
+    Raises:
+        ApolloError: If another run is at work in it.
+    """
+    with claimed(folder / "run") as ours:
+        if not ours:
+            raise ApolloError(f"another run of Apollo is at work in {folder}: wait for it, or choose another folder")
+        yield
+
+
+def _marked(mark: Path) -> int | None:
+    """Open and lock a file that stands for a claim; None where another process has it, -1 where there can be none."""
+    while True:
+        try:
+            file = os.open(mark, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        except OSError:
+            return -1
+        if not _lock(file):
+            os.close(file)
+            return None
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file), mark.stat()):
+                return file
+        os.close(file)  # it was another's, who has removed it since
+
+
+def _lock(file: int) -> bool:
+    """Lock an open file for this process until it is closed; tell whether it was free."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a disk without locks
+        return sys.platform != "win32" or not isinstance(error, PermissionError)
+    return True
 
 
 def make_folder(folder: Path) -> None:

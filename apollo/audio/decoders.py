@@ -18,6 +18,7 @@ import soundfile
 from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
 from apollo.errors import AudioFileError
+from apollo.regular import refuse_special
 
 __all__ = ["open_decoder"]
 
@@ -29,6 +30,7 @@ def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:
             if not os.access(path, os.R_OK | os.X_OK):
                 raise AudioFileError(f"{path} is a folder that may not be looked into; check its permissions.")
             raise AudioFileError(f"{path} is a folder, not an audio file; name a file in it.")
+        refuse_special(path, AudioFileError)
         with path.open("rb") as file:
             head = file.read(3)
     except FileNotFoundError:

@@ -78,6 +78,7 @@ class AudioWriter:
         format: One of `FORMATS`, where the suffix does not tell.
         bitrate: Of a lossy codec, in bit/s, all channels together. By default 320 kbit/s for MP3 (fewer below 32 kHz,
             where it has no more); for two channels, 256 kbit/s for AAC and 192 for Opus.
+        overwrite: Whether a file that is there when all is written is replaced.
 
     Attributes:
         file_rate: The file's sample rate in Hz.
@@ -101,6 +102,7 @@ class AudioWriter:
         metadata: Metadata | None = None,
         format: str | None = None,  # noqa: A002
         bitrate: int | None = None,
+        overwrite: bool = True,
     ) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
@@ -119,7 +121,7 @@ class AudioWriter:
                     f"{path} cannot be written: it is a folder, or is to lie in one that does not exist."
                 )
             with ExitStack() as stack:
-                self._temporary = stack.enter_context(replacing(self.path))
+                self._temporary = stack.enter_context(replacing(self.path, overwrite))
                 # A file of Python's own: FFmpeg's would not tell of every failure to write.
                 self._file = stack.enter_context(self._temporary.open("w+b"))
                 stack.callback(self._abandon)

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 import yaml
 
-from apollo.atomic import replacing
+from apollo.atomic import ExistsError, replacing
 from apollo.checkpoints.loading import OPTIONS, located, read_model
 from apollo.checkpoints.published import to_published
 from apollo.errors import ConfigError, ModelFileError, nearest
 from apollo.nn import Apollo
+from apollo.regular import refuse_special
 
 # How Lightning names its checkpoints, which MSST's users expect to find again in the names of what is made of them.
 NAMED_BY_SCORE = re.compile(r"epoch=(\d+)-val_loss=(-?\d+(?:\.\d+)?)\.ckpt")
@@ -55,6 +56,7 @@ def model_options(config: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such file or block, or it has a key that no model has.
     """
+    refuse_special(config, ConfigError)
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -71,8 +73,8 @@ def model_options(config: Path) -> dict[str, Any]:
     return options
 
 
-def export_paper(model: Apollo, path: Path) -> None:
-    """Write the file that the paper's code reads, as on the Hugging Face hub; an existing one is replaced.
+def export_paper(model: Apollo, path: Path, overwrite: bool = True) -> None:
+    """Write the file that the paper's code reads, as on the Hugging Face hub.
 
     Raises:
         ModelFileError: If the published network cannot hold this model, or the file cannot be written.
@@ -88,16 +90,17 @@ def export_paper(model: Apollo, path: Path) -> None:
         "model_args": {"n_sample_rate": 2},  # what every such file has, whatever the network
         "infos": {"software_versions": versions},
     }
-    write_whole({path: torch_file(content)})
+    write_whole({path: torch_file(content)}, overwrite)
 
 
-def export_msst(model: Apollo, folder: Path, checkpoint: str = "") -> tuple[Path, Path]:
-    """Write the two files that MSST reads, weights and YAML; existing ones are replaced.
+def export_msst(model: Apollo, folder: Path, checkpoint: str = "", overwrite: bool = True) -> tuple[Path, Path]:
+    """Write the two files that MSST reads, weights and YAML.
 
     Args:
         model: The network.
         folder: A folder, which is made if it is missing.
         checkpoint: As for `msst_names`.
+        overwrite: Whether existing files are replaced.
 
     Returns:
         Where weights and YAML lie.
@@ -113,7 +116,7 @@ def export_msst(model: Apollo, folder: Path, checkpoint: str = "") -> tuple[Path
         "state_dict": to_published(model),
     }
     text = yaml.safe_dump(msst_config(model), sort_keys=False)
-    write_whole({weights: torch_file(content), config: text.encode()})
+    write_whole({weights: torch_file(content), config: text.encode()}, overwrite)
     return weights, config
 
 
@@ -167,20 +170,31 @@ def torch_file(content: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def write_whole(contents: Mapping[Path, bytes]) -> None:
+def write_whole(contents: Mapping[Path, bytes], overwrite: bool = True) -> None:
     """Write files of which there are all or none, and the folders that they go into.
 
     Raises:
+        ExistsError: If one exists that is not to be replaced.
         ModelFileError: If one cannot be written; those that did not exist before still do not.
     """
     new = [path for path in contents if not path.exists()]
+    made: list[Path] = []
+
+    def remember(path: Path, failed: object) -> None:
+        if failed is None:
+            made.append(path)
+
     try:
         with ExitStack() as stack:
             for path, content in contents.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(replacing(path)).write_bytes(content)
-    except OSError as error:
-        for written in new:
-            with suppress(OSError):
-                written.unlink()
+                stack.push(lambda kind, error, traceback, path=path: remember(path, kind))
+                stack.enter_context(replacing(path, overwrite)).write_bytes(content)
+    except (OSError, ExistsError) as error:
+        for written in made:
+            if written in new:
+                with suppress(OSError):
+                    written.unlink()
+        if isinstance(error, ExistsError):
+            raise
         raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None

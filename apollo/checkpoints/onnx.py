@@ -101,8 +101,8 @@ class WaveformGraph(nn.Module):
         return (waveform / envelope)[:, 0, left : left + samples]
 
 
-def export_onnx(model: Apollo, path: Path, licence: str = "unknown") -> Comparison:
-    """Write an ONNX file and compare it with the network; an existing one is replaced.
+def export_onnx(model: Apollo, path: Path, licence: str = "unknown", overwrite: bool = True) -> Comparison:
+    """Write an ONNX file and compare it with the network.
 
     The graph takes `waveform` and gives `restored`, both `(batch, channels, samples)` in float32 of any size. That of a
     network with a fill also takes `fill`, a scalar from 0 to 1. Options of the network and licence are in the metadata.
@@ -111,6 +111,7 @@ def export_onnx(model: Apollo, path: Path, licence: str = "unknown") -> Comparis
         model: The network.
         path: The file, by custom `*.onnx`.
         licence: Licence of the weights.
+        overwrite: Whether an existing file is replaced.
 
     Raises:
         ModelFileError: If the file cannot be written, or does not give the network's samples.
@@ -137,7 +138,7 @@ def export_onnx(model: Apollo, path: Path, licence: str = "unknown") -> Comparis
     assert program is not None
     program.model.metadata_props.update(config=json.dumps(model.config), licence=licence)
     try:
-        with replacing(path) as temporary:
+        with replacing(path, overwrite) as temporary:
             program.save(temporary, external_data=False)
             comparison = compare(model, temporary)
             if not comparison.difference <= TOLERANCE:

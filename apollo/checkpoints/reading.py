@@ -17,6 +17,7 @@ from apollo.checkpoints.archives import PICKLE_BYTES, Archive, ArchiveError
 from apollo.checkpoints.inert import Inert
 from apollo.checkpoints.pickles import ForeignNameError, PickleError, read_pickle
 from apollo.errors import ModelFileError
+from apollo.regular import refuse_special
 
 HEADER_BYTES = 1 << 23  # a safetensors file of 16 million weights has 60 kB
 # What `torch.save` wrote before PyTorch 1.6 begins with these two numbers, a pickle each.
@@ -40,8 +41,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         if path.is_dir():
             raise ModelFileError(f"{path} is a folder: give the model file in it")
-        if path.exists() and not path.is_file():
-            raise ModelFileError(f"{path} is not a file but a device or a pipe: give a model file")
+        refuse_special(path, ModelFileError)
         with path.open("rb") as file:
             head = file.read(9)
     except FileNotFoundError:

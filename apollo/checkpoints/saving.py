@@ -18,6 +18,7 @@ def save_model(
     path: str | Path,
     licence: str = "MIT",
     dtype: torch.dtype = torch.float32,
+    overwrite: bool = True,
     **metadata: str,
 ) -> None:
     """Write a model as a safetensors file that says how to build the network and under which licence it may be used.
@@ -26,9 +27,10 @@ def save_model(
 
     Args:
         model: The network.
-        path: The file to write, by custom `*.safetensors`; an existing one is replaced.
+        path: The file to write, by custom `*.safetensors`.
         licence: Licence of the weights, by its SPDX name.
         dtype: Type in which weights are stored; `torch.float16` halves the file. Loading gives float32 again.
+        overwrite: Whether an existing file is replaced.
         metadata: Further texts to keep in the file.
 
     Raises:
@@ -41,7 +43,7 @@ def save_model(
             raise ModelFileError(f"{name!r} holds numbers that are not finite as {dtype}: {path} was not written")
     texts = {**metadata, "format": "pt", "config": json.dumps(model.config), "licence": licence}
     try:
-        with replacing(path) as temporary:
+        with replacing(path, overwrite) as temporary:
             temporary.write_bytes(save(tensors, texts))
     except OSError as error:
         raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None

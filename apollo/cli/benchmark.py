@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apollo.atomic import refuse_existing
 from apollo.cli.terminal import check_suffix, counting, parse, say
 from apollo.errors import ApolloError
 
@@ -38,6 +39,7 @@ def benchmark(
         str, typer.Option(metavar="N", help="Clips of 2 s given to the network at once, with commas.")
     ] = "1,4",
     output: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything to FILE.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists already.")] = False,
 ) -> None:
     """Measure how fast models restore here, and what memory that takes.
 
@@ -62,6 +64,8 @@ def benchmark(
         make_writable(output.parent)
         if output.is_dir():
             raise ApolloError(f"{output} is a folder: give --json a file")
+        if not overwrite:
+            refuse_existing(output)
     machine = describe(choose_device(device))
     with counting("Measuring") as progress:
         results = run(models or ["default"], device, precisions, chunks, batches, progress=progress)
@@ -74,7 +78,7 @@ def benchmark(
     if machine.threads is None:
         say(f"The paper gives {PAPER_MILLISECONDS} ms for 1 s with its network of 16.54 M parameters.")
     if output is not None:
-        write_json(results, machine, output)
+        write_json(results, machine, output, overwrite)
         say(f"Everything measured: {output}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from apollo.atomic import make_folder
+from apollo.atomic import make_folder, refuse_existing
 from apollo.cli.terminal import SETTINGS, note, require, say
 from apollo.errors import ApolloError
 
@@ -45,7 +45,7 @@ def safetensors(
     texts = {name: text for name, text in metadata.items() if name in ("description", "trained_on")}
     dtype = torch.float16 if fp16 else torch.float32
     make_folder(output.parent)
-    save_model(network, output, licence or metadata.get("licence", "unknown"), dtype, **texts)
+    save_model(network, output, licence or metadata.get("licence", "unknown"), dtype, overwrite, **texts)
     say(f"{output}: {described(network.config)}")
 
 
@@ -56,7 +56,7 @@ def paper(model: Model, output: Target, config: Config = None, overwrite: Overwr
     from apollo.checkpoints.exporting import export_paper, read_for_export
 
     network, _ = read_for_export(model, config)
-    export_paper(network, output)
+    export_paper(network, output, overwrite)
     say(f"{output}: {described(network.config)}")
 
 
@@ -75,7 +75,7 @@ def msst(
     checkpoint = Path(model).name
     spare(overwrite, *(output / name for name in msst_names(checkpoint)))
     network, _ = read_for_export(model, config)
-    for path in export_msst(network, output, checkpoint):
+    for path in export_msst(network, output, checkpoint, overwrite):
         say(path)
 
 
@@ -92,7 +92,7 @@ def onnx(
     network, metadata = read_for_export(model, config)
     make_folder(output.parent)
     note("tracing the network, which takes a minute or two", error=True)
-    result = export_onnx(network, output, licence or metadata.get("licence", "unknown"))
+    result = export_onnx(network, output, licence or metadata.get("licence", "unknown"), overwrite)
     say(
         f"{output}: {described(network.config)}, opset {OPSET}",
         f"differs from PyTorch by {result.difference:.1e} of the peak; onnxruntime {result.runtime_speed:.3g} × real "
@@ -105,8 +105,8 @@ def spare(overwrite: bool, *paths: Path) -> None:
     for path in paths:
         if path.is_dir():
             raise ApolloError(f"{path} is a folder: give a file with -o")
-        if path.exists() and not overwrite:
-            raise ApolloError(f"{path} exists already: add --overwrite to replace it")
+        if not overwrite:
+            refuse_existing(path)
 
 
 def described(config: dict[str, object]) -> str:

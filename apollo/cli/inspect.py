@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apollo.atomic import refuse_existing
 from apollo.cli.terminal import check_suffix, complain, counting, note, passed_over, require, say
 from apollo.errors import ApolloError, one_file
 from apollo.foreign import shown, shown_in_json
@@ -28,11 +29,14 @@ def inspect(
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PNG if it exists already.")] = False,
 ) -> None:
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
     if plot is not None:
         check_suffix(plot, ".png", "--plot")
         require("eval", "matplotlib")
+        if not overwrite:
+            refuse_existing(plot)
     files: list[Path] = []
     others: list[Path] = []
     failed = 0
@@ -50,7 +54,7 @@ def inspect(
             with one_file(path):
                 inspection = look_at(path)
                 if plot is not None:
-                    draw(inspection, plot)
+                    draw(inspection, plot, overwrite)
         except ApolloError as error:
             failed += 1
             found.append({"file": str(path), "problem": str(error)})
@@ -92,13 +96,13 @@ def look_at(path: Path) -> Inspection:
         return look(path, lambda done, total: progress(int(done), int(total or 0), "s"))
 
 
-def draw(inspection: Inspection, target: Path) -> None:
+def draw(inspection: Inspection, target: Path, overwrite: bool) -> None:
     """Draw the spectrogram of a file, with its verdict above."""
     from apollo.spectrograms.recording import draw_spectrogram
 
     name = inspection.path.name
     title = f"{name if len(name) <= 50 else name[:50] + '…'}: {inspection.verdict.sentence}"
-    draw_spectrogram(inspection.path, target, title, inspection.bandwidth.cutoff_hz)
+    draw_spectrogram(inspection.path, target, title, inspection.bandwidth.cutoff_hz, overwrite)
 
 
 def lines(inspection: Inspection) -> Iterator[str]:

@@ -81,7 +81,7 @@ def restore(
 
     if sample_rate not in ("keep", "44100"):
         raise ApolloError(f"--sample-rate is keep or 44100, not {sample_rate!r}")
-    if batch != "auto" and not batch.isdecimal():
+    if batch != "auto" and not (batch.isascii() and batch.isdecimal() and len(batch) < 10):
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     if compile_it not in ("auto", "on", "off"):
         raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")

@@ -16,14 +16,18 @@ from apollo.cli.screen import Screen, bars, words
 from apollo.cli.terminal import MANNER, STOPPED, complain, note, say
 from apollo.errors import ApolloError, StoppedError
 from apollo.foreign import shown, shown_in_json
+from apollo.regular import refuse_special
 from apollo.restoration import Outcome, Output, Report, Restorer, Task, restore_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+HEAD = b'{\n  "apollo":'  # of a report
+
 STATUSES = {
     "restored": "restored",
     "finished": "finished already",
+    "elsewhere": "left to another run",
     "undamaged": "nothing to restore",
     "failed": "failed",
 }
@@ -43,8 +47,8 @@ def restore_with_progress(
     Raises:
         StoppedError: If a signal ended it. What was finished until then is whole.
     """
-    if report is not None:
-        write_report(report, model, restorer, [], len(tasks))  # what cannot be written had better show at once
+    if report is not None:  # what cannot be written had better show at once
+        write_report(report, model, restorer, [], len(tasks), overwrite or is_report(report))
     note(choice(model, restorer))
     outcomes: list[Outcome] = []
     try:
@@ -157,7 +161,19 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def write_report(path: Path, model: str, restorer: Restorer, outcomes: Sequence[Outcome], files: int) -> None:
+def is_report(path: Path) -> bool:
+    """Tell whether a file is a report of an earlier run, whose place the same command's next one takes."""
+    refuse_special(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HEAD)) == HEAD
+    except OSError:
+        return False
+
+
+def write_report(
+    path: Path, model: str, restorer: Restorer, outcomes: Sequence[Outcome], files: int, overwrite: bool = True
+) -> None:
     """Write a JSON file that says what was done, with what."""
     content = {
         "apollo": __version__,
@@ -174,7 +190,7 @@ def write_report(path: Path, model: str, restorer: Restorer, outcomes: Sequence[
         "files": [outcome.as_json() for outcome in outcomes],
     }
     try:
-        with replacing(path) as temporary:
+        with replacing(path, overwrite) as temporary:
             temporary.write_text(shown_in_json(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None

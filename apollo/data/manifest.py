@@ -60,10 +60,18 @@ def read_manifest(path: Path) -> list[Pair]:
         try:
             entry = json.loads(line)
             sides = {side: Written(**entry[side]) for side in ("original", "codec")}
+            if not all(is_inside(side.path) for side in sides.values()):
+                continue  # what a run replaces or removes lies in its own folder, whatever the manifest says
             pairs.append(Pair(**{**entry, **sides}))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return pairs
+
+
+def is_inside(path: str) -> bool:
+    """Tell whether a path of a manifest stays in the folder in which the manifest lies."""
+    place = Path(path)
+    return not place.is_absolute() and not place.drive and ".." not in place.parts and "\0" not in path
 
 
 def as_line(pair: Pair) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from apollo.atomic import replacing
+from apollo.atomic import alone, replacing
 from apollo.audio import AudioReader
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
@@ -119,30 +119,36 @@ def degrade_folder(
         raise DataError(f"{target} and {source} must not lie in each other: give a folder elsewhere for the pairs")
     try:
         target.mkdir(parents=True, exist_ok=True)
-        pairs = _resume(target)
-        jobs = []
-        for path, name in _names(source, paths).items():
-            files = [f"{name}/{side}" if layout == "songs" else f"{side}/{name}" for side in ("original", "codec")]
-            earlier = pairs.get(f"{files[1]}.wav")
-            jobs.append(_Job(source, path, target, files[0], files[1], codec_options, seed, earlier))
-        made, kept, failures = 0, 0, []
-        if progress:
-            progress(0, len(jobs), "")
-        with (target / MANIFEST).open("a", encoding="utf-8") as manifest:
-            for done, (job, outcome) in enumerate(in_processes(_make, jobs, workers), start=1):
-                if isinstance(outcome, Problem):
-                    failures.append(outcome)
-                    pairs.pop(f"{job.codec}.wav", None)
-                elif outcome is None:
-                    kept += 1
-                else:
-                    made += 1
-                    pairs[outcome.codec.path] = outcome
-                    manifest.write(as_line(outcome))
-                    manifest.flush()
-                if progress:
-                    progress(done, len(jobs), job.source)
-        write_manifest(target, pairs.values())
+        with alone(target):
+            foreign = next((path.name for path in target.iterdir() if not path.name.startswith(".")), None)
+            if foreign is not None and not (target / MANIFEST).is_file():
+                raise DataError(
+                    f"{target} holds {foreign}, and no {MANIFEST} of ours: give an empty folder for the pairs"
+                )
+            pairs = _resume(target)
+            jobs = []
+            for path, name in _names(source, paths).items():
+                files = [f"{name}/{side}" if layout == "songs" else f"{side}/{name}" for side in ("original", "codec")]
+                earlier = pairs.get(f"{files[1]}.wav")
+                jobs.append(_Job(source, path, target, files[0], files[1], codec_options, seed, earlier))
+            made, kept, failures = 0, 0, []
+            if progress:
+                progress(0, len(jobs), "")
+            with (target / MANIFEST).open("a", encoding="utf-8") as manifest:
+                for done, (job, outcome) in enumerate(in_processes(_make, jobs, workers), start=1):
+                    if isinstance(outcome, Problem):
+                        failures.append(outcome)
+                        pairs.pop(f"{job.codec}.wav", None)
+                    elif outcome is None:
+                        kept += 1
+                    else:
+                        made += 1
+                        pairs[outcome.codec.path] = outcome
+                        manifest.write(as_line(outcome))
+                        manifest.flush()
+                    if progress:
+                        progress(done, len(jobs), job.source)
+            write_manifest(target, pairs.values())
     except BrokenProcessPool:
         raise DataError(
             f"a process that worked on {target} was killed, perhaps for want of memory: run again with fewer workers, "

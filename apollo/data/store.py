@@ -23,6 +23,7 @@ from apollo.atomic import replacing
 from apollo.data.activity import SEGMENT_SECONDS
 from apollo.data.stem_corpus import CLASSES, MIXTURE
 from apollo.errors import AudioFileError, DataError
+from apollo.regular import refuse_special
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +141,10 @@ class StemStore:
         for name in (*CLASSES, MIXTURE):
             for path in sorted((root / name).glob(f"*{SUFFIX}")):
                 try:
+                    refuse_special(path, DataError)
                     with h5py.File(path, "r", locking=False) as file:
                         shape = file["data"].shape
-                except (OSError, KeyError, AttributeError):
+                except (OSError, KeyError, AttributeError, DataError):
                     unreadable.append(str(path))
                     continue
                 if len(shape) != 3 or shape[1] != 2 or shape[2] != self.max_samples:

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from apollo.atomic import replacing
+from apollo.atomic import alone, replacing
 from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import as_stereo
@@ -117,21 +117,24 @@ def build_store(
     settings = {"corpus": corpus, "dtype": dtype, "include_test": include_test, "sample_rate": sample_rate}
     plan = plan_store(corpus, source, include_test)
     try:
-        plan = _resume(target, settings, plan)
-        for folder in {(target / file.name).parent for file in plan}:
-            folder.mkdir(parents=True, exist_ok=True)
-        _write_manifest(target, source, settings, plan)
-        done = {file.name: file for file in plan if file.segments is not None}
-        kept = sum(1 for file in done.values() if file.segments)
-        if progress:
-            progress(len(done), len(plan), "")
-        jobs = [(file, source, target, dtype, sample_rate) for file in plan if file.name not in done]
-        for _, finished in in_processes(_make, jobs, workers):
-            done[finished.name] = finished
+        if not target.is_file():
+            target.mkdir(parents=True, exist_ok=True)
+        with alone(target):
+            plan = _resume(target, settings, plan)
+            for folder in {(target / file.name).parent for file in plan}:
+                folder.mkdir(parents=True, exist_ok=True)
+            _write_manifest(target, source, settings, plan)
+            done = {file.name: file for file in plan if file.segments is not None}
+            kept = sum(1 for file in done.values() if file.segments)
             if progress:
-                progress(len(done), len(plan), finished.name)
-        plan = [done[file.name] for file in plan]
-        _write_manifest(target, source, settings, plan)
+                progress(len(done), len(plan), "")
+            jobs = [(file, source, target, dtype, sample_rate) for file in plan if file.name not in done]
+            for _, finished in in_processes(_make, jobs, workers):
+                done[finished.name] = finished
+                if progress:
+                    progress(len(done), len(plan), finished.name)
+            plan = [done[file.name] for file in plan]
+            _write_manifest(target, source, settings, plan)
     except BrokenProcessPool:
         raise DataError(
             f"a process that worked on {target} was killed, perhaps for want of memory or disk quota: run again with "
@@ -178,7 +181,7 @@ def _resume(target: Path, settings: dict[str, Any], plan: list[StoreFile]) -> li
             for file in text["files"]
         ]
         begun_with = dict(text["settings"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(f"{manifest} is damaged: give another folder, or remove this one") from None
     if begun_with != settings:
         different = ", ".join(f"{name}={value}" for name, value in begun_with.items() if value != settings.get(name))

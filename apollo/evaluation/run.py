@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from apollo import __version__
+from apollo.atomic import alone
 from apollo.errors import DataError, StoppedError
 from apollo.evaluation.cases import find_cases
 from apollo.evaluation.clips import cut_clips
 from apollo.evaluation.evaluate import evaluate
-from apollo.evaluation.report import tables, write_reports
+from apollo.evaluation.report import REPORTS, tables, write_reports
 from apollo.evaluation.results import Evaluation
 from apollo.evaluation.systems import Restorations
 from apollo.machine import describe
@@ -72,6 +75,7 @@ def run_evaluation(
     cases = find_cases(root, codecs, bitrates)
     if output is not None:
         make_writable(output)
+        refuse_foreign(output)
     console.print(f"{root}: {cases.summary}", markup=False, highlight=False)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -82,7 +86,7 @@ def run_evaluation(
     )
     done = 0
     try:
-        with Progress(*columns, console=console, transient=True) as bar:
+        with alone(output) if output else nullcontext(), Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("Loading", total=None)
 
             def show(now: int, total: int, piece: str) -> None:
@@ -125,6 +129,17 @@ def make_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise DataError(f"The report cannot be written to {folder} ({error.strerror}); give another folder.") from None
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Make sure that what a report would replace in a folder is an earlier report, which has its scores beside it.
+
+    Raises:
+        DataError: If it is something else.
+    """
+    for name in REPORTS:
+        if os.path.lexists(folder / name) and not (folder / SCOREBOOK).is_file():
+            raise DataError(f"{folder / name} exists already, and not from an earlier evaluation: give another folder")
 
 
 def provenance(command: str) -> dict[str, str]:

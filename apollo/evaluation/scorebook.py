@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from apollo.errors import DataError
+from apollo.regular import refuse_special
 
 
 class Scorebook:
@@ -28,8 +29,11 @@ class Scorebook:
         self._path = path
         if path is None:
             return
+        refuse_special(path, DataError)
         try:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
+            if text.strip() and not text.lstrip().startswith('{"key"'):
+                raise DataError(f"{path} holds something else than Apollo's scores: give another folder")
             self._file = path.open("a", encoding="utf-8", newline="\n")
             if text and not text.endswith("\n"):
                 self._file.write("\n")
@@ -40,7 +44,7 @@ class Scorebook:
                 entry = json.loads(line)
                 values = {name: math.nan if value is None else float(value) for name, value in entry["values"].items()}
                 self._values.setdefault(entry["key"], {}).update(values)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
 
     def values(self, key: str) -> dict[str, float]:

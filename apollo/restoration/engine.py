@@ -25,6 +25,8 @@ Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
 # have the network restore rounding errors.
 SILENCE = 1e-9
 
+MOST_CHANNELS = 1024  # that a file may have, as libsndfile reads it
+
 RESAMPLING = 1200  # samples at the lower of two rates that soxr holds back at most; measured: 1106
 
 
@@ -71,8 +73,8 @@ class Restorer:
     ) -> None:
         if not 1 <= chunk_seconds <= 3600:
             raise ApolloError(f"a chunk must last from 1 to 3600 seconds, not {chunk_seconds:g}")
-        if batch is not None and batch < 1:
-            raise ApolloError(f"a batch must have at least one channel, not {batch}")
+        if batch is not None and not 1 <= batch <= MOST_CHANNELS:
+            raise ApolloError(f"a batch must have from 1 to {MOST_CHANNELS} channels, not {batch}")
         if not 0 <= fill <= 1:
             raise ApolloError(f"the share of fill must be from 0 to 1, not {fill:g}")
         if fill != 1 and model.fill is None:
@@ -310,7 +312,7 @@ def choose_device(name: str | torch.device) -> torch.device:
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.zeros(1, device=device).item()  # "meta" holds nothing that could be read
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError, OverflowError, ImportError):
         raise ApolloError(f"PyTorch finds no device {str(name)!r} on this machine: use --device cpu or auto") from None
     return device

@@ -116,7 +116,7 @@ def restore_file(
     @contextmanager
     def opened() -> Iterator[Sink]:
         nonlocal file_rate
-        with AudioWriter(target, rate, channels, output.subtype, metadata=metadata) as writer:
+        with AudioWriter(target, rate, channels, output.subtype, metadata=metadata, overwrite=overwrite) as writer:
             yield writer.write
         lost[:], file_rate = writer.lost, writer.file_rate
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from apollo.atomic import make_folder
+from apollo.atomic import claimed, make_folder
 from apollo.audio import AudioReader, needs_restoration, resampled_length
 from apollo.errors import ApolloError, one_file
 from apollo.restoration.batch import Task
@@ -17,7 +17,7 @@ from apollo.restoration.engine import Restorer
 from apollo.restoration.files import Progress, Report, restore_file
 from apollo.restoration.output import Output
 
-Status = Literal["restored", "finished", "undamaged", "failed"]
+Status = Literal["restored", "finished", "elsewhere", "undamaged", "failed"]
 
 TOLERANCE = 0.1  # seconds that a lossy format may add or take
 
@@ -28,7 +28,8 @@ class Outcome:
 
     Attributes:
         task: Source and target.
-        status: `"restored"`; `"finished"` before, and so passed over; `"undamaged"`, and so passed over; `"failed"`.
+        status: `"restored"`; passed over because it was `"finished"` before, is being restored `"elsewhere"` by another
+            process, or is `"undamaged"`; or `"failed"`.
         message: Why it was passed over or failed.
         report: Of a restored file.
     """
@@ -95,7 +96,12 @@ def restore_one(
         message = f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
         return Outcome(task, "undamaged", message)
     make_folder(task.target.parent)
-    report = restore_file(task.source, task.target, restorer, overwrite, progress, output)
+    with claimed(task.target) as ours:
+        if not ours:
+            return Outcome(task, "elsewhere", f"{task.target} is being made by another run of Apollo: left to it")
+        if not overwrite and is_finished(task, output):  # by a run that was at it a moment ago
+            return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
+        report = restore_file(task.source, task.target, restorer, overwrite, progress, output)
     return Outcome(task, "restored", "", report)
 
 

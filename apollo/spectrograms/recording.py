@@ -30,14 +30,17 @@ _RANGE_DB = 100.0
 _MARK = "#58a6ff"
 
 
-def draw_spectrogram(source: Path, target: Path, title: str, cutoff_hz: float | None = None) -> None:
+def draw_spectrogram(
+    source: Path, target: Path, title: str, cutoff_hz: float | None = None, overwrite: bool = True
+) -> None:
     """Draw a recording as a PNG of 1800 × 750 pixels.
 
     Args:
         source: The recording.
-        target: The PNG file, replaced when it exists.
+        target: The PNG file.
         title: Written above.
         cutoff_hz: Where to draw a line across.
+        overwrite: Whether an existing file is replaced.
 
     Raises:
         AudioFileError: The recording cannot be read or is shorter than one window of 2048 samples, or the picture
@@ -80,7 +83,7 @@ def draw_spectrogram(source: Path, target: Path, title: str, cutoff_hz: float | 
     dress(axis, 12)
     scale_of_decibels(figure, image, (0.945, 0.12, 0.012, 0.79), _RANGE_DB)
     try:
-        with replacing(target) as temporary:
+        with replacing(target, overwrite) as temporary:
             figure.savefig(temporary, format="png", facecolor=BACKGROUND)
     except OSError as error:
         raise AudioFileError(f"{target} cannot be written ({error.strerror}); check folder and permissions.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from apollo import __version__
 from apollo.atomic import replacing
 from apollo.checkpoints.loading import located, read_model
 from apollo.errors import ApolloError, nearest
+from apollo.foreign import shown_in_json
 from apollo.machine import Machine
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, choose_device
@@ -260,7 +260,7 @@ def measure(
     return statistics.median(times), statistics.median(rates), memory.peak
 
 
-def write_json(results: Sequence[Benchmark], machine: Machine, path: Path) -> None:
+def write_json(results: Sequence[Benchmark], machine: Machine, path: Path, overwrite: bool = True) -> None:
     """Write all that was measured, times in seconds and sizes in bytes.
 
     Raises:
@@ -272,7 +272,7 @@ def write_json(results: Sequence[Benchmark], machine: Machine, path: Path) -> No
             row.update(real_time=measurement.real_time, times_floor=measurement.times_floor)
     report = {"apollo": __version__, "machine": asdict(machine), "models": models}
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with replacing(path, overwrite) as temporary:
+            temporary.write_text(shown_in_json(report, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ApolloError(f"{path} cannot be written ({error.strerror}): give another file") from None

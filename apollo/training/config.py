@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from apollo.errors import ApolloError, ConfigError, refuse_unknown
+from apollo.regular import refuse_special
 from apollo.training.types import described, fits, hints_of
 
 # What configurations call our counterparts: those written for the published training code, and for Lightning.
@@ -54,6 +55,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: If the file is missing or not YAML, or an override is malformed; it names the file.
     """
+    refuse_special(path, ConfigError)
     if not path.is_file():
         raise ConfigError(f"there is no configuration {path}: give the path of a YAML file")
     try:

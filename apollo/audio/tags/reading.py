@@ -26,6 +26,7 @@ from apollo.audio.tags.ogg import read_ogg
 from apollo.audio.tags.riff import read_aiff, read_riff
 from apollo.audio.tags.vorbis import read_flac
 from apollo.errors import AudioFileError
+from apollo.regular import refuse_special
 
 __all__ = ["read_cover", "read_metadata"]
 
@@ -42,6 +43,7 @@ def read_metadata(path: str | Path) -> Metadata:
         AudioFileError: There is no such file, or it cannot be opened.
     """
     path = Path(path)
+    refuse_special(path, AudioFileError)
     try:
         with path.open("rb") as file:
             kind, found = _read(file)

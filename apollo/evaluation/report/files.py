@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,9 @@ from apollo.evaluation.report.html import page
 from apollo.evaluation.report.markdown import document
 from apollo.evaluation.report.names import describe
 from apollo.evaluation.results import Condition, Evaluation
+from apollo.foreign import shown_in_csv, shown_in_json
+
+REPORTS = ("scores.csv", "report.json", "report.md", "report.html")
 
 
 def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -> list[Path]:
@@ -37,15 +39,15 @@ def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -
         DataError: The folder or a file cannot be written.
     """
     grids = Grids.of(evaluation)
-    texts = {
-        "scores.csv": scores_csv(evaluation),
-        "report.json": report_json(evaluation, grids),
-        "report.md": document(evaluation, grids),
-        "report.html": page(evaluation, clips, grids),
-    }
-    for name, text in texts.items():
+    texts = (
+        scores_csv(evaluation),
+        report_json(evaluation, grids),
+        document(evaluation, grids),
+        page(evaluation, clips, grids),
+    )
+    for name, text in zip(REPORTS, texts, strict=True):
         _write(folder / name, text)
-    return [folder / name for name in texts]
+    return [folder / name for name in REPORTS]
 
 
 def scores_csv(evaluation: Evaluation) -> str:
@@ -57,7 +59,8 @@ def scores_csv(evaluation: Evaluation) -> str:
         values = [score.values.get(name, math.nan) for name in evaluation.metrics]
         numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
         bitrate = "" if score.condition.bitrate is None else score.condition.bitrate
-        writer.writerow([score.piece, score.kind, score.condition.codec, bitrate, score.system, *numbers])
+        words = map(shown_in_csv, (score.piece, score.kind, score.condition.codec, bitrate, score.system))
+        writer.writerow([*words, *numbers])
     return text.getvalue()
 
 
@@ -93,7 +96,7 @@ def report_json(evaluation: Evaluation, grids: Grids) -> str:
             for failure in evaluation.failures
         ],
     }
-    return json.dumps(_defined(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return shown_in_json(_defined(report), indent=1) + "\n"
 
 
 def _condition(condition: Condition) -> dict[str, Any]:

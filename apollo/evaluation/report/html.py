@@ -15,9 +15,10 @@ from apollo.evaluation.clips import Clip
 from apollo.evaluation.report import charts
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
 from apollo.evaluation.report.media import Take, takes
-from apollo.evaluation.report.names import describe, labels, meaning, printable, scale, split_side
+from apollo.evaluation.report.names import describe, labels, meaning, scale, split_side
 from apollo.evaluation.report.sentences import Finding, findings
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.foreign import shown
 from apollo.player import Sound, element, script, style
 from apollo.player.tiles import top_frequency
 
@@ -56,7 +57,7 @@ def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
     names = labels(evaluation)
     sections = [_section(evaluation, metric, grids) for metric in evaluation.metrics]
     return _template().render(
-        source=printable(Path(evaluation.source).name or evaluation.source),
+        source=shown(Path(evaluation.source).name or evaluation.source),
         subtitle=_subtitle(evaluation),
         facts=_facts(evaluation),
         found=_by_system(evaluation),
@@ -68,10 +69,10 @@ def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
         clips=[_clip(evaluation, views) for views in _moments(clips)],
         failures=[
             {
-                "piece": printable(failure.piece),
+                "piece": shown(failure.piece),
                 "condition": str(failure.condition),
-                "system": names.get(failure.system, printable(failure.system)),
-                "reason": printable(failure.reason),
+                "system": names.get(failure.system, shown(failure.system)),
+                "reason": shown(failure.reason),
             }
             for failure in evaluation.failures
         ],
@@ -114,7 +115,7 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
     if evaluation.seconds:
         minutes, seconds = divmod(round(evaluation.seconds), 60)
         facts["took"] = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    return {printable(key).capitalize(): printable(value) for key, value in facts.items() if value}
+    return {shown(key).capitalize(): shown(value) for key, value in facts.items() if value}
 
 
 def _by_system(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -182,7 +183,7 @@ def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
     return {
         "heading": "All codecs and bitrates" if grid.codec is None else codec_name(grid.codec),
         "corner": "kind of music" if grid.codec is None else "" if grid.codec == PAIRS else "kbit/s",
-        "columns": [printable(column) for column in grid.columns],
+        "columns": [shown(column) for column in grid.columns],
         "averages": [not column.isdigit() and (grid.codec is not None or column == "all") for column in grid.columns],
         "rows": [
             {
@@ -235,9 +236,9 @@ def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[
     for system, take in zip((None, *clip.versions), versions, strict=True):
         mark = charts.legend_mark(evaluation.systems.index(system)) if system in evaluation.systems else Markup("")
         score = math.nan if system is None else clip.scores.get(system, math.nan)
-        shown = "" if math.isnan(score) else f"{metric.label} {number(score)}"
+        figure = "" if math.isnan(score) else f"{metric.label} {number(score)}"
         if system != UNPROCESSED and not math.isnan(score - before):
-            shown += f" ({number(score - before, signed=True)})"
+            figure += f" ({number(score - before, signed=True)})"
         sounds.append(
             Sound(
                 "original" if system is None else names.get(system, system),
@@ -245,7 +246,7 @@ def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[
                 [take.picture],
                 take.columns,
                 spectrum=take.spectrum,
-                figure=Markup('<p class="score">{}{}</p>').format(mark, shown) if shown else "",
+                figure=Markup('<p class="score">{}{}</p>').format(mark, figure) if figure else "",
             )
         )
     samples = clip.original.shape[1]
@@ -254,7 +255,7 @@ def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[
     return {
         "places": [{"place": other.place, "system": names.get(other.system, other.system)} for other, _ in views],
         "metric": metric.label,
-        "piece": printable(clip.piece),
+        "piece": shown(clip.piece),
         "condition": str(clip.condition),
         "time": f"{int(minutes)}:{start:04.1f}",
         "seconds": f"{samples / clip.sample_rate:.1f}",

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, number
-from apollo.evaluation.report.names import describe, labels, meaning, printable, scale
+from apollo.evaluation.report.names import describe, labels, meaning, scale
 from apollo.evaluation.report.sentences import findings
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.foreign import shown
 
 LEGEND = (
     "Mean ± standard deviation over the pieces; below it, the change from the unprocessed signal with its 95 % "
@@ -65,7 +66,7 @@ def escaped(text: str) -> str:
         >>> print(escaped("a_b|c <d>"))
         a\_b\|c \<d\>
     """
-    return re.sub(r"([\\`*_{}\[\]<>()#|!&~$])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>()#|!&~$])", r"\\\1", shown(text))
 
 
 def _facts(evaluation: Evaluation) -> list[str]:

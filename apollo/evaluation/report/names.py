@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.foreign import shown
 from apollo.metrics import Metric, metric
 
 _SIDES = {"mid": "of the mid signal, (left + right) / 2", "side": "of the side signal, (left − right) / 2"}
@@ -59,7 +60,7 @@ def scale(name: str) -> str:
 def labels(evaluation: Evaluation) -> dict[str, str]:
     """What to call each system of an evaluation, `UNPROCESSED` first."""
     systems = [system for system in evaluation.systems if system != UNPROCESSED]
-    short = (printable(name) for name in short_names(systems))
+    short = (shown(name) for name in short_names(systems))
     return {UNPROCESSED: UNPROCESSED, **dict(zip(systems, short, strict=True))}
 
 
@@ -78,13 +79,3 @@ def short_names(models: Sequence[str]) -> list[str]:
         needed = next((n for n in range(1, len(own)) if all(own[-n:] != other[-n:] for other in others)), len(own))
         names.append(Path(*own[-needed:]).as_posix())
     return names
-
-
-def printable(text: str) -> str:
-    r"""A text in one line: what does not print (line breaks, escape codes, undecodable bytes) becomes a space.
-
-    Example:
-        >>> printable("a\nb\x1b[31mc")
-        'a b [31mc'
-    """
-    return "".join(character if character.isprintable() else " " for character in text)

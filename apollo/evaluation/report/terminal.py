@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from apollo.evaluation.report.grids import Cell, Grid, by_bitrate, by_kind, codec_name, number
-from apollo.evaluation.report.names import describe, labels, printable, scale
+from apollo.evaluation.report.names import describe, labels, scale
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.foreign import shown
 
 # With a label and eight numbers of up to seven characters a line has 80.
 COLUMNS = 8
@@ -55,7 +56,7 @@ def _table(evaluation: Evaluation, grid: Grid, subject: str) -> list[RenderableT
         table = Table(box=_RULE, show_edge=False, pad_edge=False, padding=(0, 0), collapse_padding=True)
         table.add_column(corner, overflow="fold")
         for heading in grid.columns[columns]:
-            table.add_column(printable(heading), justify="right", min_width=6)
+            table.add_column(shown(heading), justify="right", min_width=6)
         for system, cells in grid.rows.items():
             table.add_row(Text(names[system]), *(_number(cell.average.mean) for cell in cells[columns]))
             if system != UNPROCESSED:

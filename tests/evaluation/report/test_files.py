@@ -10,6 +10,7 @@ from apollo.errors import DataError
 from apollo.evaluation.report import markdown_tables, write_reports
 from apollo.evaluation.report.files import scores_csv
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
+from apollo.foreign import shown_in_csv
 
 FILES = ["scores.csv", "report.json", "report.md", "report.html"]
 
@@ -40,7 +41,7 @@ def test_csv_holds_every_score(evaluation: Evaluation, folder: Path) -> None:
     assert len(read) == len(evaluation.scores)
     for ours, theirs in zip(read, evaluation.scores, strict=True):
         assert (ours.piece, ours.kind, ours.condition, ours.system) == (
-            theirs.piece,
+            shown_in_csv(theirs.piece),
             theirs.kind,
             theirs.condition,
             theirs.system,

@@ -1,0 +1,45 @@
+"""Only regular files are opened: a pipe may never give anything, and a device may never end."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from apollo.errors import ApolloError
+
+__all__ = ["refuse_special"]
+
+_SPECIAL: dict[str, Callable[[int], bool]] = {
+    "a named pipe": stat.S_ISFIFO,
+    "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+    "a socket": stat.S_ISSOCK,
+}
+
+
+def refuse_special(path: Path, error: type[ApolloError] = ApolloError) -> None:
+    """Make sure that a path leads to no pipe, device, socket or file of the system's own, whatever links it goes by.
+
+    Folders pass, and so does what is missing or may not be looked at: who opens it says what is wrong.
+
+    Args:
+        path: What is to be opened or replaced.
+        error: What to raise.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return
+    what = next((name for name, is_one in _SPECIAL.items() if is_one(status.st_mode)), None)
+    if what is None and stat.S_ISREG(status.st_mode) and status.st_dev in _system_devices():
+        what = "a file of the system's own"
+    if what is not None:
+        raise error(f"{path} is {what}, which is not opened: copy what it gives into a file, and name that")
+
+
+@cache
+def _system_devices() -> frozenset[int]:
+    """The devices on which Linux shows its own state as files."""
+    return frozenset(Path(place).stat().st_dev for place in ("/proc", "/sys") if os.path.ismount(place))
