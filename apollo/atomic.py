@@ -80,7 +80,11 @@ def _move_to_new(temporary: Path, path: Path) -> None:
             raise
         except OSError:  # a disk without hard links: the name is taken by an empty file, which is then replaced
             path.open("xb").close()
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         refuse_existing(path)
         raise

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
+from apollo.atomic import discard_unfinished
+
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
@@ -44,14 +46,20 @@ def in_processes(
 
 
 def end_with_parent() -> None:
-    """End this process when its parent is gone: a killed parent cannot tell it to, and it would wait for ever."""
+    """End this process when its parent is gone, which cannot tell it to, or on SIGTERM; no half-written file stays."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer: it lets begun files be finished
+
+    def end(code: int) -> None:
+        discard_unfinished()
+        os._exit(code)
 
     def watch() -> None:
         parent.join()
-        os._exit(1)
+        end(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer: it lets begun files be finished
+    signal.signal(signal.SIGTERM, lambda number, frame: end(128 + number))
 
     threading.Thread(target=watch, daemon=True).start()
 

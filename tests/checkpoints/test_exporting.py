@@ -236,7 +236,12 @@ def test_nothing_is_replaced_unasked_and_nothing_half_written(
             raise OSError(28, "No space left on device")
         return replace(path, target)
 
+    def unable(*places: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", unable)  # a disk without links
     monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "rename", full)  # on Windows
     code, said = export("msst", "-m", MSST, "-o", "new")
     assert code == 1
     assert "No space left on device" in said

@@ -70,7 +70,7 @@ def test_names_cannot_add_elements(evaluation: Evaluation, clip: Clip) -> None:
     assert len(found.all("script")) == 1
     assert found.all("i") == []
     assert not any(name.startswith("on") for _, attributes in found.elements for name in attributes)
-    assert "kind/<script>alert('x')</script> & \"Ж日\" |*_`.flac" in found.text
+    assert "kind/<script>alert('x')</script> & \"Ж日\"\\n|*_`.flac" in found.text
     assert "It <broke> & stopped." in found.text
 
 
