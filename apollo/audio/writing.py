@@ -24,6 +24,7 @@ from apollo.audio.formats import KNOWN_FORMATS, WRITTEN_SUFFIXES, Format, layout
 from apollo.audio.pictures import Cover
 from apollo.audio.resampling import Resampler
 from apollo.audio.tags.embedding import Embedder
+from apollo.audio.tags.gain import corrected_gains
 from apollo.audio.tags.model import Metadata
 from apollo.audio.tags.reading import read_metadata
 from apollo.errors import ApolloError, AudioFileError
@@ -85,6 +86,8 @@ class AudioWriter:
         metadata: What is to be written; until the end, values of tags may be replaced by others of about that length.
         lost: When all is written, what the file could not hold, or what was not to be carried into it: names of tags,
             "cover", "chapters" and so on.
+        gain: By how many dB what is written was turned up since the tags were made; until the end, it may be set, and
+            then ReplayGain and R128 tags are corrected by it, and get the peak of what was written.
 
     Raises:
         AudioFileError: The format cannot hold this, or the file cannot be written; from `write` as well.
@@ -108,6 +111,8 @@ class AudioWriter:
         self.sample_rate = sample_rate
         self.channels = channels
         self.lost: list[str] = []
+        self.gain: float | None = None
+        self._peak = 0.0
         self.metadata = metadata or Metadata.of(tags or {}, () if cover is None else (cover,))
         self._written = 0
         self._format = self._known_format(format)
@@ -137,6 +142,8 @@ class AudioWriter:
             raise AudioFileError(
                 f"{self.path} has {self.channels} channel(s), but was given {block.shape[0]} to write."
             )
+        if self.gain is not None:
+            self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
         self._encode(block if self._resampler is None else self._resampler.process(block))
 
     def __enter__(self) -> AudioWriter:
@@ -230,6 +237,8 @@ class AudioWriter:
         if self._written:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+        if self.gain is not None:
+            self.metadata = corrected_gains(self.metadata, self.gain, self._peak)
         self._embedder.finish(self.metadata)
         self._file.close()
         if self.metadata:
