@@ -18,7 +18,7 @@ from apollo.checkpoints.loading import OPTIONS, located, read_model
 from apollo.checkpoints.published import to_published
 from apollo.errors import ConfigError, ModelFileError, nearest
 from apollo.nn import Apollo
-from apollo.regular import refuse_special
+from apollo.yaml_file import parsing, read_yaml
 
 # How Lightning names its checkpoints, which MSST's users expect to find again in the names of what is made of them.
 NAMED_BY_SCORE = re.compile(r"epoch=(\d+)-val_loss=(-?\d+(?:\.\d+)?)\.ckpt")
@@ -56,14 +56,8 @@ def model_options(config: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such file or block, or it has a key that no model has.
     """
-    refuse_special(config, ConfigError)
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration {config} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config} is not valid YAML: {' '.join(str(error).split())}") from None
-    block = content.get("model") if isinstance(content, dict) else None
+    with parsing(config):
+        block = yaml.safe_load(read_yaml(config)).get("model")
     if not isinstance(block, dict):
         raise ConfigError(f"{config} has no block 'model' with the options of the network")
     options = {str(name): value for name, value in block.items() if name != "_target_"}

@@ -15,7 +15,9 @@ from yaml import YAMLError
 
 from apollo.errors import ApolloError, ConfigError, refuse_unknown
 from apollo.regular import refuse_special
+from apollo.training.references import check_references
 from apollo.training.types import described, fits, hints_of
+from apollo.yaml_file import parsing, read_yaml
 
 # What configurations call our counterparts: those written for the published training code, and for Lightning.
 COUNTERPARTS = {
@@ -59,14 +61,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     if not path.is_file():
         raise ConfigError(f"there is no configuration {path}: give the path of a YAML file")
     try:
-        config = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        with parsing(path):
+            config = OmegaConf.create(read_yaml(path))
+    except OmegaConfBaseException as error:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from None
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{path} must hold keys and values, not a list or a single value")
+    assert isinstance(config, DictConfig)
     with naming(path):
         for override in overrides:
             apply(config, override)
+        check_references(OmegaConf.to_container(config, resolve=False))
         refuse_unknown(config, KEYS)
     return config
 
@@ -82,7 +85,7 @@ def apply(config: DictConfig, override: str) -> None:
         raise ConfigError(f"the override {override!r} is not key=value, such as datas.batch_size=4")
     try:
         config.merge_with_dotlist([override])
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
 
 

@@ -1,0 +1,68 @@
+"""References within a configuration: `${exp.dir}` stands for another key's value, and for nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from apollo.errors import ConfigError
+
+REFERENCE = re.compile(r"\$\{([^{}$]*)\}")
+KEY = re.compile(r"\w+(\.\w+|\[\d+\])*")
+CHARACTERS = 1 << 18
+STEPS = 16
+
+
+def check_references(values: Any) -> None:
+    """Make sure that all references of a configuration are to other keys, and come to an end of moderate size.
+
+    OmegaConf's resolvers, such as `${oc.env:…}`, would copy what is not the configuration's into it, and so into all
+    that is saved and logged of a run.
+
+    Args:
+        values: The configuration with its references as they stand.
+
+    Raises:
+        ConfigError: If one is not; the message names it.
+    """
+    sizes: dict[str, int] = {}
+
+    def size(value: Any, above: tuple[str, ...]) -> int:
+        if isinstance(value, dict):
+            total = sum(size(item, above) for item in value.values())
+        elif isinstance(value, list):
+            total = sum(size(item, above) for item in value)
+        elif isinstance(value, str) and "${" in value:
+            if "${" in REFERENCE.sub("", value):
+                raise ConfigError(f"{value!r} holds a reference in a reference: refer to one key, as in ${{exp.dir}}")
+            total = len(value) + sum(referred(key, above) for key in REFERENCE.findall(value))
+        else:
+            total = len(value) if isinstance(value, str) else 1
+        if total > CHARACTERS:
+            raise ConfigError("its references stand for more than a configuration may hold")
+        return total
+
+    def referred(key: str, above: tuple[str, ...]) -> int:
+        if not KEY.fullmatch(key):
+            raise ConfigError(
+                f"${{{key}}} is no reference to another key, as ${{exp.dir}} is: give the value itself, with key=value"
+            )
+        if key in above or len(above) >= STEPS:
+            raise ConfigError(f"${{{key}}} refers to itself, or to others without end")
+        if key not in sizes:
+            sizes[key] = size(chosen(values, key), (*above, key))
+        return sizes[key]
+
+    size(values, ())
+
+
+def chosen(values: Any, key: str) -> Any:
+    """What stands under a dotted key; `None` if nothing does."""
+    for part in re.findall(r"\w+", key):
+        if isinstance(values, dict):
+            values = values.get(part, values.get(int(part)) if part.isdecimal() else None)
+        else:
+            values = (
+                values[int(part)] if isinstance(values, list) and part.isdecimal() and int(part) < len(values) else None
+            )
+    return values
