@@ -53,7 +53,7 @@ def restore_with_progress(
     outcomes: list[Outcome] = []
     try:
         with shown_bars(len(tasks)) as (begin, finish):
-            for outcome in restore_files(tasks, restorer, output, overwrite, force, begin):
+            for outcome in restore_files(tasks, restorer, output, overwrite, force, begin, model):
                 outcomes.append(outcome)
                 finish()
                 if outcome.report is not None:

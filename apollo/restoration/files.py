@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from apollo.audio import AudioReader, AudioWriter, read_metadata
+from apollo.audio import AudioReader, AudioWriter, info, read_metadata
 from apollo.audio.signal import Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import is_out_of_memory
@@ -22,6 +22,7 @@ from apollo.restoration.engine import Restorer, peaks_of
 from apollo.restoration.levels import BLOCK, Sink, write_levelled
 from apollo.restoration.output import Output
 from apollo.restoration.overlap import ahead
+from apollo.restoration.provenance import Provenance
 
 Progress = Callable[[float, float], None]
 
@@ -74,6 +75,7 @@ def restore_file(
     overwrite: bool = False,
     progress: Progress | None = None,
     output: Output | None = None,
+    model: str = "",
 ) -> Report:
     """Restore a file into another, in memory that does not depend on its length.
 
@@ -89,6 +91,7 @@ def restore_file(
         overwrite: Whether the target may replace a file.
         progress: Called with (seconds restored, seconds in all) from time to time.
         output: What the result is to be like; 24 bits at the source's rate by default, never clipped.
+        model: Name of the restorer's model, for the tags of the result, which say how it was made.
 
     Returns:
         What was done.
@@ -109,7 +112,7 @@ def restore_file(
         peaks, samples = measure(blocks_of(reader), channels, source)
     seconds = samples / sample_rate
     rate = output.sample_rate or sample_rate
-    metadata = read_metadata(source)
+    metadata = Provenance.of(restorer, output, model).on(read_metadata(source), info(source))
     lost: list[str] = []
     file_rate = rate
 

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from apollo.atomic import claimed, make_folder
 from apollo.audio import AudioReader, needs_restoration, resampled_length
-from apollo.errors import ApolloError, one_file
+from apollo.errors import ApolloError, AudioFileError, one_file
 from apollo.restoration.batch import Task
 from apollo.restoration.engine import Restorer
 from apollo.restoration.files import Progress, Report, restore_file
 from apollo.restoration.output import Output
+from apollo.restoration.provenance import Provenance
 
 Status = Literal["restored", "finished", "elsewhere", "undamaged", "failed"]
 
@@ -62,6 +63,7 @@ def restore_files(
     overwrite: bool = False,
     force: bool = False,
     progress: Callable[[Task], Progress] = lambda task: lambda done, total: None,
+    model: str = "",
 ) -> Iterator[Outcome]:
     """Restore files one after the other.
 
@@ -70,9 +72,10 @@ def restore_files(
         restorer: Does the work.
         output: What the results are to be like.
         overwrite: Whether targets may replace files. If not, whole ones of the right length are passed over as
-            finished, and others are errors.
+            finished, and others are errors; so are those that say in their tags that they were made otherwise.
         force: Whether to restore what shows no damage.
         progress: Called with each task, gives what is to be called with (seconds restored, seconds in all).
+        model: Name of the restorer's model, for the tags of the results.
 
     Yields:
         What became of each task.
@@ -80,17 +83,22 @@ def restore_files(
     for task in tasks:
         try:
             with one_file(task.source):
-                outcome = restore_one(task, restorer, output, overwrite, force, progress(task))
+                outcome = restore_one(task, restorer, output, overwrite, force, progress(task), model)
         except ApolloError as error:
             outcome = Outcome(task, "failed", str(error))
         yield outcome
 
 
 def restore_one(
-    task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, progress: Progress
+    task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, progress: Progress, model: str
 ) -> Outcome:
     """Restore a file unless that is done or there is nothing to do."""
     if not overwrite and is_finished(task, output):
+        made, wanted = Provenance.read(task.target), Provenance.of(restorer, output.for_file(task.target), model)
+        if made is not None and not made.is_like(wanted):
+            raise AudioFileError(
+                f"{task.target} was made with {made}, not with {wanted}: use --overwrite to replace it"
+            )
         return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
     if not force and not (verdict := needs_restoration(task.source)).damaged:
         message = f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
@@ -101,7 +109,7 @@ def restore_one(
             return Outcome(task, "elsewhere", f"{task.target} is being made by another run of Apollo: left to it")
         if not overwrite and is_finished(task, output):  # by a run that was at it a moment ago
             return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
-        report = restore_file(task.source, task.target, restorer, overwrite, progress, output)
+        report = restore_file(task.source, task.target, restorer, overwrite, progress, output, model)
     return Outcome(task, "restored", "", report)
 
 

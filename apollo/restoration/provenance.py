@@ -1,0 +1,90 @@
+"""What a result says of itself in its tags: with what it was restored, and from what.
+
+So that it can be told from an original in ten years, and a second run knows whether it would give the same.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from apollo import __version__
+from apollo.audio import AudioInfo, Metadata, read_metadata
+from apollo.errors import AudioFileError
+from apollo.nn import Apollo
+from apollo.restoration.engine import Restorer
+from apollo.restoration.output import Output
+
+PREFIX = "restored_"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the tags of a result say.
+
+    Attributes:
+        by: The program and its version.
+        model: The model's name, if it is known, and the beginning of its fingerprint in brackets.
+        options: Those that shape the sound.
+        source: Codec and bitrate of what was restored.
+    """
+
+    by: str
+    model: str
+    options: str
+    source: str = ""
+
+    @classmethod
+    def of(cls, restorer: Restorer, output: Output, name: str = "") -> Provenance:
+        """Of what is restored so.
+
+        Args:
+            restorer: Does the work.
+            output: What the results are like.
+            name: Of the model; of a path, only what the file is called.
+        """
+        blend = restorer.blend
+        options = {
+            "fill": f"{restorer.fill:g}",
+            "mix": f"{blend.mix:g}",
+            "keep-below": "no" if blend.keep_below is None else f"{blend.keep_below:g}",
+            "bits": output.bits or "auto",
+            "sample-rate": str(output.sample_rate or "auto"),
+            "clip": output.clip,
+        }
+        mark = f"({fingerprint(restorer.model)})"
+        model = f"{Path(name).name} {mark}" if name else mark
+        return cls(f"Apollo {__version__}", model, " ".join(f"{key}={value}" for key, value in options.items()))
+
+    @classmethod
+    def read(cls, path: Path) -> Provenance | None:
+        """Of a file; None if it is no result, or none that says so."""
+        with suppress(AudioFileError):
+            tags = read_metadata(path).joined
+            if f"{PREFIX}by" in tags and f"{PREFIX}model" in tags:
+                return cls(*(tags.get(f"{PREFIX}{key}", "") for key in ("by", "model", "options", "from")))
+        return None
+
+    def on(self, metadata: Metadata, source: AudioInfo) -> Metadata:
+        """The metadata of a source, with what the result is to say."""
+        bitrate = f" at {source.bitrate / 1000:.0f} kbit/s" if source.bitrate else ""
+        values = {"by": self.by, "model": self.model, "options": self.options, "from": f"{source.codec}{bitrate}"}
+        return metadata.with_tags({f"{PREFIX}{key}": [value] for key, value in values.items()})
+
+    def is_like(self, other: Provenance) -> bool:
+        """Whether the same was done: by the same weights, whatever they were called, with the same options."""
+        return self.model.split()[-1:] == other.model.split()[-1:] and self.options == other.options
+
+    def __str__(self) -> str:
+        return f"model {self.model}, {self.options}"
+
+
+def fingerprint(model: Apollo) -> str:
+    """The same for the same network with the same weights, wherever they lie."""
+    digest = sha256(repr(sorted(model.config.items())).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
