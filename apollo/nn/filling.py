@@ -35,15 +35,20 @@ class Levels:
         level: Power of the original's band in dB, its median.
         deviation: Mean absolute error in dB that the network expects of itself there (scale of a Laplace distribution).
         share: How much of that amplitude to fill in, from 0 for bands that are not lost to 1.
+        gain: Factor for what is left of the band, from 0 to 1: lower where coding noise is strong beside the music.
     """
 
     level: Tensor
     deviation: Tensor
     share: Tensor
+    gain: Tensor
 
 
 class Fill(nn.Module):
-    """Adds what is lost: `(items, frames, bins, 2)` → same, to be added to the input's spectrum.
+    """Corrects the power of every band: lowers what is noise, and makes what is to be added where bands are lost.
+
+    Lowering is the Wiener gain, which makes the squared error least (Wiener, "Extrapolation, Interpolation, and
+    Smoothing of Stationary Time Series", 1949); it needs no fill, and a fill does not depend on it.
 
     Args:
         widths: Bins in each band.
@@ -80,11 +85,19 @@ class Fill(nn.Module):
         """Frames on either side that a frame's fill depends on."""
         return self.levels.context_frames
 
-    def forward(self, spectrum: Tensor) -> Tensor:
-        """Make what is to be added to a spectrum `(items, frames, bins, 2)`; same shape."""
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """Give two spectra to be added to that of the input: what lowers noise, and what fills in.
+
+        Args:
+            spectrum: `(items, frames, bins, 2)`.
+
+        Returns:
+            Two of the same shape.
+        """
         predicted = self.predict(spectrum)
         amplitude = predicted.share * 10 ** (predicted.level / 20)
-        return self.excitation(spectrum) * spread(amplitude, self.widths).unsqueeze(-1)
+        lowering = spectrum * spread(predicted.gain - 1, self.widths).unsqueeze(-1)
+        return lowering, self.excitation(spectrum) * spread(amplitude, self.widths).unsqueeze(-1)
 
     def predict(self, spectrum: Tensor) -> Levels:
         """Predict the levels of the original from the spectrum `(items, frames, bins, 2)` of the damaged."""
@@ -128,7 +141,7 @@ class LevelNetwork(nn.Module):
         self.input = nn.Linear(2 * bands + 1, channels)
         self.layers = nn.ModuleList(GatedConvolution(channels, dilation) for dilation in dilations)
         self.norm = RMSNorm(channels)
-        self.output = nn.Linear(channels, 3 * bands)
+        self.output = nn.Linear(channels, 4 * bands)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         self.context_frames = sum(dilations) + LEVEL_FRAMES // 2
@@ -148,11 +161,12 @@ class LevelNetwork(nn.Module):
         x = self.input(torch.cat((relative / 20 + 1.5, course / 10, peakiness.clamp(0, 11) / 5 - 1), dim=-1))
         for layer in self.layers:
             x = layer(x)
-        level, deviation, share = self.output(self.norm(x)).to(bands.dtype).chunk(3, dim=-1)
+        level, deviation, share, noise = self.output(self.norm(x)).to(bands.dtype).chunk(4, dim=-1)
         return Levels(
             level=20 * level - 40 + reference,
             deviation=6 * F.softplus(deviation) + 0.5,
             share=torch.sigmoid(share - 1),
+            gain=1 - torch.sigmoid(noise - 4),
         )
 
 

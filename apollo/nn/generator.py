@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -160,13 +160,13 @@ class Apollo(nn.Module):
     def restore_spectrum(self, spectrum: Tensor, fill: float | Tensor = 1.0) -> Tensor:
         """Estimate the undamaged spectrum; `(items, frames, bins, 2)` float32 → same. `fill` as in `forward`."""
         estimate = self.repair(spectrum)
-        if self.fill is None or (isinstance(fill, float) and fill == 0):
+        if self.fill is None:
             return estimate
-        filled: Tensor = self.fill(spectrum)
-        return estimate + fill * filled
+        lowering, filling = cast("tuple[Tensor, Tensor]", self.fill(spectrum))
+        return estimate + lowering + fill * filling
 
     def repair(self, spectrum: Tensor) -> Tensor:
-        """Correct what is there; `(items, frames, bins, 2)` float32 → same."""
+        """Correct what is there bin by bin; `(items, frames, bins, 2)` float32 → same."""
         features, power = self.band_split(spectrum)
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
