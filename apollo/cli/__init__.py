@@ -18,6 +18,7 @@ from apollo.cli.export import app as export
 from apollo.cli.inspect import inspect
 from apollo.cli.models import models
 from apollo.cli.net import run
+from apollo.cli.report import app as report
 from apollo.cli.restore import restore
 from apollo.cli.terminal import MANNER, SETTINGS, show_log
 from apollo.cli.train import train
@@ -62,6 +63,7 @@ app.command(epilog="Example: apollo compare song.mp3 song.restored.flac -o song.
 app.command(epilog="Example: apollo models")(models)
 app.add_typer(data, name="data")
 app.add_typer(export, name="export")
+app.add_typer(report, name="report")
 
 
 def main() -> None:

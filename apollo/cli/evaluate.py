@@ -67,12 +67,16 @@ def evaluate(
             "goes on from there.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="NUMBER/COUNT", help="Evaluate one share of the pieces alone, such as 3/16.")
+    ] = None,
 ) -> None:
     """Measure how much closer to the originals a model brings compressed music."""
     require("eval", "visqol")
     from apollo.evaluation.run import run_evaluation
     from apollo.evaluation.systems import parse_restorations
     from apollo.metrics import DEFAULT_METRICS, METRICS
+    from apollo.shards import Shard
 
     others = [parse_restorations(text) for text in restored or []]
     chosen = (
@@ -93,6 +97,7 @@ def evaluate(
         device=device,
         chunk_seconds=chunk,
         output=output,
+        shard=Shard.parse(shard) if shard is not None else None,
         command=shlex.join(["apollo", *sys.argv[1:]]),
     )
     if result.failures:

@@ -68,6 +68,9 @@ def restore(
     report: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="NUMBER/COUNT", help="Restore one share of the files alone, such as 3/16.")
+    ] = None,
 ) -> None:
     """Restore music: each IN becomes a 24-bit FLAC beside it, NAME.restored.flac.
 
@@ -78,6 +81,7 @@ def restore(
     from apollo.checkpoints import load_model
     from apollo.nn.memory import keep_freed_memory
     from apollo.restoration import Output, Restorer, pays_to_compile
+    from apollo.shards import Shard
 
     if sample_rate not in ("keep", "44100"):
         raise ApolloError(f"--sample-rate is keep or 44100, not {sample_rate!r}")
@@ -87,6 +91,7 @@ def restore(
         raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
     if report is not None:
         check_suffix(report, ".json", "--json")
+    share = Shard.parse(shard) if shard is not None else None
     at_once = None if batch == "auto" else int(batch)
     wanted = Output(bits, None if sample_rate == "keep" else int(sample_rate), clip, keep_times)
 
@@ -111,8 +116,8 @@ def restore(
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
             raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
-        if report is not None or keep_times:
-            raise ApolloError("--json and --keep-times are of files: leave them out with -")
+        if report is not None or keep_times or share is not None:
+            raise ApolloError("--json, --keep-times and --shard are of files: leave them out with -")
         restore_through_pipe(model, restorer, wanted, RawFormat.parse(raw) if raw is not None else None)
         return
 
@@ -127,6 +132,10 @@ def restore(
     file_format = file_format or ("wav" if wanted.is_float and not names_format else None)
     others: list[Path] = []
     tasks = plan([Path(name) for name in inputs], output, file_format, others.append)
+    if share is not None:
+        planned = len(tasks)
+        tasks = share.of(tasks, lambda task: task.source.as_posix())
+        note(f"Share {share}: {len(tasks)} of {planned} files")
     for task in tasks:
         wanted.for_file(task.target)
     failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)

@@ -8,7 +8,7 @@ taken as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from apollo.data.relations import fingerprint
 from apollo.data.stem_corpus import MIXTURE, kind_of
 from apollo.errors import DataError
 from apollo.evaluation.results import PAIRS, Condition
+from apollo.shards import Shard
 
 VOCAL, SINGLE, MULTI, MULTI_VOCAL = KINDS = ("vocal", "single stem", "multi-stem", "multi-stem + vocal")
 
@@ -57,12 +58,14 @@ class Cases:
         root: The folder.
         summary: What was found, in a few words.
         cases: Piece by piece, conditions in their order.
+        conditions: Each condition once.
         problems: Files that cannot be used: which, and why.
     """
 
     root: Path
     summary: str
     cases: list[Case]
+    conditions: list[Condition]
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -70,10 +73,12 @@ class Cases:
         """What is evaluated, as the user named it."""
         return str(self.root)
 
-    @property
-    def conditions(self) -> list[Condition]:
-        """Each condition once."""
-        return list(dict.fromkeys(case.condition for case in self.cases))
+    def in_shard(self, shard: Shard) -> Cases:
+        """The pieces and the problems of a share."""
+        pieces = {case.piece for case in self.cases}
+        cases = shard.of(self.cases, lambda case: case.piece)
+        share = f"{self.summary}; share {shard}: {len({case.piece for case in cases})} of {len(pieces)} pieces"
+        return replace(self, summary=share, cases=cases, problems=shard.of(self.problems, lambda problem: problem[0]))
 
 
 def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Cases:
@@ -88,24 +93,25 @@ def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Ca
     Raises:
         DataError: If there is no such folder, no audio in it, or nothing to do.
     """
-    conditions = [Condition(codec, bitrate) for codec in codecs for bitrate in sorted(set(bitrates))]
+    conditions = [Condition(codec, bitrate) for codec in dict.fromkeys(codecs) for bitrate in sorted(set(bitrates))]
     if root.is_file():
-        return Cases(root, "1 recording", [Case(root.name, "", condition, (root,)) for condition in conditions])
+        recording = [Case(root.name, "", condition, (root,)) for condition in conditions]
+        return Cases(root, "1 recording", recording, conditions)
     files = files_of(root)
     if not files:
         raise DataError(f"{root} holds no audio files: give recordings such as FLAC or WAV, pairs, or songs in stems")
     if songs := _songs_in_stems(files):
         pieces = [piece for song, stems in songs.items() for piece in _mixes(root, song, stems)]
         mixes = [Case(name, kind, condition, paths) for name, kind, paths in pieces for condition in conditions]
-        return Cases(root, f"{_counted(len(songs), 'song')} in stems, {len(pieces)} mixes", mixes)
+        return Cases(root, f"{_counted(len(songs), 'song')} in stems, {len(pieces)} mixes", mixes, conditions)
     found, loose = any_layout(root)
     if not found.pairs:
         originals = [Case(_name(root, path), "", condition, (path,)) for path in files for condition in conditions]
-        return Cases(root, _counted(len(files), "recording"), originals)
+        return Cases(root, _counted(len(files), "recording"), originals, conditions)
     pairs = [Case(_name(root, original), "", Condition(PAIRS), (original,), codec) for original, codec in found.pairs]
     problems = [(_name(root, problem.path), problem.reason) for problem in found.problems]
     problems += [(_name(root, path), "it has no partner, and the folder holds pairs") for path in loose]
-    return Cases(root, _counted(len(pairs), "pair"), pairs, problems)
+    return Cases(root, _counted(len(pairs), "pair"), pairs, [Condition(PAIRS)], problems)
 
 
 def _counted(number: int, what: str) -> str:

@@ -130,7 +130,7 @@ def evaluate(
         for case, system, values in found
         if all(name in values for name in metrics)
     ]
-    if not scores:
+    if cases.cases and not scores:
         reason = f"; the first: {failures[0]}" if failures else ""
         raise DataError(f"none of the {len(cases.cases)} cases could be evaluated{reason}")
     return Evaluation(

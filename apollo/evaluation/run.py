@@ -26,6 +26,7 @@ from apollo.evaluation.results import Evaluation
 from apollo.evaluation.systems import Restorations
 from apollo.machine import describe
 from apollo.metrics import DEFAULT_METRICS
+from apollo.shards import Shard
 
 BITRATES = (24, 32, 48, 64, 96, 128)
 SCOREBOOK = "scores.jsonl"
@@ -43,6 +44,7 @@ def run_evaluation(
     device: str = "cpu",
     chunk_seconds: float | None = None,
     output: Path | None = None,
+    shard: Shard | None = None,
     command: str = "",
     console: Console | None = None,
 ) -> Evaluation:
@@ -60,6 +62,8 @@ def run_evaluation(
         chunk_seconds: Passed to `Restorer`; None leaves its default.
         output: Folder of the report; made when missing, before anything else. Scores are kept there as they come, so
             that the same command goes on after it was stopped. None writes nothing.
+        shard: The share of the pieces to evaluate; None is all of them. A share without a piece gives a report without
+            a score, so that there is one report a share.
         command: What was typed, for the report.
         console: Where to print; the terminal by default.
 
@@ -73,6 +77,8 @@ def run_evaluation(
     """
     console = console or Console()
     cases = find_cases(root, codecs, bitrates)
+    if shard is not None:
+        cases = cases.in_shard(shard)
     if output is not None:
         make_writable(output)
         refuse_foreign(output)

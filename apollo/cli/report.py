@@ -1,0 +1,132 @@
+"""`apollo report`: what to do with reports that are there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apollo.cli.terminal import SETTINGS, check_suffix, require, say
+from apollo.errors import ApolloError
+from apollo.regular import refuse_special
+
+app = typer.Typer(help="Work with reports that were written before.", **SETTINGS)
+
+# What a report of `apollo restore` says of each share alone. The rest is what results depend on.
+OF_EACH = ("device", "chunk_seconds", "batch", "compiled", "planned", "counts", "files")
+
+
+@app.callback()
+def report() -> None:
+    """Work with reports that were written before."""
+
+
+@app.command(
+    epilog="Examples: apollo report merge shares/*.json -o restored.json    "
+    "apollo report merge shares/*/report.json -o report/"
+)
+def merge(
+    reports: Annotated[
+        list[Path],
+        typer.Argument(metavar="REPORT", help="What `apollo restore --json` or `apollo evaluate -o` wrote, as JSON."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT", help="A JSON file, or the folder for an evaluation's report."),
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists already.")] = False,
+) -> None:
+    """Make one report of those of several shares (--shard)."""
+    contents = [read(path) for path in reports]
+    if "files" in contents[0]:
+        check_suffix(output, ".json", "--output")
+        whole = merged_restorations(contents, reports)
+        write(output, whole, overwrite)
+        done = ", ".join(f"{number} {status}" for status, number in whole["counts"].items() if number)
+        say(f"{output}: {len(whole['files'])} of {whole['planned']} files ({done or 'none'})")
+        return
+    require("eval", "jinja2")
+    from apollo.atomic import refuse_existing
+    from apollo.evaluation.merging import evaluation_of, merged
+    from apollo.evaluation.report import REPORTS, write_reports
+
+    if not overwrite:
+        for name in REPORTS:
+            refuse_existing(output / name)
+    evaluations = [evaluation_of(content, path) for content, path in zip(contents, reports, strict=True)]
+    written = write_reports(merged(evaluations, reports), [], output)
+    say("Report: " + ", ".join(map(str, written)))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a report.
+
+    Raises:
+        ApolloError: If it is none.
+    """
+    refuse_special(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ApolloError(f"{path} cannot be read ({error.strerror}): give reports that are JSON files") from None
+    except (ValueError, RecursionError):
+        raise ApolloError(f"{path} is no JSON file: give what apollo restore --json or apollo evaluate wrote") from None
+    if not isinstance(content, dict) or "apollo" not in content:
+        raise ApolloError(f"{path} is no report: give what apollo restore --json or apollo evaluate wrote")
+    return content
+
+
+def write(path: Path, content: Mapping[str, Any], overwrite: bool) -> None:
+    """Write a report, whole or not at all."""
+    from apollo.atomic import replacing
+    from apollo.foreign import shown_in_json
+
+    try:
+        with replacing(path, overwrite) as temporary:
+            temporary.write_text(shown_in_json(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None
+
+
+def merged_restorations(contents: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> dict[str, Any]:
+    """Put reports of `apollo restore` together; of a file that several name, the one that restored it counts.
+
+    Raises:
+        ApolloError: If they were not restored alike, or one is no such report.
+    """
+    files: dict[str, Mapping[str, Any]] = {}
+    planned = doubles = 0
+    alike = settings(contents[0])
+    for content, path in zip(contents, paths, strict=True):
+        if settings(content) != alike:
+            what = next(key for key in {**alike, **settings(content)} if alike.get(key) != content.get(key))
+            raise ApolloError(
+                f"{path} was made with {what} {content.get(what)!r} and {paths[0]} with {alike.get(what)!r}: merge the "
+                "shares of one job only"
+            )
+        try:
+            for file in content["files"]:
+                known = files.get(file["source"])
+                doubles += known is not None
+                if known is None or known["status"] != "restored" or file["status"] == "restored":
+                    files[file["source"]] = file
+            planned += int(content["planned"])
+            dict(content["counts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ApolloError(f"{path} is no report of apollo restore ({error!r}): leave it out") from None
+    counts = Counter(str(file["status"]) for file in files.values())
+    return {
+        **contents[0],
+        "planned": planned - doubles,
+        "counts": {status: counts[status] for status in contents[0]["counts"]},
+        "files": [files[source] for source in sorted(files)],
+    }
+
+
+def settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results of a report depend on."""
+    return {key: value for key, value in content.items() if key not in OF_EACH}

@@ -1,0 +1,52 @@
+"""Shares of a list that several machines work through without knowing of each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeVar
+
+from apollo.errors import ApolloError
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several shares, about equally large, that together hold everything once.
+
+    An item's name alone decides which share it is in: what is added to the list, or finished meanwhile, moves no other.
+
+    Attributes:
+        number: From 1.
+        count: How many shares there are.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `3/16`, the third of sixteen.
+
+        Raises:
+            ApolloError: If there is no such share.
+        """
+        found = re.fullmatch(r"0*([0-9]{1,9})/0*([0-9]{1,9})", text, re.ASCII)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise ApolloError(f"--shard is NUMBER/COUNT, such as 3/16 for the third of sixteen, not {text!r}")
+        return cls(int(found[1]), int(found[2]))
+
+    def holds(self, name: str) -> bool:
+        """Whether the item of a name is in this share."""
+        digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.count == self.number - 1
+
+    def of(self, items: Iterable[Item], name: Callable[[Item], str]) -> list[Item]:
+        """The items that are in this share, in their order."""
+        return [item for item in items if self.holds(name(item))]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
