@@ -6,7 +6,7 @@ the stream ends. Blocks are float32 of shape (channels, samples).
 
 from __future__ import annotations
 
-import struct
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +16,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from apollo.audio.formats import KNOWN_FORMATS, layout_of
 from apollo.audio.writing import interleaved
 from apollo.errors import AudioFileError
 
@@ -24,11 +25,8 @@ __all__ = ["RAW_FORMATS", "RawFormat", "RawStreamWriter", "WavStreamWriter", "re
 Block = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 16  # samples
-_UNKNOWN = 0xFFFFFFFF
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_GUID = bytes.fromhex("000000001000800000aa00389b71")  # of a format's number, in WAVE_FORMAT_EXTENSIBLE
 RAW_FORMATS = {"PCM_16": "s16le", "PCM_24": "s24le", "FLOAT": "f32le"}  # by subtype
-_SPEAKERS = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x607, 6: 0x60F, 7: 0x70F, 8: 0x63F}
+_CHANNELS = range(1, 9)
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,9 @@ class RawFormat:
 
     def __post_init__(self) -> None:
         _known(self.kind)
-        if self.sample_rate < 1 or self.channels not in _SPEAKERS:
+        if self.sample_rate < 1 or self.channels not in _CHANNELS:
             raise AudioFileError(
-                f"raw samples come at 1 Hz or more in 1 to {max(_SPEAKERS)} channels, "
+                f"raw samples come at 1 Hz or more in 1 to {max(_CHANNELS)} channels, "
                 f"not at {self.sample_rate} Hz in {self.channels}."
             )
 
@@ -189,27 +187,17 @@ class WavStreamWriter(RawStreamWriter):
         if subtype not in RAW_FORMATS:
             raise AudioFileError(f"WAV cannot hold samples of kind {subtype!r}; it can: {', '.join(RAW_FORMATS)}.")
         super().__init__(stream, RAW_FORMATS[subtype])
-        stream.write(_header(sample_rate, channels, _RAW[self._kind].size, subtype == "FLOAT"))
+        stream.write(_header(sample_rate, channels, subtype))
 
 
-def _header(sample_rate: int, channels: int, size: int, is_float: bool) -> bytes:
-    tag = _FLOAT if is_float else _PCM
-    extensible = channels > 2 or size == 3
-    form = struct.pack(
-        "<HHIIHH",
-        _EXTENSIBLE if extensible else tag,
-        channels,
-        sample_rate,
-        sample_rate * channels * size,
-        channels * size,
-        8 * size,
-    )
-    if extensible:
-        form += struct.pack("<HHIH", 22, 8 * size, _SPEAKERS.get(channels, 0), tag) + _GUID
-    elif is_float:
-        form += struct.pack("<H", 0)
-    header = b"RIFF" + struct.pack("<I", _UNKNOWN) + b"WAVE" + b"fmt " + struct.pack("<I", len(form)) + form
-    return header + b"data" + struct.pack("<I", _UNKNOWN)
+def _header(sample_rate: int, channels: int, subtype: str) -> bytes:
+    """What FFmpeg writes of a WAV before its sound, where it cannot come back to tell the length."""
+    memory = io.BytesIO()
+    with av.open(_WriteOnly(memory), "w", format="wav", options={"fflags": "+bitexact"}) as container:
+        encoder, _ = KNOWN_FORMATS["wav"].encoders[subtype]
+        container.add_stream(encoder, rate=sample_rate, layout=layout_of(channels))
+        container.start_encoding()
+    return memory.getvalue()
 
 
 def _known(kind: str) -> _Samples:
@@ -241,3 +229,10 @@ class _Unseekable:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.read = stream.read
+
+
+class _WriteOnly:
+    """A stream that PyAV cannot seek in."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write = stream.write

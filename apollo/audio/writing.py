@@ -115,6 +115,7 @@ class AudioWriter:
         self._peak = 0.0
         self.metadata = metadata or Metadata.of(tags or {}, () if cover is None else (cover,))
         self._written = 0
+        self._discarded = False
         self._format = self._known_format(format)
         encoder, self._sample_format = self._known_encoder(subtype)
         self.file_rate, bitrate = self._known_rates(bitrate)
@@ -146,6 +147,10 @@ class AudioWriter:
             self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
         self._encode(block if self._resampler is None else self._resampler.process(block))
 
+    def discard(self) -> None:
+        """Let the file not appear when the `with` block ends: what was there before stays as it was."""
+        self._discarded = True
+
     def __enter__(self) -> AudioWriter:
         return self
 
@@ -153,6 +158,9 @@ class AudioWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            if self._discarded:
+                self._ending.__exit__(GeneratorExit, GeneratorExit(), None)
+                return
             if error is not None:
                 self._ending.__exit__(kind, error, traceback)
                 return

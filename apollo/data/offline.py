@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +27,7 @@ import numpy.typing as npt
 import soundfile
 
 from apollo.atomic import alone, replacing
-from apollo.audio import AudioReader
+from apollo.audio import AudioReader, AudioWriter
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
 from apollo.data.degradation import Degradation, RandomCodec, degraded
@@ -299,35 +298,17 @@ def _copied_suffix(path: Path) -> str | None:
 
 
 def _write_wav(path: Path, signal: Signal) -> str:
-    """Write 32-bit floating point and give its SHA-256.
-
-    Not by libsndfile, which puts the time into such files: the same pair would not be the same twice.
-    """
-    sample_rate, channels, samples = signal.sample_rate, signal.channels, signal.count()
-    size = 4 * channels * samples
-    layout = struct.pack("<HHIIHHH", 3, channels, sample_rate, 4 * channels * sample_rate, 4 * channels, 32, 0)
-    chunks = b"".join(
-        name + struct.pack("<I", len(content)) + content
-        for name, content in ((b"fmt ", layout), (b"fact", struct.pack("<I", samples)))
-    )
-    header = (
-        b"RIFF" + struct.pack("<I", 4 + len(chunks) + 8 + size) + b"WAVE" + chunks + b"data" + struct.pack("<I", size)
-    )
-    digest = hashlib.sha256(header)
+    """Write 32-bit floating point and give its SHA-256."""
     written = 0
-    with replacing(path) as temporary:
-        with temporary.open("wb") as file:
-            file.write(header)
-            for block in signal.blocks():
-                data = np.ascontiguousarray(block.T, dtype="<f4").tobytes()
-                file.write(data)
-                digest.update(data)
-                written += block.shape[1]
-        if written != samples:
+    with AudioWriter(path, signal.sample_rate, signal.channels, "FLOAT") as writer:
+        for block in signal.blocks():
+            writer.write(block)
+            written += block.shape[1]
+        if written != signal.samples:
             raise DataError(
-                f"{path} would get {written} samples instead of {samples}: its source changed while it was read"
+                f"{path} would get {written} samples instead of {signal.samples}: its source changed while it was read"
             )
-    return digest.hexdigest()
+    return _sha256(path)
 
 
 def _sha256(path: Path) -> str:

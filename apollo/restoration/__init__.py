@@ -3,11 +3,10 @@
 from apollo.restoration.batch import Task, plan
 from apollo.restoration.compiling import pays_to_compile
 from apollo.restoration.engine import RestorationStream, Restorer, choose_device
-from apollo.restoration.files import Report, default_target, restore_file
 from apollo.restoration.jobs import Outcome, restore_files
 from apollo.restoration.output import Output
-from apollo.restoration.pipes import restore_pipe
 from apollo.restoration.quick import restore
+from apollo.restoration.recordings import Report, default_target, restore_file, restore_pipe
 
 __all__ = [
     "Outcome",

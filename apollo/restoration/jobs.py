@@ -14,9 +14,9 @@ from apollo.audio import AudioReader, needs_restoration, resampled_length
 from apollo.errors import ApolloError, AudioFileError, one_file
 from apollo.restoration.batch import Task
 from apollo.restoration.engine import Restorer
-from apollo.restoration.files import Progress, Report, restore_file
 from apollo.restoration.output import Output
 from apollo.restoration.provenance import Provenance
+from apollo.restoration.recordings import Progress, Report, restore_file
 
 Status = Literal["restored", "finished", "elsewhere", "undamaged", "failed"]
 

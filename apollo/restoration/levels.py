@@ -5,114 +5,132 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from apollo.audio import AudioWriter, RawStreamWriter
+from apollo.audio.signal import Block, Signal
 from apollo.errors import AudioFileError
 from apollo.restoration.output import Output
 from apollo.restoration.overlap import behind
 
-BLOCK = 1 << 16  # samples a channel read or written at once
+BLOCK = 1 << 16  # samples a channel read back at once
 
-Sink = Callable[[np.ndarray], None]
+Writer = AudioWriter | RawStreamWriter
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where a restored recording goes.
+
+    Attributes:
+        name: What to call it.
+        scratch: Folder to keep samples in until the level of all of them is known.
+        open: Opens it for writing from the start, with a sample rate in Hz and a number of channels.
+        rewindable: Whether what was written can be discarded; if not, writing waits until the level is known.
+    """
+
+    name: Path
+    scratch: Path
+    open: Callable[[int, int], Writer]
+    rewindable: bool = True
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What had to be done to the level.
+    """What was written, and what had to be done to its level.
 
     Attributes:
+        writer: What wrote it.
         turned_down_db: By how many dB the whole was turned down.
         clamped: How many samples were cut off at full scale.
     """
 
+    writer: Writer
     turned_down_db: float = 0.0
     clamped: int = 0
 
 
-class AgainError(Exception):
-    """What has been written so far must be written again, for only now its level is known."""
-
-
-def write_levelled(
-    blocks: Iterator[np.ndarray],
-    opened: Callable[[], AbstractContextManager[Sink]],
-    output: Output,
-    scratch: Path,
-    target: Path,
-    channels: int,
-    twice: bool = True,
-) -> Levels:
-    """Write blocks `(channels, samples)` while they are being made, and again if they turn out too loud.
+def write_levelled(signal: Signal, sink: Sink, output: Output) -> Levels:
+    """Write a signal while it is being made, and again if it turns out too loud.
 
     Args:
-        blocks: The recording.
-        opened: Opens the target for writing from the start; an exception within discards it.
+        signal: The recording; it is read once.
+        sink: Where it goes.
         output: Says what becomes of what is too loud.
-        scratch: Folder to keep the samples in until the level of all of them is known.
-        target: What to call the target if the disk is full.
-        channels: Number of channels.
-        twice: Whether what was written can be taken back; if not, writing waits until the level is known.
     """
+    rate, channels = signal.sample_rate, signal.channels
     if not output.scales:
         clamped = 0
-        with opened() as write, behind(write) as take:
-            for block in blocks:
+        with sink.open(rate, channels) as writer, behind(writer.write) as write:
+            for block in signal.blocks():
                 if output.clip == "clamp" and not output.is_float:
                     clamped += int(np.count_nonzero(np.abs(block) > 1))
                     block = np.clip(block, -1, 1)
-                take(block)
-        return Levels(clamped=clamped)
+                write(block)
+        return Levels(writer, clamped=clamped)
     loudest = 0.0
-    with scratch_file(scratch, target) as kept:
-        try:
-            with opened() if twice else nullcontext(nowhere) as write, behind(write) as take:
-                for block in blocks:
-                    loudest = max(loudest, float(np.abs(block).max(initial=0)))
-                    keep(kept, block)
-                    if loudest <= 1:
-                        take(block)
-                kept.flush()  # a disk that is full shows here, while the target can still be taken back
-                if loudest > 1 or not twice:
-                    raise AgainError
-        except AgainError:
-            with opened() as write:
-                for block in read_back(kept, channels):
-                    write(block if loudest <= 1 else block * np.float32(1 / loudest))
-    return Levels(turned_down_db=20 * math.log10(max(1.0, loudest)))
+
+    def heard() -> Iterator[Block]:
+        nonlocal loudest
+        for block in signal.blocks():
+            loudest = max(loudest, float(np.abs(block).max(initial=0)))
+            yield block
+
+    with scratch_file(sink) as scratch:
+        listened = replace(signal, read=heard)
+        if sink.rewindable:
+            with sink.open(rate, channels) as writer, behind(writer.write) as write:
+                kept = scratch.keep(listened, lambda block: write(block) if loudest <= 1 else None)
+                if loudest > 1 and isinstance(writer, AudioWriter):
+                    writer.discard()
+        else:
+            kept = scratch.keep(listened)
+        if loudest > 1 or not sink.rewindable:
+            with sink.open(rate, channels) as writer:
+                if loudest > 1 and isinstance(writer, AudioWriter):
+                    writer.gain = -20 * math.log10(loudest)
+                for block in kept.blocks():
+                    writer.write(block if loudest <= 1 else block * np.float32(1 / loudest))
+    return Levels(writer, turned_down_db=20 * math.log10(max(1.0, loudest)))
 
 
-def nowhere(block: np.ndarray) -> None:
-    """Write nothing."""
+class Scratch:
+    """A file to keep a signal in that can be read only once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def keep(self, signal: Signal, pass_on: Callable[[Block], None] = lambda block: None) -> Signal:
+        """Read a signal to its end, pass its blocks on, and give what can be read again as long as the file is open."""
+        for block in signal.blocks():
+            self.file.write(np.ascontiguousarray(block.T, np.float32).tobytes())
+            pass_on(block)
+        self.file.flush()  # a disk that is full shows here, while what was passed on can still be taken back
+
+        def read() -> Iterator[Block]:
+            self.file.seek(0)
+            while content := self.file.read(BLOCK * signal.channels * 4):
+                yield np.frombuffer(content, np.float32).reshape(-1, signal.channels).T
+
+        return replace(signal, read=read)
 
 
 @contextmanager
-def scratch_file(folder: Path, target: Path) -> Iterator[IO[bytes]]:
+def scratch_file(sink: Sink) -> Iterator[Scratch]:
     """Open a file that has no name, or loses it with the process, so that it never stays behind."""
     try:
         # A full disk may show when the file is written, rewound or closed.
-        with tempfile.TemporaryFile(dir=folder) as scratch:
-            yield scratch
+        with tempfile.TemporaryFile(dir=sink.scratch) as file:
+            yield Scratch(file)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         raise AudioFileError(
-            f"{target} cannot be written: {error.strerror} (a restoration needs as much free space as its sound in "
+            f"{sink.name} cannot be written: {error.strerror} (a restoration needs as much free space as its sound in "
             "32-bit samples)"
         ) from None
-
-
-def keep(scratch: IO[bytes], block: np.ndarray) -> None:
-    """Append a block to the scratch file, sample by sample, its channels side by side."""
-    scratch.write(np.ascontiguousarray(block.T, np.float32).tobytes())
-
-
-def read_back(scratch: IO[bytes], channels: int) -> Iterator[np.ndarray]:
-    """Read the scratch file from its start, block by block, `(channels, samples)`."""
-    scratch.seek(0)
-    while content := scratch.read(BLOCK * channels * 4):
-        yield np.frombuffer(content, np.float32).reshape(-1, channels).T

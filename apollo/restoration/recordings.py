@@ -1,0 +1,281 @@
+"""Restoration of recordings: from a file into a file, or from a pipe into a pipe, as one and the same thing.
+
+Stream in, stream out, nothing half-written and nothing clipped unasked.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from apollo.audio import (
+    RAW_FORMATS,
+    AudioWriter,
+    RawFormat,
+    RawStreamWriter,
+    WavStreamWriter,
+    info,
+    read_metadata,
+    read_raw_stream,
+    read_wav_stream,
+)
+from apollo.audio.signal import Block, Signal
+from apollo.errors import ApolloError, AudioFileError
+from apollo.restoration.chunks import is_out_of_memory
+from apollo.restoration.engine import Restorer
+from apollo.restoration.levels import Sink, scratch_file, write_levelled
+from apollo.restoration.output import BITS, Output
+from apollo.restoration.overlap import ahead
+from apollo.restoration.provenance import Provenance
+
+Progress = Callable[[float, float], None]
+
+RATES = (1000, 1_000_000)  # Hz; what a header says beyond is damage, by which a second of sound may become hours
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done to a file.
+
+    Attributes:
+        source: The file read.
+        target: The file written.
+        sample_rate: Of the target, in Hz.
+        channels: Of both.
+        seconds: Length of the recording.
+        elapsed: Seconds that it took.
+        peak_db: The source's peak in dBFS; minus infinity for silence.
+        turned_down_db: By how many dB the whole result was turned down because it would have clipped; mostly 0.
+        clamped: How many samples were cut off at full scale, where that was asked for.
+        lost: What of the source's tags is not in the target: their names, "cover", "chapters" and so on.
+    """
+
+    source: Path
+    target: Path
+    sample_rate: int
+    channels: int
+    seconds: float
+    elapsed: float
+    peak_db: float
+    turned_down_db: float
+    clamped: int = 0
+    lost: tuple[str, ...] = ()
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the recording restored in a second."""
+        return self.seconds / max(self.elapsed, 1e-9)
+
+
+def default_target(source: Path) -> Path:
+    """Where the restored version of a file goes if nothing else is said: `<name>.restored.flac` beside it."""
+    return source.with_name(f"{source.stem}.restored.flac")
+
+
+def restore_file(
+    source: str | Path,
+    target: str | Path | None,
+    restorer: Restorer,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+    output: Output | None = None,
+    model: str = "",
+) -> Report:
+    """Restore a file into another, in memory that does not depend on its length.
+
+    The source is read twice, for its peak and for its samples. It is decoded, restored and encoded at the same time.
+    The result is also kept in a float32 file without a name beside the target until its own peak is known: if that
+    exceeds full scale, the whole of it is turned down to fit, and encoded again. The target appears whole or not at
+    all, and gets the source's tags, pictures and chapters.
+
+    Args:
+        source: Any audio file.
+        target: The file to write, `.flac`, `.wav`, `.mp3`, `.m4a` or `.opus`; None is `default_target(source)`.
+        restorer: Does the work.
+        overwrite: Whether the target may replace a file.
+        progress: Called with (seconds restored, seconds in all) from time to time.
+        output: What the result is to be like; 24 bits at the source's rate by default, never clipped.
+        model: Name of the restorer's model, for the tags of the result, which say how it was made.
+
+    Returns:
+        What was done.
+
+    Raises:
+        AudioFileError: If the source cannot be read or restored, the target exists or cannot be written, or memory does
+            not suffice.
+        ApolloError: If the format cannot hold what `output` asks for.
+    """
+    source = Path(source)
+    target = default_target(source) if target is None else Path(target)
+    output = (output or Output()).for_file(target)
+    check_target(source, target, overwrite)
+    recording = Signal.of_file(source)
+    metadata = Provenance.of(restorer, output, model).on(read_metadata(source), info(source))
+
+    def opened(sample_rate: int, channels: int) -> AudioWriter:
+        return AudioWriter(target, sample_rate, channels, output.subtype, metadata=metadata, overwrite=overwrite)
+
+    report = restore_recording(recording, Sink(target, target.parent, opened), restorer, output, progress)
+    if output.keep_times:
+        try:
+            status = source.stat()
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        except OSError as error:  # some disks of the network
+            raise AudioFileError(
+                f"{target} is whole, but the times of {source} cannot be given to it ({error.strerror}): leave out "
+                "--keep-times"
+            ) from None
+    return report
+
+
+def restore_pipe(
+    source: BinaryIO, target: BinaryIO, restorer: Restorer, output: Output | None = None, raw: RawFormat | None = None
+) -> Report:
+    """Restore the WAV that comes from one stream into another, in memory that does not depend on its length.
+
+    All of it waits in a file without a name until its peak is known, and so does the result unless `output.clip` is
+    another than `"scale"`.
+
+    Args:
+        source: Gives a WAV.
+        target: Takes a WAV of 24 bits, or as `output` says.
+        restorer: Does the work.
+        output: What the result is to be like.
+        raw: How the samples of the source are, if it is no WAV; the target is none either then, and has samples of the
+            same kind if `output.bits` is None.
+
+    Raises:
+        AudioFileError: If there is no WAV, or it cannot be restored.
+        OSError: If the target takes no more.
+    """
+    output = (output or Output()).for_file(Path("pipe.wav"))
+    if raw is None:
+        sample_rate, channels, incoming = read_wav_stream(source)
+    else:
+        sample_rate, channels = raw.sample_rate, raw.channels
+        incoming = read_raw_stream(source, raw.kind, channels)
+        if output.bits is None and not output.is_float:
+            output = replace(
+                output, bits=next(bits for bits, subtype in BITS.items() if RAW_FORMATS[subtype] == raw.kind)
+            )
+
+    def opened(sample_rate: int, channels: int) -> RawStreamWriter:
+        if raw is None:
+            return WavStreamWriter(target, sample_rate, channels, output.subtype)
+        return RawStreamWriter(target, RAW_FORMATS[output.subtype])
+
+    sink = Sink(Path("standard output"), Path(tempfile.gettempdir()), opened, rewindable=False)
+    with scratch_file(sink) as scratch:
+        received = scratch.keep(Signal(sample_rate, channels, None, lambda: incoming, "standard input"))
+        return restore_recording(received, sink, restorer, output)
+
+
+def restore_recording(
+    source: Signal,
+    sink: Sink,
+    restorer: Restorer,
+    output: Output,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Restore a recording of any origin into a sink.
+
+    Args:
+        source: The recording; it is read twice.
+        sink: Where the result goes.
+        restorer: Does the work.
+        output: What the result is to be like.
+        progress: Called with (seconds restored, seconds in all) from time to time.
+
+    Raises:
+        AudioFileError: If the source cannot be read or restored, the sink cannot be written, or memory does not
+            suffice.
+    """
+    began = time.monotonic()
+    check_rate(source)
+    try:
+        peaks, samples = source.measure()
+    except AudioFileError:
+        raise
+    except ApolloError as error:
+        raise AudioFileError(str(error)) from None
+    if not samples:
+        raise AudioFileError(f"{source.name} holds no audio samples: give another file")
+    seconds = samples / source.sample_rate
+    rate = output.sample_rate or source.sample_rate
+
+    def told(blocks: Iterable[Block]) -> Iterator[Block]:
+        done = 0
+        for block in blocks:
+            yield block
+            done += block.shape[1]
+            progress(done / rate, seconds)
+
+    with closing(ahead(source.blocks())) as blocks, memory_suffices(source):
+        stream = restorer.stream(peaks, source.sample_rate)
+        restored = replace(source, samples=samples, read=lambda: checked(stream.through(blocks), source))
+        result = restored.resampled(rate)
+        levels = write_levelled(replace(result, read=lambda: told(result.blocks())), sink, output)
+    return Report(
+        source=Path(source.name),
+        target=sink.name,
+        sample_rate=levels.writer.file_rate if isinstance(levels.writer, AudioWriter) else rate,
+        channels=source.channels,
+        seconds=seconds,
+        elapsed=time.monotonic() - began,
+        peak_db=20 * math.log10(max(peaks)) if max(peaks) else -math.inf,
+        turned_down_db=levels.turned_down_db,
+        clamped=levels.clamped,
+        lost=tuple(levels.writer.lost) if isinstance(levels.writer, AudioWriter) else (),
+    )
+
+
+def check_target(source: Path, target: Path, overwrite: bool) -> None:
+    """Refuse a target that would replace something it must not, or cannot be looked at."""
+    try:
+        exists = target.exists()
+        is_source = exists and source.exists() and target.samefile(source)
+    except OSError as error:  # a name too long, a folder that is not ours to look into
+        raise AudioFileError(f"{target} cannot be written: {error.strerror}: choose another output") from None
+    if is_source:
+        raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
+    if exists and not overwrite:
+        raise AudioFileError(f"{target} exists already: use --overwrite to replace it, or choose another output")
+
+
+def check_rate(source: Signal) -> None:
+    """Refuse a recording whose sample rate no recording has."""
+    if not RATES[0] <= source.sample_rate <= RATES[1]:
+        raise AudioFileError(
+            f"{source.name} says that its sample rate is {source.sample_rate} Hz, so its header is damaged: give "
+            "another file"
+        )
+
+
+def checked(restored: Iterable[Block], source: Signal) -> Iterator[Block]:
+    """Give what the network gave, if those are numbers."""
+    for block in restored:
+        if not np.isfinite(block).all():
+            raise AudioFileError(f"the model made of {source.name} what are no finite numbers: use another model")
+        yield block
+
+
+@contextmanager
+def memory_suffices(source: Signal) -> Iterator[None]:
+    """Tell in one sentence that memory does not suffice; any other error passes."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise AudioFileError(
+            f"{source.name} cannot be restored, for memory does not suffice: use a smaller --chunk, or --device cpu"
+        ) from None
