@@ -43,7 +43,6 @@ Progress = Callable[[int, int, str], None]
 _BLOCK = 1 << 18
 _COPIED = {"FLAC": ".flac", "WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav"}
 _LOSSLESS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
-_WAV_BYTES = (1 << 32) - 256
 
 
 @dataclass(frozen=True)
@@ -283,8 +282,6 @@ def _measure(path: Path) -> tuple[int, int, int]:
             raise DataError(f"{path} holds no audio samples: give another file")
         if samples < (reader.frames or 0):
             raise DataError(f"{path} ends after {samples} of {reader.frames} samples: copy or download it again")
-        if 4 * samples * reader.channels > _WAV_BYTES:
-            raise DataError(f"{path} is too long for a WAV file, which holds 4 GB: cut it in pieces")
         return reader.sample_rate, reader.channels, samples
 
 
