@@ -7,12 +7,16 @@ a network. So only formats that hold sound themselves are let in, and only the p
 from __future__ import annotations
 
 import io
+import re
+import struct
 from pathlib import Path
 
 import av
 from av.container import InputContainer
 
-__all__ = ["open_container", "open_image"]
+from apollo.audio.views import FileView
+
+__all__ = ["is_protected", "open_container", "open_image"]
 
 # FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.
 _FORMATS = """
@@ -24,11 +28,12 @@ _FORMATS = """
     smjpeg sol sox spdif svag svs tak thp truehd tta txd vag voc vqf w64 wady wav wavarc wsd wtv wv wve xa xmd
     xvag xwma
 """
+_LARGEST_HEADER = 1 << 26  # bytes of a header worth searching
 _PICTURES = "bmp_pipe gif gif_pipe jpeg_pipe mjpeg png_pipe tiff_pipe webp_pipe"
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a file, and no other, with FFmpeg.
+def open_container(path: Path, view: FileView | None = None) -> InputContainer:
+    """Open a file, or a view of it, and no other, with FFmpeg.
 
     Raises:
         av.FFmpegError: It is nothing that FFmpeg knows sound in.
@@ -36,12 +41,32 @@ def open_container(path: Path) -> InputContainer:
         OSError: It cannot be opened.
     """
     # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
-    return av.open(str(path.absolute()), metadata_errors="ignore", options=_only(_FORMATS))
+    file = str(path.absolute()) if view is None else view
+    return av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS))
 
 
 def open_image(data: bytes) -> InputContainer:
     """Open a picture with FFmpeg; raises as `open_container` does."""
     return av.open(io.BytesIO(data), "r", options=_only(_PICTURES))
+
+
+def is_protected(path: Path) -> bool:
+    """Whether an MP4 file says that it is encrypted: by a box `sinf` with its scheme (ISO/IEC 14496-12, 8.12)."""
+    with path.open("rb") as file:
+        end = file.seek(0, io.SEEK_END)
+        position = 0
+        while position + 8 <= end:
+            file.seek(position)
+            size, name = struct.unpack(">I4s", file.read(8))
+            if size == 1:
+                size = int.from_bytes(file.read(8), "big")
+            if name == b"moov":
+                file.seek(position)
+                return bool(re.search(rb"sinf.{0,64}schm", file.read(min(size, _LARGEST_HEADER)), re.DOTALL))
+            if size < 8:
+                break
+            position += size
+    return False
 
 
 def _only(formats: str) -> dict[str, str]:

@@ -6,24 +6,35 @@ frames. Both skip the encoder's delay and padding as far as the file tells them:
 Vorbis come out at the length of their original.
 
 Both go to any sample of a file and give there what reading up to it would have given.
+
+What one library refuses is not damaged for that: where the first fails, finds no samples, cannot read the last one, or
+its account differs from what lies in the file, the other is tried, and taken if it finds all that the header tells of.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import lru_cache, partial
 from pathlib import Path
 
 import soundfile
 
-from apollo.audio.ffmpeg import FFmpegDecoder
+from apollo.audio.chains import ChainDecoder, links_of
+from apollo.audio.ffmpeg import FFmpegDecoder, flac_extent
 from apollo.audio.libsndfile import SoundFileDecoder
+from apollo.audio.views import FileView, mended_sizes
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
-__all__ = ["open_decoder"]
+__all__ = ["Decoder", "open_decoder"]
+
+log = logging.getLogger(__name__)
+
+Decoder = SoundFileDecoder | ChainDecoder | FFmpegDecoder
 
 
-def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:
+def open_decoder(path: Path) -> Decoder:
     """Open a file with the library that can read it; raises AudioFileError if none can."""
     try:
         if path.is_dir():
@@ -40,11 +51,74 @@ def open_decoder(path: Path) -> SoundFileDecoder | FFmpegDecoder:
         raise AudioFileError(f"{path!s} cannot be opened ({reason}); check its name and permissions.") from None
     if not head:
         raise AudioFileError(f"{path} is empty (0 bytes); copy or download it again.")
-    named_mpeg = path.suffix.lower() in {".mp1", ".mp2", ".mp3"}
-    looks_like_mpeg = head == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
-    if not (named_mpeg or looks_like_mpeg):  # libsndfile's MPEG decoder also writes its complaints to stderr
+    looks_like_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
+    if looks_like_mpeg or path.suffix.lower() in {".mp1", ".mp2", ".mp3"}:
         try:
-            return SoundFileDecoder(path)
-        except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw
-            pass
-    return FFmpegDecoder(path)
+            return FFmpegDecoder(path)
+        except AudioFileError:
+            # Of other files with such a name, libsndfile's MPEG decoder would write its complaints to stderr.
+            decoder = _with_libsndfile(path) if _is_free_format(path) else None
+            if decoder is None:
+                raise
+            return decoder
+    return _with_libsndfile(path) or FFmpegDecoder(path)
+
+
+def _with_libsndfile(path: Path) -> Decoder | None:
+    """What libsndfile reads whole and right, with FFmpeg's help where it would not; None where it is no help."""
+    try:
+        decoder = SoundFileDecoder(path)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw
+        return None
+    if decoder.format == "OGG":
+        links = links_of(path)
+        resampled = decoder.subtype == "OPUS" and decoder.sample_rate != 48_000
+        return ChainDecoder(path, links) if len(links) > 1 or resampled else decoder
+    # Of GSM, libsndfile takes the byte that pads a WAV for one more block of sound.
+    if decoder.subtype.startswith("MPEG") or (decoder.subtype == "GSM610" and decoder.format.startswith("WAV")):
+        return _instead_of(decoder, path, 0)
+    if patches := mended_sizes(path):
+        log.warning(
+            "%s was never finished: its header tells of %d samples; it is read on to its end", path, decoder.stated
+        )
+        decoder.close()
+        return SoundFileDecoder(path, partial(FileView, path, patches=patches))
+    if decoder.format == "FLAC":
+        extent = flac_extent(path, decoder.stated)
+        if extent is not None and extent > (decoder.frames or 0):
+            return _instead_of(decoder, path, extent)
+    if decoder.stated and decoder.reads_its_end():
+        return decoder
+    return _instead_of(decoder, path, decoder.stated)
+
+
+def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
+    """FFmpeg's view of a file of which libsndfile's is in doubt, if it can read it and finds as many samples."""
+    try:
+        other = FFmpegDecoder(path)
+    except AudioFileError:
+        return decoder
+    try:
+        whole = not samples or other.count() >= samples
+    except AudioFileError:
+        whole = False
+    (decoder if whole else other).close()
+    return other if whole else decoder
+
+
+@lru_cache(maxsize=1024)
+def _tell_unfinished(path: Path, samples: int) -> None:
+    """Say once that there is more in a file than its header tells of."""
+    log.warning("%s was never finished: its header tells of %d samples; it is read on to its end", path, samples)
+
+
+def _is_free_format(path: Path) -> bool:
+    """Whether an MPEG file has frames of a size that their headers do not tell (ISO/IEC 11172-3, bitrate_index)."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":
+            file.seek(10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False)))
+        else:
+            file.seek(0)
+        frame = file.read(4)
+    return len(frame) == 4 and frame[0] == 0xFF and frame[1] >= 0xE0 and frame[2] < 0x10

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from fractions import Fraction
 from functools import cached_property
@@ -20,10 +20,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.containers import open_container
+from apollo.audio.containers import is_protected, open_container
+from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["FFmpegDecoder"]
+__all__ = ["FFmpegDecoder", "flac_extent"]
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +39,17 @@ _PLANES = 8  # from so many on PyAV cannot reach into frames with a plane for ea
 
 
 class FFmpegDecoder:
-    """A file that FFmpeg reads; damaged packets are left out, with a warning in the log."""
+    """A file that FFmpeg reads; damaged packets are left out, with a warning in the log.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        view: Opens what FFmpeg should see of it; None is the file itself.
+    """
+
+    def __init__(self, path: Path, view: Callable[[], FileView] | None = None) -> None:
         self._path = path
-        self._warned = False
+        self._view = view
+        self._warned = True  # not before there is a frame: another library may do better
         self._open()
         self._damaged = 0
         self._frames = self._decode()
@@ -56,6 +63,7 @@ class FFmpegDecoder:
         except BaseException:
             self._container.close()
             raise
+        self._warned = False
         self._start = first.pts
         self._pending = [_samples(first)]
         self.sample_rate: int = first.sample_rate
@@ -89,7 +97,7 @@ class FFmpegDecoder:
 
     def count(self) -> int:
         """Samples a channel, as many as reading all gives; damaged packets count as they do for `seek`."""
-        with closing(FFmpegDecoder(self._path)) as other:
+        with closing(FFmpegDecoder(self._path, self._view)) as other:
             other._warned = True  # reading will warn
             tail = round(_TAIL * self.sample_rate)
             if self._codec in _STEADY and not self._damaged and self._extent is not None and self._extent > 2 * tail:
@@ -103,7 +111,7 @@ class FFmpegDecoder:
 
     def _open(self) -> None:
         try:
-            self._container = open_container(self._path)
+            self._container = open_container(self._path, self._view() if self._view else None)
         except (av.FFmpegError, ValueError):
             raise _not_audio(self._path) from None
         streams = self._container.streams.audio
@@ -111,6 +119,12 @@ class FFmpegDecoder:
             self._container.close()
             raise _not_audio(self._path)
         self._stream = streams[0]
+        is_mp4 = self._container.format.name.startswith("mov")
+        if self._stream.codec_context.codec_tag == "aavd" or (is_mp4 and is_protected(self._path)):
+            self._container.close()
+            raise AudioFileError(
+                f"{self._path} is protected (encrypted), so it cannot be read; give a copy without protection."
+            )
         self._codec = self._stream.codec_context.codec.canonical_name
 
     def _decode(self) -> Iterator[av.AudioFrame]:
@@ -168,7 +182,7 @@ class FFmpegDecoder:
             return None
         end = None
         try:
-            with open_container(self._path) as container:
+            with open_container(self._path, self._view() if self._view else None) as container:
                 for packet in container.demux(container.streams.audio[0]):
                     if packet.size:
                         in_step = packet.pts is not None and end in (None, packet.pts) and packet.duration
@@ -216,6 +230,28 @@ class FFmpegDecoder:
             self._pending[0] = self._pending[0][:, left_out:]
             if not self._pending[0].shape[1]:
                 del self._pending[0]
+
+
+def flac_extent(path: Path, near: int) -> int | None:
+    """How many samples there are in a FLAC file by its last frame, whatever its header says; None if it does not tell.
+
+    Args:
+        path: The file.
+        near: How many there are by its header: the last frame is looked for there.
+    """
+    end = None
+    try:
+        with open_container(path) as container:
+            stream = container.streams.audio[0]
+            if not stream.time_base or stream.time_base.numerator != 1:
+                return None
+            container.seek(max(0, min(near, 1 << 40) - (1 << 16)), stream=stream)
+            for packet in container.demux(stream):
+                if packet.size and packet.pts is not None and packet.duration:
+                    end = packet.pts + packet.duration
+            return end if stream.time_base.denominator == stream.codec_context.sample_rate else None
+    except (av.FFmpegError, ValueError, OSError, IndexError):
+        return None
 
 
 def _first_samples(frame: av.AudioFrame, length: int) -> av.AudioFrame:

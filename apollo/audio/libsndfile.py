@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,12 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
 __all__ = ["SoundFileDecoder", "open_soundfile"]
 
 _UNKNOWN_LENGTH = 1 << 62  # what libsndfile reports for a stream without an end in its header, or above
 _BLOCK = 1 << 18
+
+# Kinds of samples of which headers count as many as are decoded.
+_COUNTED = frozenset(
+    {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW", "VORBIS", "OPUS"}
+    | {"DPCM_8", "DPCM_16"}
+)
 
 # What libsndfile 1.2.2 gets wrong in Ogg: it misses samples of Vorbis less than 2 s ahead and those of the last page
 # (at most 255 packets, RFC 3533, of 1024 samples, as libvorbis makes them), and after a read that ends within the last
@@ -48,31 +56,44 @@ def open_soundfile(path: Path) -> soundfile.SoundFile:
 
 
 class SoundFileDecoder:
-    """A file that libsndfile reads."""
+    """A file that libsndfile reads.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        view: Opens what libsndfile should see of it; None is the file itself.
+    """
+
+    def __init__(self, path: Path, view: Callable[[], FileView] | None = None) -> None:
         self._path = path
-        self._file = open_soundfile(path)
-        is_ogg = self._file.format == "OGG"
+        self._view = view
+        self._ahead: npt.NDArray[np.float32]  # read but not given yet, (samples, channels)
+        self._position: int  # the next sample that libsndfile gives; of some kinds it cannot tell
+        self._open()
+        self.format: str = self._file.format
+        self.subtype: str = self._file.subtype
+        is_ogg = self.format == "OGG"
         self._order = _OGG_ORDER.get(self._file.channels, slice(None)) if is_ogg else slice(None)
-        self._ahead = np.zeros((0, self._file.channels), np.float32)  # read but not given yet, (samples, channels)
-        frames = self._file.frames
+        self.stated = self._file.frames  # samples that the header tells of
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.frames: int | None = frames if frames < _UNKNOWN_LENGTH else None
+        # Of codecs that have blocks of their own, headers may count what is not decoded, and the other way round.
+        sure = self.subtype in _COUNTED and self._file.seekable() and self.stated < _UNKNOWN_LENGTH
+        self.frames: int | None = self.stated if sure else None
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n)."""
         missing = max(0, n - len(self._ahead))
-        stop = self._file.tell() + missing
-        if self._file.subtype == "OPUS" and self._file.frames - _OPUS_PACKET < stop < self._file.frames:
-            missing += self._file.frames - stop
+        # Beyond the last sample libsndfile takes what follows, such as tags behind a FLAC, for damaged sound.
+        missing = min(missing, self.stated - self._position)
+        if self.subtype == "OPUS" and self.stated - _OPUS_PACKET < self._position + missing:
+            missing = self.stated - self._position
         block = np.empty((missing, self.channels), dtype=np.float32)
         try:
             # Into a buffer of our own: asked for an array, soundfile sizes it by the header, which may lie.
-            filled = self._file.read(out=block, dtype="float32", always_2d=True)
+            filled = self._file.read(out=block, dtype="float32", always_2d=True) if missing else block
         except soundfile.LibsndfileError as error:
             raise self._damaged(error) from None
+        self._position += len(filled)
         ready = np.concatenate([self._ahead, filled]) if len(self._ahead) else filled
         self._ahead = ready[n:]
         return np.ascontiguousarray(ready[:n].T[self._order])
@@ -80,18 +101,19 @@ class SoundFileDecoder:
     def seek(self, frame: int) -> None:
         """Let `read` go on from this sample, or from the end if that comes first."""
         length = self.frames
-        here = self._file.tell() - len(self._ahead)
-        if length is None or not self._file.seekable():
+        here = self._position - len(self._ahead)
+        if length is None:
             if frame < here:
                 self._file.close()
-                self._file, self._ahead, here = open_soundfile(self._path), self._ahead[:0], 0
+                self._open()
+                here = 0
         else:
-            is_ogg = self._file.format == "OGG"
+            is_ogg = self.format == "OGG"
             frame = min(frame, length)
             sure = min(frame, max(0, length - _OGG_PAGE)) if is_ogg else frame
             if not (is_ogg and here <= frame and sure - here <= _OGG_NEAR * self.sample_rate):
                 try:
-                    here = self._file.seek(sure)
+                    here = self._position = self._file.seek(sure)
                 except soundfile.LibsndfileError as error:
                     raise self._damaged(error) from None
                 self._ahead = self._ahead[:0]
@@ -102,15 +124,31 @@ class SoundFileDecoder:
         """Samples a channel, as many as reading from the start to the end gives."""
         if self.frames is not None:
             return self.frames
-        with closing(SoundFileDecoder(self._path)) as other:
+        with closing(SoundFileDecoder(self._path, self._view)) as other:
             total = 0
             while read := other.read(_BLOCK).shape[1]:
                 total += read
         return total
 
+    def reads_its_end(self) -> bool:
+        """Whether the last sample that the header tells of can be read; reading starts anew then."""
+        try:
+            if self.frames is not None:
+                self.seek(self.frames - 1)
+            whole = bool(self.read(1).shape[1])
+            self.seek(0)
+        except AudioFileError:
+            return False
+        return whole
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _open(self) -> None:
+        self._file = open_soundfile(self._path) if self._view is None else soundfile.SoundFile(self._view())
+        self._ahead = np.zeros((0, self._file.channels), np.float32)
+        self._position = 0
 
     def _damaged(self, error: Exception) -> AudioFileError:
         reason = str(error).removeprefix("Error : ").rstrip(".")
