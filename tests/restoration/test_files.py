@@ -182,10 +182,10 @@ except AudioFileError as error:
 def test_too_little_memory_is_one_sentence(source: Path, identity: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(source.parent.iterdir())
 
-    def on_cuda(waveform: torch.Tensor) -> torch.Tensor:
+    def on_cuda(*given: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
-    def on_cpu(waveform: torch.Tensor) -> torch.Tensor:
+    def on_cpu(*given: object) -> torch.Tensor:
         return torch.empty(1 << 50)
 
     for forward in (on_cuda, on_cpu):
@@ -194,7 +194,7 @@ def test_too_little_memory_is_one_sentence(source: Path, identity: Restorer, mon
             restore_file(source, None, identity)
     assert sorted(source.parent.iterdir()) == before
 
-    def broken(waveform: torch.Tensor) -> torch.Tensor:
+    def broken(*given: object) -> torch.Tensor:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(identity.model, "forward", broken)
