@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Trains the default model's recipe for as many minutes as there are, with its learning rate brought down by the end.
+#
+#     benchmarks/gpu_train.sh MINUTES TRAIN VALID OUT [key=value ...]
+#
+# TRAIN and VALID are folders of songs in stems, as in docs/training.md. Two short runs tell what starting and an epoch
+# take; then the recipe is run for as many epochs as fit, and its schedule is made for as many. OUT/result holds the best
+# model, the last checkpoint, the metrics and the curves; key=value goes to `apollo train` as it is.
+set -euo pipefail
+if (($# < 4)); then
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+minutes=$1 train=$2 valid=$3 out=$4
+shift 4
+changes=("$@")
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+began=$(date +%s%3N)
+
+# Trains for a number of epochs under a name; sets `taken` to the milliseconds.
+run() {
+    local name=$1 epochs=$2 start
+    start=$(date +%s%3N)
+    python -m apollo train -c "$root/configs/default-model.yaml" exp.dir="$out" exp.name="$name" \
+        datas.train_dir="$train" datas.valid_dir="$valid" datas.num_workers="$(nproc)" \
+        trainer.max_epochs="$epochs" scheduler_g.total_steps="$((epochs + 1))" \
+        trainer.enable_progress_bar=false "${changes[@]}"
+    taken=$(($(date +%s%3N) - start))
+}
+
+mkdir -p "$out"
+run probe-1 1
+one=$taken
+run probe-3 3
+epoch=$(((taken - one) / 2))
+((epoch > 0)) || epoch=$one  # noise: an epoch takes next to nothing beside starting
+starting=$((one > epoch ? one - epoch : 0))
+rm -r "$out/probe-1" "$out/probe-3"
+
+# A tenth of what is left is kept for a machine that slows down, and for the curves.
+left=$((${minutes%.*} * 60000 - ($(date +%s%3N) - began) - starting))
+epochs=$((left * 9 / 10 / epoch))
+((epochs > 1)) || epochs=2
+printf 'starting takes %d ms, an epoch %d ms: %d epochs\n' "$starting" "$epoch" "$epochs"
+run run "$epochs"
+
+mkdir -p "$out/result"
+cp "$out"/run/*.safetensors "$out/run/config.yaml" "$out/run/checkpoints/last.ckpt" "$out/result/"
+cp "$out"/run/logs/*/metrics.csv "$out/result/"
+python "$root/benchmarks/training_curves.py" "$out/run" -o "$out/result/curves.png" || echo 'no curves were drawn' >&2
+ls -l "$out/result"
