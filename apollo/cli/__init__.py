@@ -23,7 +23,7 @@ from apollo.cli.restore import restore
 from apollo.cli.terminal import MANNER, SETTINGS, show_log
 from apollo.cli.train import train
 
-app = typer.Typer(help="Undo the damage that MP3 compression does to music.", **SETTINGS)
+app = typer.Typer(help="Undo the damage that MP3 compression does to music.", **{**SETTINGS, "add_completion": True})
 
 EVERYWHERE = ("--debug", "--quiet", "--verbose")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apollo.atomic import refuse_existing
-from apollo.cli.terminal import check_suffix, counting, parse, say
+from apollo.cli.terminal import DEVICE, check_suffix, counting, parse, say, usual_model
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def benchmark(
         list[str] | None,
         typer.Option("-m", "--model", metavar="MODEL", help="Model to measure; may be given several times."),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
         str | None,
         typer.Option(metavar="BITS", help="32, bf16, 16, with commas; by default all that the device has."),
@@ -68,7 +68,7 @@ def benchmark(
             refuse_existing(output)
     machine = describe(choose_device(device))
     with counting("Measuring") as progress:
-        results = run(models or ["default"], device, precisions, chunks, batches, progress=progress)
+        results = run(models or [usual_model()], device, precisions, chunks, batches, progress=progress)
     console = Screen()
     say(f"{machine}, torch {machine.torch}", "")
     for name, result in zip(short_names([result.model for result in results]), results, strict=True):

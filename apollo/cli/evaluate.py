@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import parse, require
+from apollo.cli.terminal import DEVICE, parse, require, usual_model
 from apollo.errors import ApolloError, nearest
 
 
@@ -53,7 +53,7 @@ def evaluate(
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")] = "cpu",
     chunk: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Of audio restored at once: memory, not scores.")
     ] = None,
@@ -88,7 +88,7 @@ def evaluate(
     )
     result = run_evaluation(
         folder,
-        models or ([] if others else ["default"]),
+        models or ([] if others else [usual_model()]),
         restorations=others,
         codecs=parse_codecs(codecs),
         bitrates=parse(bitrates, int, "--bitrates", "whole numbers of kbit/s", "24,64"),

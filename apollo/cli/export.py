@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from apollo.atomic import make_folder, refuse_existing
-from apollo.cli.terminal import SETTINGS, note, require, say
+from apollo.cli.terminal import MODEL, SETTINGS, note, require, say
 from apollo.errors import ApolloError
 
 app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)
 
-Model = Annotated[str, typer.Option("-m", "--model", metavar="MODEL", help="Model file, or the name of a model.")]
+Model = Annotated[
+    str, typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, or the name of a model.")
+]
 Target = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
 Config = Annotated[
     Path | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import STOPPED, check_suffix, note, passed_over, warn
+from apollo.cli.terminal import DEVICE, MODEL, STOPPED, check_suffix, note, passed_over, warn
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def restore(
         Path | None, typer.Option("-o", "--output", metavar="OUT", help="Folder, or file, for the result.")
     ] = None,
     model: Annotated[
-        str, typer.Option("-m", "--model", metavar="MODEL", help="Model file, or the name of a model.")
+        str,
+        typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, or the name of a model."),
     ] = "default",
     file_format: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="flac, wav, mp3, m4a or opus; flac if not given.")
@@ -49,7 +50,7 @@ def restore(
     keep_below: Annotated[
         float | None, typer.Option(metavar="HZ", help="Keep the input's own sound below this frequency.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="PRECISION", help="auto, 32, bf16 or 16.")] = "auto",
     chunk: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds restored at once: less takes less memory.")

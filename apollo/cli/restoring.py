@@ -27,7 +27,6 @@ HEAD = b'{\n  "apollo":'  # of a report
 STATUSES = {
     "restored": "restored",
     "finished": "finished already",
-    "elsewhere": "left to another run",
     "undamaged": "nothing to restore",
     "failed": "failed",
 }

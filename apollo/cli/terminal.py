@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -28,6 +29,8 @@ SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+MODEL, DEVICE = "APOLLO_MODEL", "APOLLO_DEVICE"  # environment variables with the user's own defaults
 
 LONGEST = 4000  # characters of a line; a name may be a megabyte
 
@@ -140,6 +143,11 @@ def show_log(level: int) -> None:
     log = logging.getLogger("apollo")
     log.setLevel(level)
     log.handlers = [Log()]
+
+
+def usual_model() -> str:
+    """The model that is used where none is named."""
+    return os.environ.get(MODEL) or "default"
 
 
 def require(extra: str, *packages: str) -> None:

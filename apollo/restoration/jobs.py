@@ -18,7 +18,7 @@ from apollo.restoration.output import Output
 from apollo.restoration.provenance import Provenance
 from apollo.restoration.recordings import Progress, Report, restore_file
 
-Status = Literal["restored", "finished", "elsewhere", "undamaged", "failed"]
+Status = Literal["restored", "finished", "undamaged", "failed"]
 
 TOLERANCE = 0.1  # seconds that a lossy format may add or take
 
@@ -29,8 +29,8 @@ class Outcome:
 
     Attributes:
         task: Source and target.
-        status: `"restored"`; passed over because it was `"finished"` before, is being restored `"elsewhere"` by another
-            process, or is `"undamaged"`; or `"failed"`.
+        status: `"restored"`; `"finished"` before or left to another process that is at it, and so passed over;
+            `"undamaged"`, and so passed over; `"failed"`.
         message: Why it was passed over or failed.
         report: Of a restored file.
     """
@@ -106,7 +106,7 @@ def restore_one(
     make_folder(task.target.parent)
     with claimed(task.target) as ours:
         if not ours:
-            return Outcome(task, "elsewhere", f"{task.target} is being made by another run of Apollo: left to it")
+            return Outcome(task, "finished", f"{task.target} is being made by another run of Apollo: left to it")
         if not overwrite and is_finished(task, output):  # by a run that was at it a moment ago
             return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
         report = restore_file(task.source, task.target, restorer, overwrite, progress, output, model)
