@@ -146,11 +146,11 @@ def test_too_little_memory_for_one_file_does_not_stop_the_others(
     write(tmp_path / "another.wav", 0.5 * read(song)[0][:1], 44100)
     forward, calls = Apollo.forward, []
 
-    def exhausted_at_first(self: Apollo, waveform: torch.Tensor) -> torch.Tensor:
+    def exhausted_at_first(self: Apollo, waveform: torch.Tensor, *options: float) -> torch.Tensor:
         calls.append(waveform)
         if len(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return forward(self, waveform)
+        return forward(self, waveform, *options)
 
     monkeypatch.setattr(Apollo, "forward", exhausted_at_first)
     result = here("restore", tmp_path, "-m", model, "--chunk", 1.5)  # too short to be halved

@@ -9,6 +9,7 @@ import typer
 
 from apollo.cli.terminal import check_suffix, counting, say
 from apollo.errors import ApolloError
+from apollo.foreign import shown
 
 
 def compare(
@@ -22,30 +23,27 @@ def compare(
     The page is one file that needs no network. Of up to five minutes of stereo, it holds the very samples (16 bits);
     longer sound is coded as Opus of 96 kbit/s.
     """
-    from apollo.atomic import make_folder, replacing
+    from apollo.atomic import make_folder, refuse_existing, replacing
     from apollo.audio.inspection import Inspection
     from apollo.player import compare as compared
     from apollo.player import data_uri, look_at, page
 
     check_suffix(output, ".html", "--output")
-    try:
-        exists = output.exists()
-    except OSError as error:
-        raise ApolloError(f"{output} cannot be written ({error.strerror}): choose another output") from None
-    if exists and not overwrite:
-        raise ApolloError(f"{output} exists already: use --overwrite to replace it, or choose another output")
+    if not overwrite:
+        refuse_existing(output)
 
     def inspected(path: Path) -> Inspection:
         with counting(f"Reading {path.name}") as progress:
             return look_at(path, lambda done, total: progress(int(done), int(total or 0), "s"))
 
-    found = compared(inspected(before), inspected(after), data_uri, (before.name, after.name, "difference"), light=True)
+    names = shown(before.name), shown(after.name)
+    found = compared(inspected(before), inspected(after), data_uri, (*names, "difference"), light=True)
     coded = "" if found.lossless else " As the recording is long, its sound is coded as Opus of 96 kbit/s."
-    title = f"{before.name} and {after.name}"
+    title = f"{names[0]} and {names[1]}"
     text = page(title, title, f"A and B are heard in step; D is what was changed.{coded}", found.player)
     make_folder(output.parent)
     try:
-        with replacing(output) as temporary:
+        with replacing(output, overwrite) as temporary:
             temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise ApolloError(f"{output} cannot be written ({error.strerror}): choose another output") from None

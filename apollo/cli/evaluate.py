@@ -73,6 +73,7 @@ def evaluate(
 ) -> None:
     """Measure how much closer to the originals a model brings compressed music."""
     require("eval", "visqol")
+    from apollo.cli.screen import Screen
     from apollo.evaluation.run import run_evaluation
     from apollo.evaluation.systems import parse_restorations
     from apollo.metrics import DEFAULT_METRICS, METRICS
@@ -99,6 +100,7 @@ def evaluate(
         output=output,
         shard=Shard.parse(shard) if shard is not None else None,
         command=shlex.join(["apollo", *sys.argv[1:]]),
+        console=Screen(),
     )
     if result.failures:
         raise typer.Exit(1)

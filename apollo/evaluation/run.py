@@ -82,7 +82,7 @@ def run_evaluation(
     if output is not None:
         make_writable(output)
         refuse_foreign(output)
-    console.print(f"{root}: {cases.summary}", markup=False, highlight=False)
+    console.print(f"{root}: {cases.summary}", markup=False, highlight=False, soft_wrap=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -121,10 +121,12 @@ def run_evaluation(
         kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to go on"
         raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
     for failure in result.failures:
-        console.print(f"Not evaluated: {failure}", style="yellow", markup=False, highlight=False)
+        console.print(f"Not evaluated: {failure}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{len(result.scores)} scores in {result.seconds:.0f} s", highlight=False)
     if output is not None:
-        console.print("Report: " + ", ".join(str(path) for path in written), markup=False, highlight=False)
+        console.print(
+            "Report: " + ", ".join(str(path) for path in written), markup=False, highlight=False, soft_wrap=True
+        )
     return result
 
 

@@ -27,18 +27,25 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks
 
 LONG = int(os.environ.get("ATTACKS", "2000"))  # attacks of each kind
 
+# Marks that a shell, a format, a markup or a spreadsheet would take for its own, and plain letters between them.
+MARKS = r"""
+    { } {0} {task.x} %s %n [bold-red] [/] [link=http://x] :heart: $\frac{ \ `id` =1+1 +1 -1 @x ' < > & | ; *
+    ? [a] ~ # $HOME .. a b con <script>
+"""
 LETTERS = [
     *("\x1b[2J", "\x1b]0;pwned\x07", "\x1bc", "\x1bP", "\x9b31m", "\x07", "\b" * 9, "\r", "\n", "\t", "\x7f", " "),
     *("\u202e", "\u2066", "\u200f", "\u2028", "\ufeff", "\U000e0041", "\udcff", "\udc80", "e\u0301", "日本", "👩‍🚀"),
-    *r"{ } {0} {task.x} %s %n [bold-red] [/] [link=http://x] :heart: $\frac{ \ `id` =1+1 +1 -1 @x ' < > & | ; *".split(),
-    *"? [a] ~ # $HOME .. a b con <script>".split(),
+    *MARKS.split(),
     "x" * 200,
 ]
+NUMBERS_AND_PLACES = """
+    - 0 -1 1e400 nan inf -inf 1_0 １２ 0x10 1,2,,3 , auto default all meta cuda:99 cpu:9 xla mps tar.gz 64k a=b =
+    cuda:99999999999999999999 / . .. /dev/null /dev/full /dev/zero /proc/self/mem /proc/kcore ~root {0} %s
+    owner/name:../../x s16le,1,99999
+"""
 VALUES = [
     *("", " ", "\x1b[2J", "\u202e", "\udcff", "[bold]", "10" * 40, "9" * 5000, "a" * 5000, "a/" * 3000),
-    *"- 0 -1 1e400 nan inf -inf 1_0 １２ 0x10 1,2,,3 , auto default all meta cuda:99 cpu:9 xla mps tar.gz 64k".split(),
-    *"cuda:99999999999999999999 / . .. /dev/null /dev/full /dev/zero /proc/self/mem /proc/kcore ~root {0} %s".split(),
-    *"owner/name:../../x a=b = s16le,1,99999".split(),
+    *NUMBERS_AND_PLACES.split(),
 ]
 OPTIONS = {
     "restore": [

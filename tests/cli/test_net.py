@@ -24,6 +24,8 @@ VERBS = {
     "evaluate": ("apollo.evaluation.run.run_evaluation", ["evaluate", "songs"]),
     "benchmark": ("apollo.speed.benchmark.benchmark", ["benchmark"]),
     "inspect": ("apollo.audio.inspection.inspect", ["inspect", "song.mp3"]),
+    "compare": ("apollo.player.compare", ["compare", "examples/dodgems-beat.mp3", "x.mp3", "-o", "x.html"]),
+    "report merge": ("apollo.cli.report.read", ["report", "merge", "a.json", "-o", "b.json"]),
     "models": ("apollo.checkpoints.hub.cached_models", ["models"]),
     "train": ("apollo.training.train.train", ["train", "-c", "configs/apollo.yaml"]),
     "data check": ("apollo.data.check.check", ["data", "check", "songs"]),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import soundfile
 import torch
 
 import apollo.restoration
+from apollo.atomic import claimed
 from apollo.audio import degrade, read, write
 from apollo.checkpoints import save_model
 from apollo.cli import main
@@ -101,6 +103,48 @@ def test_report_says_what_became_of_every_file(album: Path, tmp_path: Path, run:
     statuses = {Path(file["source"]).name: file["status"] for file in content["files"]}
     assert statuses == {"a.mp3": "restored", "b.wav": "restored", "歌 é.flac": "restored", "empty.wav": "failed"}
     assert run(album, "--json", tmp_path / "no" / "folder.json")[2].count("cannot be written") == 1
+
+
+def test_a_report_replaces_nothing_but_an_earlier_report(album: Path, tmp_path: Path, run: Run) -> None:
+    keep = tmp_path / "keep.json"
+    keep.write_text("mine")
+    code, _, errors = run(album / "a.mp3", "-o", tmp_path / "out", "--json", keep)
+    assert code == 1
+    assert "keep.json exists already" in errors
+    assert keep.read_text() == "mine"
+    assert not (tmp_path / "out").exists()
+    assert run(album / "a.mp3", "-o", tmp_path / "out", "--json", keep, "--overwrite")[0] == 0
+    assert json.loads(keep.read_text())["counts"]["restored"] == 1
+    assert run(album / "a.mp3", "-o", tmp_path / "out", "--json", keep)[0] == 0  # the same command goes on
+    assert json.loads(keep.read_text())["counts"]["finished"] == 1
+
+
+def test_what_another_run_is_at_is_left_to_it(album: Path, run: Run) -> None:
+    target = album / "a.restored.flac"
+    with claimed(target):
+        code, said, errors = run(album / "a.mp3")
+    assert (code, errors) == (0, "")
+    assert f"{target} is being made by another run of Apollo" in said
+    assert not target.exists()
+    assert run(album / "a.mp3")[0] == 0
+    assert target.exists()
+    assert "a.restored.flac" in files(album)
+    assert not list(album.glob(".*"))
+
+
+def test_a_result_that_appears_meanwhile_is_kept(album: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, forward = album / "a.restored.flac", Apollo.forward
+
+    def slow(self: Apollo, *arguments: Any) -> torch.Tensor:
+        target.write_text("mine")
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(Apollo, "forward", slow)
+    code, _, errors = run(album / "a.mp3")
+    assert code == 1
+    assert f"{target} exists already" in errors
+    assert target.read_text() == "mine"
+    assert not list(album.glob(".*"))
 
 
 def test_music_without_damage_is_passed_over_unless_forced(tmp_path: Path, music: np.ndarray, run: Run) -> None:
