@@ -47,7 +47,7 @@ class Aftermath:
         found = [] if self.code in (0, 1, 2) else [f"ended with {self.code}"]
         found += [f"printed {line!r}" for line in lines if any(map(steers, line))]
         found += [f"said {line!r}" for line in lines if "Traceback" in line or "fault of Apollo's own" in line]
-        if self.code == 1 and "Error: " not in self.errors and "Error" not in self.output and not self.errors:
+        if self.code and not (self.output or self.errors):
             found.append("failed without a word")
         if self.seconds > CPU_SECONDS:
             found.append(f"took {self.seconds:.1f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import runpy
@@ -24,7 +25,7 @@ VERBS = {
     "evaluate": ("apollo.evaluation.run.run_evaluation", ["evaluate", "songs"]),
     "benchmark": ("apollo.speed.benchmark.benchmark", ["benchmark"]),
     "inspect": ("apollo.audio.inspection.inspect", ["inspect", "song.mp3"]),
-    "compare": ("apollo.player.compare", ["compare", "examples/dodgems-beat.mp3", "x.mp3", "-o", "x.html"]),
+    "compare": ("apollo.player.look_at", ["compare", "examples/dodgems-beat.mp3", "x.mp3", "-o", "x.html"]),
     "report merge": ("apollo.cli.report.read", ["report", "merge", "a.json", "-o", "b.json"]),
     "models": ("apollo.checkpoints.hub.cached_models", ["models"]),
     "train": ("apollo.training.train.train", ["train", "-c", "configs/apollo.yaml"]),
@@ -63,6 +64,12 @@ def faulty(error: BaseException) -> object:
     return raising
 
 
+def put(place: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a value into a module, which may share its name with something in its package."""
+    module, _, name = place.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(module), name, value)
+
+
 def leave(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["apollo", *words])
     with pytest.raises(SystemExit) as left:
@@ -93,7 +100,7 @@ def test_what_nobody_foresaw_is_one_sentence_in_every_verb(
     place, words = VERBS[verb]
     monkeypatch.chdir(ROOT)
     for error in FAULTS:
-        monkeypatch.setattr(place, faulty(error))
+        put(place, faulty(error), monkeypatch)
         code, errors = leave(words, monkeypatch, capsys)
         assert code == 1
         assert_one_harmless_sentence(errors)
