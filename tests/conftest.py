@@ -216,4 +216,5 @@ def open_browser() -> Iterator[Callable[..., WebDriver]]:
 
         yield start
         for browser in opened:
-            browser.quit()
+            if browser.service.is_connectable():  # no test has closed it
+                browser.quit()

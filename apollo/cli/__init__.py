@@ -22,6 +22,7 @@ from apollo.cli.report import app as report
 from apollo.cli.restore import restore
 from apollo.cli.terminal import MANNER, SETTINGS, show_log
 from apollo.cli.train import train
+from apollo.cli.web import web
 
 app = typer.Typer(help="Undo the damage that MP3 compression does to music.", **{**SETTINGS, "add_completion": True})
 
@@ -61,6 +62,7 @@ app.command(
 )(inspect)
 app.command(epilog="Example: apollo compare song.mp3 song.restored.flac -o song.html")(compare)
 app.command(epilog="Example: apollo models")(models)
+app.command(epilog="Examples: apollo web    apollo web --host 0.0.0.0 --auth me")(web)
 app.add_typer(data, name="data")
 app.add_typer(export, name="export")
 app.add_typer(report, name="report")

@@ -26,6 +26,7 @@ VERBS = {
     "benchmark": ("apollo.speed.benchmark.benchmark", ["benchmark"]),
     "inspect": ("apollo.audio.inspection.inspect", ["inspect", "song.mp3"]),
     "compare": ("apollo.player.look_at", ["compare", "examples/dodgems-beat.mp3", "x.mp3", "-o", "x.html"]),
+    "web": ("apollo.web.serve", ["web"]),
     "report merge": ("apollo.cli.report.read", ["report", "merge", "a.json", "-o", "b.json"]),
     "models": ("apollo.checkpoints.hub.cached_models", ["models"]),
     "train": ("apollo.training.train.train", ["train", "-c", "configs/apollo.yaml"]),

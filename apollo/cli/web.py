@@ -1,0 +1,81 @@
+"""`apollo web`."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated
+
+import typer
+
+from apollo.cli.terminal import STOPPED, note, require, say, warn
+from apollo.errors import ApolloError
+
+PASSWORD = "APOLLO_PASSWORD"
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def web(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m", "--model", metavar="MODEL", help="Model on offer, by default 'default'; may be given several times."
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 is reached from other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="The first free one from 7860 on if not given.")
+    ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(metavar="USER", help=f"Ask visitors for this name, and for the password in {PASSWORD} or typed."),
+    ] = None,
+    share: Annotated[bool, typer.Option("--share", help="Get a public address from Gradio that leads here.")] = False,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Songs restored at once; others wait.")] = 1,
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="Of an upload, such as 500MB or 2GB.")] = "2GB",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
+) -> None:
+    """Open a page to restore songs on: drop them, hear the difference, download the result.
+
+    It runs on this machine until Ctrl-C, and nothing leaves it. Uploads and results are removed an hour after they were
+    last used, and at the end.
+    """
+    require("web", "gradio")
+    size = parse_size(max_size)
+    password = None
+    if auth is not None:
+        password = os.environ.get(PASSWORD) or typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    from apollo.web import Settings, serve
+
+    settings = Settings(host, port, tuple(models or ["default"]), auth, password, share, jobs, size, device)
+    if not settings.is_private and auth is None:
+        warn("EVERYBODY who reaches this address can use this machine: --auth USER asks for a password")
+
+    def started(address: str) -> None:
+        say(f"Apollo is at {address}")
+        note("Ctrl-C ends it.")
+        if settings.is_private and not no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    try:
+        serve(settings, started)
+    except KeyboardInterrupt:
+        STOPPED.signal = 0  # that is how it ends
+        note("Ended; uploads and results are removed.")
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes.
+
+    >>> parse_size("1.5GB"), parse_size("300 k"), parse_size("20")
+    (1500000000, 300000, 20)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", text.strip().lower())
+    if found is None or not float(found[1]) > 0:
+        raise ApolloError(f"--max-size is a size such as 500MB or 2GB, not {text!r}")
+    return int(float(found[1]) * UNITS[found[2]])

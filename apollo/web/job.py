@@ -1,0 +1,260 @@
+"""What becomes of a visitor's songs: each is restored as `apollo restore` does it, then made ready for the player."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from apollo.errors import ApolloError
+from apollo.player import compare, look_at
+from apollo.restoration import Outcome, Output, Restorer, Task, restore_files
+from apollo.restoration.output import check_format
+from apollo.web.workspace import Room, safe_name
+
+SUFFIXES = {"audio/flac": "flac", "audio/ogg": "ogg", "image/png": "png"}
+
+_TICK = 0.4  # seconds between two looks at how far it is
+
+
+class Cancelled(BaseException):
+    """The visitor wants no more."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a visitor asks for.
+
+    Attributes:
+        model: Its name.
+        mix: As `Restorer` takes it.
+        keep_below: Likewise.
+        fill: Likewise.
+        file_format: One of `apollo.audio.FORMATS`.
+        force: Whether to restore what shows no damage.
+    """
+
+    model: str
+    mix: float = 1.0
+    keep_below: float | None = None
+    fill: float = 1.0
+    file_format: str = "flac"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one song.
+
+    Attributes:
+        number: Counted from 0.
+        name: Of the song.
+        outcome: Of its restoration.
+        message: Why it failed or was passed over, without folders that are none of the visitor's business.
+        download: The address of the restored file.
+        no_player: Why there is none.
+    """
+
+    number: int
+    name: str
+    outcome: Outcome
+    message: str = ""
+    download: str = ""
+    no_player: str = ""
+
+
+@dataclass
+class State:
+    """How far a job is.
+
+    Attributes:
+        files: How many songs there are.
+        number: The one under way, counted from 0.
+        name: Its name.
+        phase: `"reading"`, `"restoring"` or `"drawing"`.
+        done: Seconds restored of it.
+        total: Of how many.
+        elapsed: Seconds that restoring it has taken so far.
+        results: Of the songs before it.
+        over: Whether all is done, or cancelled.
+        cancelled: Whether the visitor wanted no more.
+        error: Why nothing could be begun.
+    """
+
+    files: int
+    number: int = 0
+    name: str = ""
+    phase: str = "reading"
+    done: float = 0.0
+    total: float = 0.0
+    elapsed: float = 0.0
+    results: list[Result] = field(default_factory=list)
+    over: bool = False
+    cancelled: bool = False
+    error: str = ""
+
+
+class Job:
+    """Restores songs in a thread of its own, and tells how far it is.
+
+    Args:
+        room: Where everything goes.
+        uploads: The songs.
+        wish: What is asked for.
+        restorer: Makes what does the work.
+        players: Whether to make results ready for the player.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        uploads: Sequence[Path],
+        wish: Wish,
+        restorer: Callable[[Wish], Restorer],
+        players: bool = True,
+    ) -> None:
+        self.room = room
+        self.uploads = uploads
+        self.wish = wish
+        self.restorer = restorer
+        self.players = players
+        self.state = State(len(uploads))
+        self.stopped = threading.Event()
+        self._ended: queue.Queue[BaseException | None] = queue.Queue()
+        self._worker = threading.Thread(target=self._work, daemon=True)
+
+    def cancel(self) -> None:
+        """Stop at the next block of sound."""
+        self.stopped.set()
+
+    def wait(self) -> None:
+        """Wait until nothing is worked on any more."""
+        if self._worker.is_alive():
+            self._worker.join()
+
+    def run(self) -> Iterator[State]:
+        """Do it, and give the state whenever it has changed and a moment has passed; leaving early cancels it."""
+        self._worker.start()
+        try:
+            while not self.state.over:
+                try:
+                    failure = self._ended.get(timeout=_TICK)
+                except queue.Empty:
+                    yield self.state
+                    continue
+                if failure is not None:
+                    raise failure
+                self.state.over = True
+            yield self.state
+        finally:
+            self.cancel()
+            self.wait()
+
+    def _work(self) -> None:
+        try:
+            self._restore_all()
+            self._ended.put(None)
+        except Cancelled:
+            self.state.cancelled = True
+            self._ended.put(None)
+        except ApolloError as error:
+            self.state.error = str(error)
+            self._ended.put(None)
+        except Exception as error:  # a fault of ours, which the page has to tell of
+            self._ended.put(error)
+
+    def _restore_all(self) -> None:
+        tasks = self._tasks()
+        restorer = self.restorer(self.wish)
+        began = time.monotonic()
+
+        def begin(task: Task) -> Callable[[float, float], None]:
+            nonlocal began
+            began = time.monotonic()
+            number = len(self.state.results)
+            self._go_on(number, task.source.name, "reading", 0.0, 0.0, 0.0)
+
+            def advance(done: float, total: float) -> None:
+                self._go_on(number, task.source.name, "restoring", done, total, time.monotonic() - began)
+
+            return advance
+
+        wish = self.wish
+        for outcome in restore_files(tasks, restorer, Output(), False, wish.force, begin, wish.model):
+            self.state.results.append(self._result(outcome))
+            self._check()
+
+    def _tasks(self) -> list[Task]:
+        """One task a song, between names of our own."""
+        suffix = check_format(self.wish.file_format)
+        sources, targets = self.room.folder / "songs", self.room.folder / "restored"
+        sources.mkdir()
+        taken: set[str] = set()
+        tasks = []
+        for upload in self.uploads:
+            source = sources / safe_name(upload.name, taken)
+            try:
+                try:
+                    os.link(upload, source)
+                except OSError:  # a disk that knows no links
+                    shutil.copyfile(upload, source)
+            except OSError:
+                raise ApolloError(f"{source.name} is no longer here: upload it again") from None
+            tasks.append(Task(source, targets / f"{source.stem}.restored.{suffix}"))
+        return tasks
+
+    def _result(self, outcome: Outcome) -> Result:
+        number, name = len(self.state.results), outcome.task.source.name
+        if outcome.report is None:
+            return Result(number, name, outcome, self.told(outcome.message))
+        target = outcome.task.target
+        address = self.room.serve(f"restored/{number}", target, target.name)
+        no_player = ""
+        if self.players:
+            self._go_on(number, name, "drawing", outcome.report.seconds, outcome.report.seconds, outcome.report.elapsed)
+            try:
+                self._draw(number, outcome)
+            except ApolloError as error:
+                no_player = self.told(str(error))
+        return Result(number, name, outcome, "", address, no_player)
+
+    def _draw(self, number: int, outcome: Outcome) -> None:
+        assert outcome.report is not None
+        folder = self.room.folder / f"player-{number}"
+        folder.mkdir()
+        count = 0
+
+        def keep(kind: str, data: bytes) -> str:
+            nonlocal count
+            self._check()
+            name = f"{count}.{SUFFIXES[kind]}"
+            (folder / name).write_bytes(data)
+            count += 1
+            return self.room.serve(f"player/{number}/{name}", folder / name)
+
+        source, target = outcome.task.source, outcome.task.target
+        before, after = (look_at(path, lambda done, total: self._check()) for path in (source, target))
+        names = (source.name, target.name, "difference")
+        found = compare(before, after, keep, names, gain_db=-outcome.report.turned_down_db)
+        self.room.players[number] = found.player
+
+    def _go_on(self, number: int, name: str, phase: str, done: float, total: float, elapsed: float) -> None:
+        self._check()
+        state = self.state
+        state.number, state.name, state.phase = number, name, phase
+        state.done, state.total, state.elapsed = done, total, elapsed
+
+    def _check(self) -> None:
+        if self.stopped.is_set():
+            raise Cancelled
+
+    def told(self, message: str) -> str:
+        """A message of the command's, without the folders of this machine."""
+        for folder in (self.room.folder / "songs", self.room.folder / "restored", self.room.folder):
+            message = message.replace(f"{folder}{os.sep}", "")
+        return message.replace("; use --force to restore it all the same", "")
