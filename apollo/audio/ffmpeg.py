@@ -19,6 +19,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition
 
 from apollo.audio.containers import is_protected, open_container
 from apollo.audio.views import FileView
@@ -35,11 +36,15 @@ _MEMORY = {"mp3": 2.5, "alac": 0.0}
 # Decoding to the end of the last seconds tells the length, for codecs whose packets all become their own duration.
 _TAIL = 3.0
 _STEADY = {"mp3", "aac", "alac"}
+_MOST_PLACES = 5  # of damage that are named
 _PLANES = 8  # from so many on PyAV cannot reach into frames with a plane for each channel
 
 
 class FFmpegDecoder:
-    """A file that FFmpeg reads; damaged packets are left out, with a warning in the log.
+    """A file that FFmpeg reads; damaged packets are left out, with a warning in the log of where that was.
+
+    Of several tracks, the one that is marked as the default is read, else the first. Where rate or channels change on
+    the way, as in MP3s that were joined, what follows is brought to those of the start.
 
     Args:
         path: The file.
@@ -50,6 +55,9 @@ class FFmpegDecoder:
         self._path = path
         self._view = view
         self._warned = True  # not before there is a frame: another library may do better
+        self._kinds: dict[tuple[str, int], None] = {}  # layouts and rates of frames, the first one first
+        self._lost: dict[float, float] = {}  # seconds, by where in seconds
+        self._start: int | None = None
         self._open()
         self._damaged = 0
         self._frames = self._decode()
@@ -118,7 +126,7 @@ class FFmpegDecoder:
         if not streams or streams[0].codec_context is None:
             self._container.close()
             raise _not_audio(self._path)
-        self._stream = streams[0]
+        self._stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         is_mp4 = self._container.format.name.startswith("mov")
         if self._stream.codec_context.codec_tag == "aavd" or (is_mp4 and is_protected(self._path)):
             self._container.close()
@@ -134,15 +142,14 @@ class FFmpegDecoder:
         last: av.AudioFrame | None = None
         length = 0
         for coded in self._decode_as_coded():
-            if resampler is None:
-                planes = len(coded.layout.channels)
-                resampler = av.AudioResampler("fltp" if planes < _PLANES else "flt", coded.layout, coded.sample_rate)
-                kind = (coded.layout.name, coded.sample_rate, coded.format.name)
-            if (coded.layout.name, coded.sample_rate, coded.format.name) != kind:
-                # FFmpeg would take the new samples for the old kind, and read beyond them.
-                raise _damaged(self._path, "its channels, rate or kind of samples change on the way")
+            frames = []
             try:
-                frames = resampler.resample(coded)
+                # Given samples of another kind, FFmpeg would take them for the old one, and read beyond them.
+                if resampler is None or (coded.layout.name, coded.sample_rate, coded.format.name) != kind:
+                    frames += resampler.resample(None) if resampler is not None else []
+                    kind = (coded.layout.name, coded.sample_rate, coded.format.name)
+                    resampler = self._resampler(coded)
+                frames += resampler.resample(coded)
             except av.FFmpegError as error:
                 raise _damaged(self._path, str(error)) from None
             for frame in frames:
@@ -156,17 +163,62 @@ class FFmpegDecoder:
             last = frame
         if last is not None:
             yield _first_samples(last, length) if self._codec == "aac" and 0 < length < last.samples else last
-        if self._damaged and not self._warned:
-            self._warned = True
-            log.warning("%s: %d damaged packets were left out", self._path, self._damaged)
+        self._tell()
+
+    def _resampler(self, coded: av.AudioFrame) -> av.AudioResampler:
+        """What brings frames of a kind to floats, in the layout and at the rate that the file began with."""
+        self._kinds[coded.layout.name, coded.sample_rate] = None
+        layout, rate = next(iter(self._kinds))
+        planes = len(av.AudioLayout(layout).channels)
+        return av.AudioResampler("fltp" if planes < _PLANES else "flt", layout, rate)
+
+    def _tell(self) -> None:
+        """Log, once, what a listener would not expect of a file that was read to its end."""
+        if self._warned or not self._kinds:
+            return
+        self._warned = True
+        first, *others = (f"{rate} Hz in {layout}" for layout, rate in self._kinds)
+        if others:
+            log.warning(
+                "%s changes on the way, to %s: all of it was brought to the %s of its start",
+                self._path,
+                " and ".join(others[:_MOST_PLACES]),
+                first,
+            )
+        if self._lost:
+            places = [f"{int(start // 60)}:{start % 60:04.1f}" for start in self._lost]
+            more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
+            seconds, named = sum(self._lost.values()), ", ".join(places[:_MOST_PLACES])
+            log.warning(
+                "%s is damaged: about %.2g s of it are lost, at %s%s; the rest was read",
+                self._path,
+                seconds,
+                named,
+                more,
+            )
+        tracks = self._container.streams.audio
+        if len(tracks) > 1:
+            chosen = [track.index for track in tracks].index(self._stream.index) + 1
+            log.warning("%s holds %d audio tracks: number %d was read, its default", self._path, len(tracks), chosen)
 
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
+        size, seconds = 0, 0.0  # of sound packets
+        lost_until: float | None = None
         try:
             for packet in self._container.demux(self._stream):
+                duration = float((packet.duration or 0) * (packet.time_base or 0))
                 try:
                     yield from packet.decode()
+                    size, seconds = size + packet.size, seconds + duration
+                    lost_until = None
                 except av.InvalidDataError:
                     self._damaged += 1
+                    if lost_until is None:
+                        lost_until = float(((packet.pts or 0) - (self._start or 0)) * (packet.time_base or 0))
+                        self._lost[lost_until] = 0.0
+                    # What FFmpeg gives as one packet of MP3 is all the bytes up to the next frame that it can make out.
+                    by_size = packet.size * seconds / size if size and self._codec == "mp3" else 0.0
+                    self._lost[lost_until] += max(duration, by_size)
         except av.FFmpegError as error:
             raise _damaged(self._path, str(error)) from None
 
@@ -183,11 +235,16 @@ class FFmpegDecoder:
         end = None
         try:
             with open_container(self._path, self._view() if self._view else None) as container:
-                for packet in container.demux(container.streams.audio[0]):
+                kind: tuple[int, int, bool] | None = None
+                for packet in container.demux(container.streams[self._stream.index]):
                     if packet.size:
                         in_step = packet.pts is not None and end in (None, packet.pts) and packet.duration
                         if not in_step or (self._codec == "mp3" and memoryview(packet)[0] != 0xFF):
                             return None
+                        if self._codec == "mp3":
+                            before, kind = kind, _kind_of_mpeg(bytes(packet)[:4])
+                            if before not in (None, kind):
+                                return None
                         end = (packet.pts or 0) + (packet.duration or 0)
         except av.FFmpegError:
             return None
@@ -213,6 +270,7 @@ class FFmpegDecoder:
         self._container.close()
         self._open()
         self._frames, self._pending, self._position, self._damaged = self._decode(), [], 0, 0
+        self._lost = {}
 
     def _skip(self, frame: int) -> None:
         """Leave out what comes before a sample; most of it never becomes an array, which takes as long as decoding."""
@@ -252,6 +310,11 @@ def flac_extent(path: Path, near: int) -> int | None:
             return end if stream.time_base.denominator == stream.codec_context.sample_rate else None
     except (av.FFmpegError, ValueError, OSError, IndexError):
         return None
+
+
+def _kind_of_mpeg(header: bytes) -> tuple[int, int, bool]:
+    """Version and layer, sample rate, and whether there is one channel: what stays the same in a file of one kind."""
+    return header[1] & 0x1E, header[2] & 0x0C, header[3] >> 6 == 3
 
 
 def _first_samples(frame: av.AudioFrame, length: int) -> av.AudioFrame:
