@@ -39,6 +39,7 @@ class AudioInfo:
         bitrate: In bit/s, on average; None where it is not known.
         bits: Of a sample, for a lossless codec; None for others and where it is not known.
         encoder: The program that made it, as far as it left its name.
+        tags_encoding: The code page that tags were read in by a guess, since the file does not tell it.
     """
 
     sample_rate: int
@@ -50,6 +51,7 @@ class AudioInfo:
     bitrate: int | None = None
     bits: int | None = None
     encoder: str | None = None
+    tags_encoding: str | None = None
 
     @property
     def lossy(self) -> bool:
@@ -59,6 +61,7 @@ class AudioInfo:
 
 def describe(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
     """What a file says of itself beyond what reading it has shown already."""
+    held = read_metadata(path)
     try:
         container = open_container(path)
     except (av.FFmpegError, ValueError, OSError):
@@ -76,12 +79,13 @@ def describe(path: Path, sample_rate: int, channels: int, frames: int | None) ->
             sample_rate,
             channels,
             frames,
-            read_metadata(path).joined,
+            held.joined,
             _CONTAINERS.get(name, name),
             codec,
             _bitrate(container, stream),
             _bits(codec, stream, path) if _LOSSLESS.fullmatch(codec) else None,
             encoder or None,
+            held.encoding,
         )
 
 

@@ -134,6 +134,8 @@ def lines(inspection: Inspection) -> Iterator[str]:
     for name, text in info.tags.items():
         short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         yield from row(name.replace("_", " ").capitalize(), " / ".join(short.split("\n")))
+    if info.tags_encoding is not None:
+        yield from row("Tags", f"read as {info.tags_encoding}, a guess: the file does not tell their code page")
     yield from row("Verdict", inspection.verdict.sentence)
 
 

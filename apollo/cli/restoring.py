@@ -130,7 +130,7 @@ def summary(report: Report) -> str:
     if report.clamped:
         notes += f", {report.clamped} samples clamped at full scale"
     if report.lost:
-        notes += f", without what {report.target.suffix} files cannot hold: {', '.join(report.lost)}"
+        notes += f", not kept: {', '.join(report.lost)}"
     return (
         f"{report.source} → {report.target}: {report.seconds:.1f} s of audio in {report.elapsed:.1f} s "
         f"({report.speed:.1f} × real time){notes}"

@@ -5,6 +5,7 @@ Stream in, stream out, nothing half-written and nothing clipped unasked.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -36,6 +37,8 @@ from apollo.restoration.levels import Sink, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
 from apollo.restoration.provenance import Provenance
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[float, float], None]
 
@@ -119,10 +122,15 @@ def restore_file(
     output = (output or Output()).for_file(target)
     check_target(source, target, overwrite)
     recording = Signal.of_file(source)
-    metadata = Provenance.of(restorer, output, model).on(read_metadata(source), info(source))
+    held = read_metadata(source)
+    if held.encoding is not None:
+        log.warning("%s does not tell the code page of its tags: they were read as %s, a guess", source, held.encoding)
+    metadata = Provenance.of(restorer, output, model).on(held, info(source))
 
     def opened(sample_rate: int, channels: int) -> AudioWriter:
-        return AudioWriter(target, sample_rate, channels, output.subtype, metadata=metadata, overwrite=overwrite)
+        writer = AudioWriter(target, sample_rate, channels, output.subtype, metadata=metadata, overwrite=overwrite)
+        writer.gain = 0.0  # unless it turns out too loud
+        return writer
 
     report = restore_recording(recording, Sink(target, target.parent, opened), restorer, output, progress)
     if output.keep_times:
