@@ -145,15 +145,14 @@ def openvino(model: Apollo, precision: str) -> Engine:
     """The exported graph in OpenVINO."""
     import openvino as runtime
 
-    with tempfile.TemporaryDirectory() as folder:
-        export_onnx(model, Path(folder) / "model.onnx")
-        graph = runtime.Core().read_model(Path(folder) / "model.onnx")
     settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    network = runtime.Core().compile_model(graph, "CPU", settings)
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(model, Path(folder) / "model.onnx")
+        network = runtime.Core().compile_model(Path(folder) / "model.onnx", "CPU", settings)
     return lambda waveform: torch.from_numpy(network(waveform.numpy())[0].copy())
 
 
