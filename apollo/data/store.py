@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from apollo.atomic import replacing
 from apollo.data.activity import SEGMENT_SECONDS
+from apollo.data.hdf5 import stored
 from apollo.data.stem_corpus import CLASSES, MIXTURE
 from apollo.errors import AudioFileError, DataError
-from apollo.regular import refuse_special
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +141,13 @@ class StemStore:
         for name in (*CLASSES, MIXTURE):
             for path in sorted((root / name).glob(f"*{SUFFIX}")):
                 try:
-                    refuse_special(path, DataError)
-                    with h5py.File(path, "r", locking=False) as file:
-                        shape = file["data"].shape
-                except (OSError, KeyError, AttributeError, DataError):
+                    with stored(path) as file:
+                        shape = file.data.shape
+                except AudioFileError as error:
+                    log.debug("%s", error)
                     unreadable.append(str(path))
                     continue
-                if len(shape) != 3 or shape[1] != 2 or shape[2] != self.max_samples:
+                if shape[1] != 2 or shape[2] != self.max_samples:
                     raise DataError(
                         f"{path} holds data of shape {shape}, not (segments, 2, {self.max_samples}), which are "
                         f"{SEGMENT_SECONDS} s at {sample_rate} Hz: build the store again, or change datas.sr"
@@ -176,14 +176,8 @@ class StemStore:
         chosen = files[int(rng.integers(len(files)))]
         segment = rng.integers(chosen.segments)
         start = int(rng.integers(self.max_samples - samples + 1))
-        try:
-            with h5py.File(chosen.path, "r", locking=False) as file:
-                data = file["data"]
-                crop = np.asarray(data[segment, :, start : start + samples], np.float32)
-                scale = np.float32(data.attrs.get("scale", 1.0))
-        except (OSError, KeyError) as error:
-            raise AudioFileError(f"{chosen.path} cannot be read ({error}): build the store again") from None
-        return crop * scale
+        with stored(chosen.path) as file:
+            return file.crop(int(segment), start, samples)
 
     def _check_length(self, samples: int) -> None:
         if samples > self.max_samples:

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +23,7 @@ from apollo.atomic import alone, replacing
 from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import as_stereo
+from apollo.data.hdf5 import stored
 from apollo.data.processes import in_processes
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
@@ -200,9 +200,9 @@ def _take_over(target: Path, old: StoreFile, new: StoreFile) -> StoreFile:
         path.unlink(missing_ok=True)  # before the manifest says otherwise
     elif path.is_file():
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                return replace(new, segments=int(file["data"].shape[0]), problem=file["data"].attrs.get("problem"))
-        except (OSError, KeyError):
+            with stored(path) as file:
+                return replace(new, segments=int(file.data.shape[0]), problem=file.problem)
+        except AudioFileError:
             path.unlink()
     elif old.segments == 0:
         return old

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from apollo.checkpoints import load_discriminator
 from apollo.checkpoints.exporting import read_for_export
@@ -57,6 +60,55 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
             f"{path} is the checkpoint of a run with other networks, which differ in {different[0]}: go on with that "
             f"run's own configuration, or start a new one from its generator with --init-from {path}"
         )
+    if not whole_states(content, system):
+        raise ModelFileError(
+            f"{path} has lost a part of its optimisers or schedulers: go on from another, or start a new run "
+            f"from its weights with --init-from {path}"
+        )
+
+
+def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:
+    """Tell whether a checkpoint has a state for every optimiser and scheduler, of the shapes of what they train."""
+    networks = [network for network in (system.generator, system.discriminator) if network is not None]
+    optimizers, schedulers = content["optimizer_states"], content.get("lr_schedulers")
+    for states in (optimizers, schedulers):
+        if not isinstance(states, list) or len(states) != len(networks):
+            return False
+        if not all(isinstance(state, dict) for state in states):
+            return False
+    for network, optimizer in zip(networks, optimizers, strict=True):
+        parameters, groups, state = list(network.parameters()), optimizer.get("param_groups"), optimizer.get("state")
+        if not (isinstance(groups, list) and isinstance(state, dict) and set(state) <= set(range(len(parameters)))):
+            return False
+        for number, values in state.items():
+            moments = [values.get(name) for name in ("exp_avg", "exp_avg_sq")] if isinstance(values, dict) else [0]
+            if any(
+                getattr(moment, "shape", None) != parameters[number].shape for moment in moments if moment is not None
+            ):
+                return False
+    # What counts moments has some after the first step; a discriminator may wait for its own.
+    counting = any(isinstance(group, dict) and "betas" in group for group in optimizers[0]["param_groups"])
+    return bool(optimizers[0]["state"]) or not counting or content.get("global_step") == 0
+
+
+@contextmanager
+def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
+    """Put the blame for what fails before the first step of a run on the checkpoint that it goes on from.
+
+    Raises:
+        ModelFileError: If the checkpoint holds what no run has saved.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
+        foreign = isinstance(error, torch.OutOfMemoryError) or "DataLoader worker" in str(error)
+        if path is None or system.begun or foreign:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(
+            f"{path} cannot be gone on with ({type(error).__name__}: {reason}): take another, or start a new "
+            f"run from its weights with --init-from {path}"
+        ) from error
 
 
 def start_from(system: ApolloSystem, path: Path | str) -> None:

@@ -99,6 +99,7 @@ class ApolloSystem(LightningModule):
         self.adversarial_warmup = adversarial_warmup
         self.skip_limit = skip_limit
         self.visqol = visqol
+        self.begun = False  # whether a step of this process has begun
         self.skipped = 0
         self.skipped_in_a_row = {"generator": 0, "discriminator": 0}
         self.validated: dict[str, list[float]] = {}
@@ -111,6 +112,10 @@ class ApolloSystem(LightningModule):
         networks = [network for network in (self.generator, self.discriminator) if network is not None]
         optimizers = [make(network.parameters()) for make, network in zip(self.make_optimizers, networks, strict=True)]
         return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
+
+    def on_train_start(self) -> None:
+        """Note that all is built and taken up."""
+        self.begun = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the network's sizes, so that the file alone tells how to build it, and the state of randomness."""

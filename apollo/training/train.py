@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
-from apollo.atomic import replacing
+from apollo.atomic import alone, replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
-from apollo.errors import ConfigError, DataError, TrainingError
+from apollo.errors import ApolloError, ConfigError, TrainingError
 from apollo.nn import Apollo
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
@@ -45,7 +46,7 @@ from apollo.training.saving import (
     signals_given_back,
     written,
 )
-from apollo.training.starting import check_checkpoint, refuse_to_overwrite, start_from
+from apollo.training.starting import check_checkpoint, going_on, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -82,9 +83,12 @@ def train(
     try:
         with naming(config_path):
             return fit(config, resume, init)
-    except DataError as error:
+    except ApolloError as error:
+        *traceback, last = str(error).strip().splitlines()
+        if not traceback:
+            raise
         # From a worker process it comes wrapped in the worker's traceback, whose last line is the message.
-        raise DataError(str(error).strip().splitlines()[-1].removeprefix("apollo.errors.DataError: ")) from error
+        raise type(error)(last.removeprefix(f"apollo.errors.{type(error).__name__}: ")) from error
     except MisconfigurationException as error:
         raise ConfigError(f"{config_path}: {one_line(error)}") from error
     except OSError as error:
@@ -94,6 +98,11 @@ def train(
             "from the newest checkpoint, or begin again"
         ) from error
     except Exception as error:
+        if "DataLoader worker" in str(error):
+            raise TrainingError(
+                "a process that loads data was killed, perhaps for want of memory: go on with -m from the newest "
+                f"checkpoint in {run_folder(config)}, with fewer datas.num_workers"
+            ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
         raise ConfigError(
@@ -123,19 +132,21 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
         keep_freed_memory()
     data: CropModule = build(config, "datas", seed=seed)
     data.check_shares(trainer.world_size)
-    if trainer.is_global_zero:
-        with written(run):
-            run.mkdir(parents=True, exist_ok=True)
-        with written(run / "config.yaml"), replacing(run / "config.yaml") as temporary:
-            temporary.write_text(resolved(config), encoding="utf-8")
-    try:
-        with signals_given_back():
-            trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
-    except BaseException:
-        finish(trainer.loggers, failed=True)
-        raise
-    finish(trainer.loggers, failed=False)
-    return export_best(trainer, run, str(config.get("licence", "not stated")))
+    with ExitStack() as stack:
+        if trainer.is_global_zero:
+            with written(run):
+                run.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(run))
+            with written(run / "config.yaml"), replacing(run / "config.yaml") as temporary:
+                temporary.write_text(resolved(config), encoding="utf-8")
+        try:
+            with signals_given_back(), going_on(resume, system):
+                trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+        except BaseException:
+            finish(trainer.loggers, failed=True)
+            raise
+        finish(trainer.loggers, failed=False)
+        return export_best(trainer, run, str(config.get("licence", "not stated")))
 
 
 def run_folder(config: DictConfig) -> Path:

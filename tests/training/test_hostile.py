@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from apollo.atomic import alone
+from apollo.errors import ApolloError, ModelFileError
 from apollo.training.train import train
 
 
@@ -78,6 +80,43 @@ def test_a_run_that_goes_on_keeps_its_own_best_few_only(config: Path) -> None:
         names = sorted(path.name for path in (config.parent / "few" / "checkpoints").iterdir())
         assert len(names) == 2
         assert names[-1] == "last.ckpt"
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "no optimisers": {"optimizer_states": []},
+    "an optimiser in words": {"optimizer_states": ["adam"]},
+    "more optimisers": {"optimizer_states": [{}, {}, {}]},
+    "no memory": {"optimizer_states": [{"state": {}, "param_groups": [{"betas": [0.9, 0.99], "params": [0]}]}]},
+    "moments of another shape": {"optimizer_states": [{"state": {0: {"exp_avg": torch.ones(1)}}, "param_groups": []}]},
+    "no schedulers": {"lr_schedulers": []},
+    "schedulers in words": {"lr_schedulers": "step"},
+    "loops in words": {"loops": "fit"},
+    "no loops": {"loops": {}},
+    "loops that count backwards": {"loops": {"fit_loop": {"epoch_progress": -1}}},
+    "randomness of none": {"random": {"cpu": torch.zeros(3), "cuda": []}},
+    "callbacks in words": {"callbacks": {"Checkpoints": "best"}, "pytorch-lightning_version": "x"},
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_checkpoint_is_told_in_one_sentence(
+    config: Path, checkpoint: dict[str, Any], tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "broken.ckpt"
+    torch.save({**checkpoint, **BROKEN[what]}, path)
+    with pytest.raises(ModelFileError) as caught:
+        train(config, ["exp.name=broken", "trainer.max_epochs=2"], resume=path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (config.parent / "broken" / "checkpoints").exists()
+
+
+def test_two_runs_do_not_share_a_folder(config: Path) -> None:
+    run = config.parent / "shared"
+    run.mkdir()
+    with alone(run), pytest.raises(ApolloError, match="another run of Apollo is at work in"):
+        train(config, ["exp.name=shared"])
+    assert not list(run.iterdir())
 
 
 @pytest.mark.parametrize("filename", ["../{epoch}", "/tmp/{epoch}"])
