@@ -38,7 +38,7 @@ class Server:
 def start(temporary: Path, *options: str, **environment: str) -> Server:
     """Serve a page on a free port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "apollo", "web", "--no-browser", *options],
+        [sys.executable, "-m", "apollo", "web", "--no-browser", "--device", "cpu", *options],
         stdout=subprocess.PIPE,
         stderr=(temporary.parent / "errors.txt").open("w"),
         text=True,
@@ -83,5 +83,7 @@ def restored(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("restored")
     song = folder / example.name
     shutil.copy(example, song)
-    subprocess.run([sys.executable, "-m", "apollo", "restore", str(song)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "apollo", "restore", str(song), "--device", "cpu"], check=True, capture_output=True
+    )
     return folder / "dodgems-beat.restored.flac"
