@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
+from apollo.audio.crowds import without_crowd
 from apollo.audio.views import FileView
 
 __all__ = ["is_protected", "open_container", "open_image"]
@@ -41,6 +42,7 @@ def open_container(path: Path, view: FileView | None = None) -> InputContainer:
         OSError: It cannot be opened.
     """
     # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
+    view = view or without_crowd(path)
     file = str(path.absolute()) if view is None else view
     return av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS))
 
