@@ -55,7 +55,8 @@ class RandomCodec:
 
     Args:
         sample_rate: Of the waveforms, in Hz.
-        bitrate: In bit/s, such as 64000; several to choose from; or `"random"` for one of `BITRATES`.
+        bitrate: In bit/s, such as 64000; several to choose from, as a list or with their weights:
+            `{24000: 2, 64000: 1}`; or `"random"` for one of `BITRATES`.
         compression: LAME's quality from 0 (best, slow) to 9 (all above counts as 9: published configurations give
             kbit/s here); `"random"` for the fast one that training can afford; or
             `{probability: 0.5, level: [0, 9]}` for any of these as often, else the fast one.
@@ -72,7 +73,7 @@ class RandomCodec:
     def __init__(
         self,
         sample_rate: int,
-        bitrate: int | Sequence[int] | Literal["random"] = "random",
+        bitrate: int | Sequence[int] | Mapping[int, float] | Literal["random"] = "random",
         compression: int | Mapping[str, Any] | Literal["random"] = "random",
         *,
         formats: Sequence[str] | Mapping[str, float] = ("mp3",),
@@ -83,6 +84,10 @@ class RandomCodec:
     ) -> None:
         self.sample_rate = sample_rate
         self.formats, self.weights = _formats(formats)
+        self.bitrate_weights = None
+        if isinstance(bitrate, Mapping):
+            shares = _weights("bitrate", bitrate)
+            bitrate, self.bitrate_weights = list(shares), list(shares.values())
         self.bitrates = _bitrates(bitrate, self.formats)
         self.compression: int | _Sometimes = COMPRESSION_LEVEL
         if isinstance(compression, Mapping):
@@ -120,7 +125,9 @@ class RandomCodec:
         return np.ascontiguousarray(degraded(Signal.of_array(waveform, self.sample_rate), degradation).array())
 
     def _encoding(self, rng: np.random.Generator, channels: int) -> Encoding:
-        bitrate = self.bitrates[0] if len(self.bitrates) == 1 else int(rng.choice(self.bitrates))
+        bitrate = self.bitrates[0]
+        if len(self.bitrates) > 1:
+            bitrate = int(rng.choice(self.bitrates, p=self.bitrate_weights))
         codec = self.formats[0]
         if len(self.formats) > 1:
             codec = self.formats[rng.choice(len(self.formats), p=self.weights)]
@@ -192,14 +199,20 @@ def _formats(formats: Sequence[str] | Mapping[str, float]) -> tuple[list[str], l
     weights = dict(formats) if isinstance(formats, Mapping) else {}
     if isinstance(formats, list | tuple):
         weights = {str(name): 1.0 for name in formats}
-    good = bool(weights) and all(name in CODECS for name in weights)
-    if not good or not all(_is_number(w) and w >= 0 for w in weights.values()) or not sum(weights.values()):
+    if not weights or not all(name in CODECS for name in weights):
         raise ValueError(
             f"formats must be a list of {', '.join(CODECS)}, or weights from 0 for some of them, not {formats!r}"
         )
-    used = {name: float(weight) for name, weight in weights.items() if weight}
-    total = sum(used.values())
-    return list(used), [weight / total for weight in used.values()]
+    used = _weights("formats", weights)
+    return list(used), list(used.values())
+
+
+def _weights(option: str, given: Mapping[Any, Any]) -> dict[Any, float]:
+    """Weights as shares of one; those of 0 are left out."""
+    if not all(_is_number(weight) and weight >= 0 for weight in given.values()) or not sum(given.values()):
+        raise ValueError(f"{option} must be weights from 0, at least one of them above it, not {dict(given)!r}")
+    total = sum(given.values())
+    return {name: float(weight) / total for name, weight in given.items() if weight}
 
 
 def _bitrates(bitrate: int | Sequence[int] | str, formats: Sequence[str]) -> list[int]:

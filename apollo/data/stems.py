@@ -5,15 +5,18 @@ A folder holds one folder a song, and each of those one file a stem: `<song>/<cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
 from apollo.data.folders import Track, as_stereo, find_tracks, first_sounding, read_stretch
+from apollo.data.kinds import Kind, kinds_of, require_number
+from apollo.data.mastering import compressed, curve, equalised, like_a_master, normalised
 from apollo.data.stem_corpus import MIXTURE, OTHER, kind_of
 from apollo.errors import DataError
 
@@ -22,6 +25,7 @@ Waveform = npt.NDArray[np.float32]
 EQ_NODES_HZ = (20.0, 100.0, 400.0, 1600.0, 6400.0, 12800.0, 20000.0)
 DULL_FROM_HZ = (1000.0, 18000.0)
 DULL_SLOPE = (6.0, 60.0)  # dB an octave
+MASH_UP_GAIN = (-10.0, 6.0)  # dB
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,9 @@ class StemFiles:
 class StemFolder:
     """Random mixes, as varied as a few stems allow.
 
-    Some are stems of one song played together, the others stems of any songs, and of those nearly half a single one.
-    Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary; some mixes are
-    dull, some driven into saturation.
+    Some are stems of one song played together, the others stems of any songs of a kind, and of those nearly half a
+    single one. Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary;
+    some mixes are mastered, some dull, some driven into saturation.
 
     Args:
         root: Folder of songs.
@@ -124,10 +128,18 @@ class StemFolder:
         speed: Fastest playback; only upwards, so that no mix ends below half the sample rate.
         dull_probability: Share of mixes that fall by 6 to 60 dB an octave from somewhere between 1 and 18 kHz on, as
             solo instruments and old or band-limited recordings do.
+        master_probability: Share of mixes that are equalised towards the long-term spectrum of a master, in place of
+            the random equaliser (see `apollo.data.mastering.like_a_master`).
+        compression_probability: Share of mixes that are compressed and limited as a whole.
+        mash_up_probability: Share of mixes that have another laid over them, 10 dB softer to 6 dB louder.
+        kinds: What songs there are, by the names of their folders, and how often each kind is drawn:
+            `{voices: {folders: [voice_*, sung_*], weight: 0.2}}`. A kind may have a `master_probability`,
+            `compression_probability` and `mash_up_probability` of its own, and name the kinds that are laid over it as
+            `partners`, by default any. Kinds without songs are left out; without `kinds`, all songs are alike.
 
     Raises:
         ValueError: If an option is out of range; the message begins with its name.
-        DataError: If the folder holds no songs.
+        DataError: If the folder holds no songs, or one of no kind.
     """
 
     def __init__(
@@ -141,6 +153,10 @@ class StemFolder:
         equalisation: float = 8.0,
         speed: float = 1.25,
         dull_probability: float = 0.0,
+        master_probability: float = 0.0,
+        compression_probability: float = 0.0,
+        mash_up_probability: float = 0.0,
+        kinds: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         if not isinstance(max_stems, int) or max_stems < 1:
             raise ValueError(f"max_stems must be a whole number from 1, not {max_stems!r}")
@@ -151,12 +167,18 @@ class StemFolder:
             ("equalisation", equalisation, 0, 60),
             ("speed", speed, 1, 4),
         ):
-            if not isinstance(value, int | float) or not lowest <= value <= highest:
-                raise ValueError(f"{name} must be a number from {lowest} to {highest}, not {value!r}")
+            require_number(name, value, lowest, highest)
         gains = list(gain) if isinstance(gain, Sequence) else []
         if len(gains) != 2 or not all(isinstance(g, int | float) for g in gains) or gains[0] > gains[1]:
             raise ValueError(f"gain must be the lowest and the highest gain in dB, not {gain!r}")
-        self.songs = find_songs(root)
+        shares = {
+            "master_probability": master_probability,
+            "compression_probability": compression_probability,
+            "mash_up_probability": mash_up_probability,
+        }
+        every = kinds_of({"any": {"folders": ["*"], "weight": 1}} if kinds is None else kinds, shares)
+        self.songs = by_kind(find_songs(root), every, root)
+        self.kinds = [kind for kind in every if kind.name in self.songs]
         self.sample_rate = sample_rate
         self.coherent_probability = coherent_probability
         self.max_stems = max_stems
@@ -168,28 +190,48 @@ class StemFolder:
 
     def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
         """Draw a mix `(2, samples)` with a peak of 1."""
+        kind = self._kind(rng, self.kinds)
         speed = rng.uniform(1.0, self.speed) if rng.random() < 0.5 else 1.0
         length = int(np.ceil(samples * speed)) + 1
-        mix = first_sounding(lambda: self._mix(rng, length), lambda mix: mix)
+        mix = first_sounding(lambda: self._mixes(rng, kind, length), lambda mix: mix)
         if speed != 1.0:
             mix = soxr.resample(mix.T, self.sample_rate * speed, self.sample_rate, quality="HQ").T
-        mix = self._equalise(rng, mix[:, :samples])
-        mix /= np.abs(mix).max() + 1e-9
+        mix = self._equalise(rng, kind, mix[:, :samples])
+        if kind.compression_probability and rng.random() < kind.compression_probability:
+            mix = compressed(rng, mix, self.sample_rate)
+        mix = normalised(mix)
         if rng.random() < self.saturation_probability:
             drive = 10 ** (rng.uniform(0, 12) / 20)
             mix = np.tanh(drive * mix) / np.tanh(drive)
         return mix.astype(np.float32)
 
-    def _mix(self, rng: np.random.Generator, samples: int) -> Waveform:
+    def _kind(self, rng: np.random.Generator, kinds: Sequence[Kind]) -> Kind:
+        if len(kinds) == 1:
+            return kinds[0]
+        weights = np.array([kind.weight for kind in kinds])
+        return kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+
+    def _mixes(self, rng: np.random.Generator, kind: Kind, samples: int) -> Waveform:
+        """A mix, perhaps with another laid over it."""
+        mix = self._mix(rng, kind, samples)
+        partners = [other for other in self.kinds if other.name in kind.partners]
+        if kind.mash_up_probability and rng.random() < kind.mash_up_probability and partners:
+            other = self._mix(rng, self._kind(rng, partners), samples)
+            alike = np.sqrt(np.square(mix).mean() / (np.square(other).mean() + 1e-12))
+            mix += other * alike * decibels(rng.uniform(*MASH_UP_GAIN))
+        return mix
+
+    def _mix(self, rng: np.random.Generator, kind: Kind, samples: int) -> Waveform:
         seconds = samples / self.sample_rate
+        songs = self.songs[kind.name]
         if rng.random() < self.coherent_probability:
-            song = self.songs[rng.integers(len(self.songs))]
+            song = songs[rng.integers(len(songs))]
             start = rng.uniform(0, max(0.0, song.seconds - seconds))
             chosen = [(stem, start) for stem in song.stems if rng.random() < 0.85]
         else:
             chosen = []
             for _ in range(min(self.max_stems, rng.geometric(0.45))):
-                song = self.songs[rng.integers(len(self.songs))]
+                song = songs[rng.integers(len(songs))]
                 stem = song.stems[rng.integers(len(song.stems))]
                 chosen.append((stem, rng.uniform(0, max(0.0, stem.seconds - seconds))))
         mix = np.zeros((2, samples), np.float32)
@@ -197,30 +239,37 @@ class StemFolder:
             mix += place(rng, read_stretch(stem, start, samples, self.sample_rate)) * decibels(rng.uniform(*self.gain))
         return mix
 
-    def _equalise(self, rng: np.random.Generator, mix: Waveform) -> Waveform:
-        """Shape the spectrum by a smooth random curve over `EQ_NODES_HZ`, and by a slope where it is to be dull."""
-        curve = rng.uniform(-self.equalisation, self.equalisation, len(EQ_NODES_HZ)) * rng.random()
-        size = fast_size(mix.shape[1])
-        frequencies = np.maximum(np.fft.rfftfreq(size, 1 / self.sample_rate), 1.0)
-        response = np.interp(np.log(frequencies), np.log(EQ_NODES_HZ), curve)
+    def _equalise(self, rng: np.random.Generator, kind: Kind, mix: Waveform) -> Waveform:
+        """Shape the spectrum as a master's or by a smooth random curve, and by a slope where it is to be dull."""
+        if kind.master_probability and rng.random() < kind.master_probability:
+            mix = like_a_master(rng, mix, self.sample_rate)
+            gains = np.zeros(len(EQ_NODES_HZ))
+        else:
+            gains = rng.uniform(-self.equalisation, self.equalisation, len(EQ_NODES_HZ)) * rng.random()
+        corner, slope = 1.0, 0.0
         if rng.random() < self.dull_probability:
             corner, slope = np.exp(rng.uniform(*np.log(DULL_FROM_HZ))), np.exp(rng.uniform(*np.log(DULL_SLOPE)))
-            response -= slope * np.maximum(np.log2(frequencies / corner), 0.0)
-        spectrum = np.fft.rfft(mix, size) * 10 ** (response / 20)
-        shaped: Waveform = np.fft.irfft(spectrum, size)[:, : mix.shape[1]].astype(np.float32)
-        return shaped
+        smooth = curve(EQ_NODES_HZ, gains)
+        return equalised(mix, self.sample_rate, lambda f: smooth(f) - slope * np.maximum(np.log2(f / corner), 0.0))
 
 
-def fast_size(samples: int) -> int:
-    """The least size from `samples` up whose only prime factors are 2, 3 and 5; others may take 15 times as long."""
-    while True:
-        rest = samples
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return samples
-        samples += 1
+def by_kind(songs: Sequence[Song], kinds: Sequence[Kind], root: Path) -> dict[str, list[Song]]:
+    """Songs under the names of their kinds; kinds that would never be drawn are left out.
+
+    Raises:
+        DataError: If a song is of no kind, or none is left.
+    """
+    found: dict[str, list[Song]] = {}
+    for song in songs:
+        folder = song.stems[0].path.parent
+        kind = next((kind for kind in kinds if kind.fits(folder.name)), None)
+        if kind is None:
+            raise DataError(f"{folder} fits no folders of datas.mixing.kinds: add a kind for it, such as one for '*'")
+        if kind.weight:
+            found.setdefault(kind.name, []).append(song)
+    if not found:
+        raise DataError(f"every kind of song in {root} has weight 0 in datas.mixing.kinds: give one a weight")
+    return found
 
 
 def place(rng: np.random.Generator, stem: Waveform) -> Waveform:

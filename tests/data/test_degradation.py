@@ -86,6 +86,13 @@ def test_every_option_is_drawn_as_often_as_asked() -> None:
     assert all(e.stereo is e.compression_level is None for e in last if e.codec != "mp3")
 
 
+def test_bitrates_come_as_often_as_their_weights_say() -> None:
+    chosen = draws(count=1000, bitrate={24_000: 3, 64_000: 1, 96_000: 0})
+    bitrates = [one.encodings[0].bitrate for one in chosen]
+    assert set(bitrates) == {24_000, 64_000}
+    assert bitrates.count(24_000) / len(bitrates) == pytest.approx(0.75, abs=0.05)
+
+
 def test_one_seed_gives_one_sequence() -> None:
     assert draws(1, **EVERYTHING) == draws(1, **EVERYTHING)
     assert draws(1, **EVERYTHING) != draws(2, **EVERYTHING)
