@@ -163,6 +163,52 @@ def degrade(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: apollo data prepare -c configs/default-model-data.yaml shards/ --crops 5000")
+def prepare(
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="CONFIG", help="YAML file with a block datas.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to make train/ and valid/ in, or to go on with.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
+    ] = None,
+    crops: Annotated[int, typer.Option(metavar="N", min=1, help="How many crops to train on.")] = 5000,
+    workers: Workers = None,
+) -> None:
+    """Make the crops that a configuration trains and validates on, once: training then waits for no codec."""
+    require("train", "lightning", "omegaconf")
+    from apollo.data.crops import Crops, FixedCrops
+    from apollo.data.shards import prepare as write
+    from apollo.training.config import build, check, load_config, naming, section
+
+    settings = load_config(config, overrides or [])
+    with naming(config):
+        check(settings)
+        seed = settings.get("seed", 0)
+        data = build(settings, "datas", seed=seed)
+    if not isinstance(data.training, Crops) or not isinstance(data.validation, FixedCrops):
+        raise ConfigError(f"{config}: datas makes no crops that can be kept: use apollo.data.StemDataModule")
+    block = section(settings, "datas")
+    of_loading = ("num_steps", "batch_size", "num_workers", "pin_memory", "valid_crops")
+    recipe = {key: value for key, value in block.items() if key not in of_loading}
+    for name, source, count in (
+        ("train", data.training, crops),
+        ("valid", data.validation.crops, len(data.validation)),
+    ):
+        with counting(f"Preparing {name}") as progress:
+            made = write(
+                source,
+                target / name,
+                count,
+                int(block.get("sr", 44100)),
+                {"seed": seed, **recipe},
+                workers=workers or os.cpu_count() or 1,
+                progress=progress,
+            )
+        kept = f", {made.kept} of them finished before" if made.kept else ""
+        say(f"{target / name} holds {made.crops} crops in {made.shards} files{kept}.")
+
+
 def places_and_rates(words: Sequence[str], bitrates: Sequence[str] | None) -> tuple[Path, Path, list[int]]:
     """Tell folders from the bitrates that follow the first behind `--bitrates`.
 

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apollo.data.module import DataModule, StemDataModule, StemStoreDataModule
+    from apollo.data.module import DataModule, ShardDataModule, StemDataModule, StemStoreDataModule
 
-__all__ = ["DataModule", "StemDataModule", "StemStoreDataModule"]
+__all__ = ["DataModule", "ShardDataModule", "StemDataModule", "StemStoreDataModule"]
 
 
 def __getattr__(name: str) -> Any:

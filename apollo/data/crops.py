@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +13,43 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from apollo.audio import MARGIN
-from apollo.data.degradation import RandomCodec
+from apollo.data.degradation import Degradation, RandomCodec
 
 Waveform = npt.NDArray[np.float32]
 
 
-class Crop(TypedDict):
-    """One training example; a batch has the batch dimension in front.
-
-    Both are `(2, samples)`, float32, aligned, at the data's sample rate.
-    """
+class Sides(TypedDict):
+    """Two versions of a piece of music, aligned, float32, at the data's sample rate: `(channels, samples)` each."""
 
     original: Tensor
     degraded: Tensor
+
+
+class Crop(Sides, total=False):
+    """One training example; a batch has the batch dimension in front.
+
+    Attributes:
+        bitrate: What it was coded at, where that is known; see `bitrate_of`.
+    """
+
+    bitrate: Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two versions of a piece of music, `(channels, samples)` each, and what lies between them."""
+
+    original: Waveform
+    degraded: Waveform
+    degradation: Degradation
+
+
+def bitrate_of(degradation: Mapping[str, Any]) -> int:
+    """The bitrate in bit/s of what `Degradation.as_dict` gives, or 0 for anything but MP3 of one constant bitrate."""
+    if len(degradation["encodings"]) != 1:
+        return 0
+    (encoding,) = degradation["encodings"]
+    return int(encoding["bitrate"]) if encoding["codec"] == "mp3" and "bitrate" in encoding else 0
 
 
 class Source(Protocol):
@@ -68,21 +92,30 @@ class Crops(Dataset[Crop]):
     def __getitem__(self, number: int) -> Crop:
         """Make crop `number`."""
         rng = np.random.default_rng((self.seed, number))
-        if rng.random() < self.mono:
-            pieces = [self._pair(rng, channels=1) for _ in range(2)]
-            original, degraded = (np.concatenate(sides) for sides in zip(*pieces, strict=True))
-        else:
-            original, degraded = self._pair(rng, channels=2)
-        return Crop(original=torch.from_numpy(original), degraded=torch.from_numpy(degraded))
+        mono = rng.random() < self.mono
+        pieces = [self._pair(rng, channels=1) for _ in range(2)] if mono else [self._pair(rng, channels=2)]
+        return Crop(
+            original=torch.from_numpy(np.concatenate([piece.original for piece in pieces])),
+            degraded=torch.from_numpy(np.concatenate([piece.degraded for piece in pieces])),
+        )
 
-    def _pair(self, rng: np.random.Generator, channels: int) -> tuple[Waveform, Waveform]:
+    def channel(self, number: int) -> Pair:
+        """Make one channel of crop `number`: a mono piece, or either side of a stereo one."""
+        rng = np.random.default_rng((self.seed, number))
+        mono = rng.random() < self.mono
+        pair = self._pair(rng, channels=1 if mono else 2)
+        side = 0 if mono else int(rng.integers(2))
+        return Pair(pair.original[side : side + 1], pair.degraded[side : side + 1], pair.degradation)
+
+    def _pair(self, rng: np.random.Generator, channels: int) -> Pair:
         # The codec sees true music on both sides of the crop, as it does in a whole file.
         original = self.source.draw(rng, self.samples + 2 * MARGIN)[:channels]
         if self.peak is not None:
             original = original * np.float32(10 ** (rng.uniform(*self.peak) / 20) / (np.abs(original).max() + 1e-9))
+        degradation = self.codec.choose(rng, len(original))
         kept = slice(MARGIN, MARGIN + self.samples)
-        sides = original[:, kept], self.codec(original, rng)[:, kept]
-        return sides if self.peak is not None else on_one_level(*sides)
+        sides = original[:, kept], self.codec.apply(original, degradation)[:, kept]
+        return Pair(*(sides if self.peak is not None else on_one_level(*sides)), degradation)
 
 
 def on_one_level(original: Waveform, degraded: Waveform) -> tuple[Waveform, Waveform]:

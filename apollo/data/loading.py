@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Subset
 from apollo.data.crops import Crop, CropBatches, Crops, FixedCrops, Place
 from apollo.data.pairs import PairCrops, WholePairs
 from apollo.data.processes import leave_signals_to_parent
+from apollo.data.shards import ShardCrops, StoredCrops
 from apollo.errors import ConfigError, DataError
 
 
@@ -28,8 +29,8 @@ class CropModule(LightningDataModule):
         pin_memory: Whether batches are put where a GPU can fetch them.
     """
 
-    training: Crops | PairCrops
-    validation: FixedCrops | WholePairs
+    training: Crops | PairCrops | ShardCrops
+    validation: FixedCrops | WholePairs | StoredCrops
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from apollo.data.layouts import Found, join, song_folders, two_folders
 from apollo.data.loading import CropModule
 from apollo.data.mixing import open_stems
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs
+from apollo.data.shards import ShardCrops, Shards, StoredCrops
 from apollo.data.stems import StemFolder
 from apollo.errors import ConfigError, refuse_unknown
 
@@ -218,6 +219,45 @@ class StemDataModule(CropModule):
 
         self.training = crops(train_dir)
         self.validation = FixedCrops(crops(valid_dir), valid_crops)
+
+
+class ShardDataModule(CropModule):
+    """Crops made once by `apollo data prepare`, for networks that train faster than codecs make crops.
+
+    Crops have one channel: networks restore every channel on its own.
+
+    Args:
+        train_dir: Folder of shards.
+        valid_dir: Another, for validation.
+        peak: Lowest and highest level in dBFS that a crop's full scale is brought to.
+        valid_crops: How many crops to validate on, at most.
+        sr: Sample rate in Hz.
+        segments: Length of a crop in seconds.
+        num_steps: Batches in an epoch.
+        batch_size: Crops in a batch.
+        num_workers: Processes that read crops.
+        pin_memory: Whether batches are put where a GPU can fetch them.
+        seed: Of all randomness.
+    """
+
+    def __init__(
+        self,
+        train_dir: str,
+        valid_dir: str,
+        peak: Sequence[float] = (-12.0, 0.0),
+        valid_crops: int = 24,
+        sr: int = 44100,
+        segments: float = 3,
+        num_steps: int = 1000,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
+        levels = (float(peak[0]), float(peak[-1]))
+        self.training = ShardCrops(Shards(Path(train_dir), sr), self.samples, seed, levels)
+        self.validation = StoredCrops(Shards(Path(valid_dir), sr), valid_crops)
 
 
 class StemStoreDataModule(CropModule):

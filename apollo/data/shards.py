@@ -1,0 +1,322 @@
+"""Crops made once and kept: files of at most 60 MiB, each crop one channel of an original and its degraded version.
+
+Making a crop takes a codec's time, training a small network on it far less. Samples are 16-bit integers, as fine as
+most music comes; both sides of a crop are scaled by one factor, so that the louder peak is full scale. What a crop went
+through is written beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch.utils.data import Dataset
+
+from apollo.atomic import make_folder, replacing
+from apollo.data.crops import Crop, Crops, Waveform, bitrate_of, on_one_level
+from apollo.data.processes import in_processes
+from apollo.errors import DataError
+
+Progress = Callable[[int, int, str], None]
+
+MANIFEST = "shards.json"
+SUFFIX = ".safetensors"
+SHARD_BYTES = (60 << 20) - (1 << 18)  # of samples; the rest is for what is told of them
+FULL_SCALE = 32767
+SIDES = ("original", "degraded")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a folder of shards holds.
+
+    Attributes:
+        sample_rate: Of all crops, in Hz.
+        samples: Of each crop.
+        crops: How many.
+        recipe: What they were made by.
+    """
+
+    sample_rate: int
+    samples: int
+    crops: int
+    recipe: Mapping[str, Any]
+
+    @property
+    def a_shard(self) -> int:
+        """Crops in a shard; the last may hold fewer."""
+        return max(1, SHARD_BYTES // (len(SIDES) * 2 * self.samples))
+
+    @property
+    def shards(self) -> list[range]:
+        """The numbers of the crops in each shard."""
+        return [range(first, min(first + self.a_shard, self.crops)) for first in range(0, self.crops, self.a_shard)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of it.
+
+    Attributes:
+        crops: Crops in the folder.
+        shards: Files that hold them.
+        kept: Of these, those that an earlier run had finished.
+    """
+
+    crops: int
+    shards: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    crops: Crops
+    numbers: range
+    path: Path
+
+
+def prepare(
+    crops: Crops,
+    target: Path,
+    count: int,
+    sample_rate: int,
+    recipe: Mapping[str, Any],
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Write the first `count` crops to a folder, or go on where an earlier run was ended; every file appears whole.
+
+    Args:
+        crops: What makes them.
+        target: The folder; made if need be.
+        count: How many. A folder may be asked for more crops than it was made for.
+        sample_rate: Of the crops, in Hz.
+        recipe: What the crops are made by, in what JSON knows.
+        workers: Processes at work.
+        progress: Called with the number of shards that are done, that of all, and the name of the last.
+
+    Raises:
+        DataError: If the folder holds crops of another recipe or cannot be written, or a process was killed.
+    """
+    contents = Contents(sample_rate, crops.samples, count, json.loads(json.dumps(recipe)))
+    make_folder(target)
+    manifest = target / MANIFEST
+    if manifest.exists():
+        refuse_other_recipe(target, read_manifest(target), contents)
+    jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
+    missing = [job for job in jobs if not finished(job, contents)]
+    done = len(jobs) - len(missing)
+    try:
+        with replacing(manifest) as temporary:
+            temporary.write_text(json.dumps(asdict(contents), indent=1), encoding="utf-8")
+        if progress:
+            progress(done, len(jobs), "")
+        for job, _ in in_processes(write_shard, missing, workers):
+            done += 1
+            if progress:
+                progress(done, len(jobs), job.path.name)
+    except BrokenProcessPool:
+        raise DataError(
+            f"a process that made crops was killed, perhaps for want of memory: run again with fewer workers; finished "
+            f"shards in {target} are kept"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written ({error.strerror or error}): check permissions and free space and run again, "
+            "finished shards are kept"
+        ) from None
+    return Prepared(count, len(jobs), len(jobs) - len(missing))
+
+
+def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None:
+    """Make sure that what a folder holds can be gone on with.
+
+    Raises:
+        DataError: If it cannot; the message names what differs.
+    """
+    before, now = ({**asdict(c), **c.recipe} for c in (there, wanted))
+    different = [key for key in (before.keys() | now.keys()) - {"crops", "recipe"} if before.get(key) != now.get(key)]
+    if different:
+        raise DataError(
+            f"{target} holds crops made otherwise ({', '.join(sorted(different))} differ): give another folder, or "
+            "remove it"
+        )
+    if wanted.crops < there.crops:
+        raise DataError(f"{target} is made for {there.crops} crops: ask for at least so many, or give another folder")
+
+
+def finished(job: _Job, contents: Contents) -> bool:
+    """Whether a shard is there and holds what it should."""
+    try:
+        return len(open_shard(job.path, contents.samples)) == len(job.numbers)
+    except DataError:
+        return False
+
+
+def write_shard(job: _Job) -> None:
+    """Make the crops of a shard and write them."""
+    shape = (len(job.numbers), job.crops.samples)
+    sides = {side: np.zeros(shape, np.int16) for side in SIDES}
+    degradations = []
+    for row, number in enumerate(job.numbers):
+        channel = job.crops.channel(number)
+        for side, waveform in zip(SIDES, on_one_level(channel.original, channel.degraded), strict=True):
+            sides[side][row] = np.rint(waveform[0] * FULL_SCALE).astype(np.int16)
+        degradations.append(channel.degradation.as_dict())
+    with replacing(job.path) as temporary:
+        save_file(sides, temporary, {"degradations": json.dumps(degradations)})
+
+
+def read_manifest(folder: Path) -> Contents:
+    """What a folder says of itself.
+
+    Raises:
+        DataError: If it is no folder of shards.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} holds no {MANIFEST}: give a folder made by 'apollo data prepare'")
+    try:
+        contents = Contents(**json.loads(path.read_text(encoding="utf-8")))
+        numbers = (contents.sample_rate, contents.samples, contents.crops)
+        good = all(type(n) is int and 0 < n < 1 << 40 for n in numbers) and isinstance(contents.recipe, dict)
+    except (OSError, ValueError, TypeError, RecursionError):
+        good = False
+    if not good:
+        raise DataError(f"{path} does not say what the folder holds: make it again with 'apollo data prepare'")
+    return contents
+
+
+def open_shard(path: Path, samples: int) -> list[int]:
+    """Look at a shard: the bitrates of its crops, as `bitrate_of` gives them.
+
+    Raises:
+        DataError: If it is missing, or not what `write_shard` writes.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            slices = {side: file.get_slice(side) for side in file.keys()}  # noqa: SIM118 (it is no mapping)
+            degradations = json.loads((file.metadata() or {})["degradations"])
+        shapes = [tuple(part.get_shape()) for part in slices.values()]
+        good = sorted(slices) == sorted(SIDES) and shapes == 2 * [(len(degradations), samples)]
+        if good and all(part.get_dtype() == "I16" for part in slices.values()):
+            return [bitrate_of(degradation) for degradation in degradations]
+        reason = "its crops are others than the folder's"
+    except (OSError, SafetensorError) as error:
+        reason = str(error)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        reason = "what it says of its crops cannot be read"
+    raise DataError(f"{path} is no whole shard of crops ({reason}): run 'apollo data prepare' again")
+
+
+class Shards:
+    """All crops of a folder, each read on its own.
+
+    Files are opened for every crop, so that this may be handed to other processes by any means.
+
+    Args:
+        folder: Made by `prepare`.
+        sample_rate: That its crops must have, in Hz.
+
+    Attributes:
+        samples: Length of a crop.
+        bitrates: Of every crop, as `bitrate_of` gives it.
+
+    Raises:
+        DataError: If a shard is missing or damaged, or the sample rate is another.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int) -> None:
+        contents = read_manifest(folder)
+        if contents.sample_rate != sample_rate:
+            raise DataError(f"{folder} holds crops at {contents.sample_rate} Hz: set datas.sr to that, or make others")
+        self.samples = contents.samples
+        # What is there bounds the work, whatever the manifest claims.
+        self.paths = sorted(folder.glob(f"[0-9]*{SUFFIX}"))
+        rows = [open_shard(path, self.samples) for path in self.paths]
+        self.bitrates = [bitrate for row in rows for bitrate in row]
+        self.places = [(shard, row) for shard, bitrates in enumerate(rows) for row in range(len(bitrates))]
+        if len(self.places) != contents.crops:
+            raise DataError(
+                f"{folder} holds {len(self.places)} of {contents.crops} crops: run 'apollo data prepare' again, it "
+                "makes what is missing"
+            )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, number: int, start: int, samples: int) -> tuple[Waveform, Waveform]:
+        """A stretch of both sides of a crop, `(1, samples)` each; the louder peak of the whole crop is 1.
+
+        Raises:
+            DataError: If the file has changed and cannot be read.
+        """
+        shard, row = self.places[number]
+        try:
+            with safe_open(self.paths[shard], framework="np") as file:
+                stored = [file.get_slice(side)[row : row + 1, start : start + samples] for side in SIDES]
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{self.paths[shard]} cannot be read any more ({error}): make it again") from None
+        original, degraded = (side.astype(np.float32) / np.float32(FULL_SCALE) for side in stored)
+        return original, degraded
+
+
+class ShardCrops(Dataset[Crop]):
+    """Random stretches of stored crops by number; stretch `n` depends on `(seed, n)` alone.
+
+    Args:
+        shards: What to draw from.
+        samples: Length of a stretch.
+        seed: Of all randomness.
+        peak: Lowest and highest level in dBFS that full scale is brought to, drawn evenly.
+
+    Raises:
+        DataError: If a stretch is to be longer than the crops.
+    """
+
+    def __init__(self, shards: Shards, samples: int, seed: int, peak: tuple[float, float]) -> None:
+        if samples > shards.samples:
+            raise DataError(f"the shards hold crops of {shards.samples} samples, not {samples}: lower datas.segments")
+        self.shards = shards
+        self.samples = samples
+        self.seed = seed
+        self.peak = peak
+
+    def __getitem__(self, number: int) -> Crop:
+        """Read stretch `number`; both sides are `(1, samples)`."""
+        rng = np.random.default_rng((self.seed, number))
+        crop = int(rng.integers(len(self.shards)))
+        start = int(rng.integers(self.shards.samples - self.samples + 1))
+        gain = 10 ** (rng.uniform(*self.peak) / 20)
+        return stored_crop(self.shards, crop, start, self.samples, gain)
+
+
+class StoredCrops(Dataset[Crop]):
+    """The first `count` crops of a folder, whole and at full scale: what a run is validated on."""
+
+    def __init__(self, shards: Shards, count: int) -> None:
+        self.shards = shards
+        self.count = min(count, len(shards))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Crop:
+        """Read crop `number`; both sides are `(1, samples)`."""
+        if number >= self.count:
+            raise IndexError(number)
+        return stored_crop(self.shards, number, 0, self.shards.samples)
+
+
+def stored_crop(shards: Shards, number: int, start: int, samples: int, gain: float = 1.0) -> Crop:
+    """Read a stretch of a crop and hand it to torch."""
+    original, degraded = (torch.from_numpy(side * np.float32(gain)) for side in shards.read(number, start, samples))
+    return Crop(original=original, degraded=degraded, bitrate=torch.tensor(shards.bitrates[number]))
