@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch.utils.data import Dataset
 
-from apollo.atomic import make_folder, replacing
+from apollo.atomic import alone, make_folder, replacing
 from apollo.data.crops import Crop, Crops, Waveform, bitrate_of, on_one_level
 from apollo.data.processes import in_processes
 from apollo.errors import DataError
@@ -104,25 +104,14 @@ def prepare(
         progress: Called with the number of shards that are done, that of all, and the name of the last.
 
     Raises:
-        DataError: If the folder holds crops of another recipe or cannot be written, or a process was killed.
+        DataError: If the folder holds crops of another recipe or anything else, is in use or cannot be written, or a
+            process was killed.
     """
     contents = Contents(sample_rate, crops.samples, count, json.loads(json.dumps(recipe)))
     make_folder(target)
-    manifest = target / MANIFEST
-    if manifest.exists():
-        refuse_other_recipe(target, read_manifest(target), contents)
-    jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
-    missing = [job for job in jobs if not finished(job, contents)]
-    done = len(jobs) - len(missing)
     try:
-        with replacing(manifest) as temporary:
-            temporary.write_text(json.dumps(asdict(contents), indent=1), encoding="utf-8")
-        if progress:
-            progress(done, len(jobs), "")
-        for job, _ in in_processes(write_shard, missing, workers):
-            done += 1
-            if progress:
-                progress(done, len(jobs), job.path.name)
+        with alone(target):
+            return _prepare(crops, target, contents, workers, progress or (lambda done, total, name: None))
     except BrokenProcessPool:
         raise DataError(
             f"a process that made crops was killed, perhaps for want of memory: run again with fewer workers; finished "
@@ -133,7 +122,24 @@ def prepare(
             f"{target} cannot be written ({error.strerror or error}): check permissions and free space and run again, "
             "finished shards are kept"
         ) from None
-    return Prepared(count, len(jobs), len(jobs) - len(missing))
+
+
+def _prepare(crops: Crops, target: Path, contents: Contents, workers: int, progress: Progress) -> Prepared:
+    manifest = target / MANIFEST
+    if manifest.exists():
+        refuse_other_recipe(target, read_manifest(target), contents)
+    elif foreign := next((path.name for path in target.iterdir() if not path.name.startswith(".")), None):
+        raise DataError(f"{target} holds {foreign}, and no {MANIFEST} of ours: give an empty folder for the crops")
+    jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
+    missing = [job for job in jobs if not finished(job, contents)]
+    done = len(jobs) - len(missing)
+    with replacing(manifest) as temporary:
+        temporary.write_text(json.dumps(asdict(contents), indent=1), encoding="utf-8")
+    progress(done, len(jobs), "")
+    for job, _ in in_processes(write_shard, missing, workers):
+        done += 1
+        progress(done, len(jobs), job.path.name)
+    return Prepared(contents.crops, len(jobs), len(jobs) - len(missing))
 
 
 def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from apollo.errors import nearest
 from apollo.nn.discriminator import Judgement
+from apollo.nn.similarity import GammatoneSpectrum, similarity
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 BLOCK = 1 << 20  # samples that `NegativeSDR` compares at once
@@ -81,6 +82,7 @@ class GeneratorLoss(nn.Module):
     - `harm`: mean of `max(0, that logarithm)²`: the few pieces that would be made worse weigh more than the many that
       are made a little better.
     - `band_error_ratio`: `error_ratio` in each of those bands on its own, averaged.
+    - `similarity`: 1 − the mean NSIM of gammatone spectra, what ViSQOL hears; see `apollo.nn.similarity`.
 
     Args:
         eps: Added to denominators.
@@ -100,6 +102,7 @@ class GeneratorLoss(nn.Module):
         "error_ratio",
         "harm",
         "band_error_ratio",
+        "similarity",
     )
 
     def __init__(
@@ -118,6 +121,7 @@ class GeneratorLoss(nn.Module):
         self.weights = {name: float(given[name]) for name in self.TERMS if given.get(name)}
         if not self.weights:
             raise ValueError("every weight is 0: give at least one loss a weight")
+        self.gammatone = GammatoneSpectrum(sample_rate) if "similarity" in self.weights else None
         self.windows = tuple(windows)
         for size in self.windows:
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
@@ -166,6 +170,9 @@ class GeneratorLoss(nn.Module):
         terms = {name: torch.stack(values).mean() for name, values in sums.items()}
         if "waveform" in self.weights:
             terms["waveform"] = (estimate - reference).abs().mean()
+        if self.gammatone is not None:
+            heard, restored = (self.gammatone(side.flatten(0, 1)) for side in (reference, estimate))
+            terms["similarity"] = 1 - similarity(heard, restored).mean()
         if {"error_ratio", "harm"} & set(self.weights):
             error, before, level = (x.square().sum(-1) for x in (estimate - reference, degraded - reference, reference))
             ratio = log_ratio(error, before, 1e-8 * level)

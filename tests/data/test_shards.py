@@ -115,6 +115,13 @@ def test_a_folder_can_grow_but_not_change(folder: Path, stems: Path) -> None:
         prepare(make_crops(stems), folder, COUNT, RATE, {"seed": 3})
 
 
+def test_a_folder_that_holds_anything_else_is_left_alone(stems: Path, tmp_path: Path) -> None:
+    (tmp_path / "00000.safetensors").write_bytes(b"somebody's")
+    with pytest.raises(DataError, match="give an empty folder"):
+        prepare(make_crops(stems), tmp_path, COUNT, RATE, {"seed": 3})
+    assert (tmp_path / "00000.safetensors").read_bytes() == b"somebody's"
+
+
 def replaced(change: Callable[[Arrays], Arrays], **metadata: str) -> Spoil:
     def spoil(folder: Path) -> None:
         path = folder / "00000.safetensors"

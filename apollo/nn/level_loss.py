@@ -1,0 +1,168 @@
+"""What the level network learns by, on powers alone: no waveform is made of its levels.
+
+What hearing makes of a fill would take synthesis and a second analysis. Its mean power in the bands of hearing follows
+from its levels alone (`FillPower`), and adds to that of the music, as its phases have nothing to do with the music's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from apollo.errors import nearest
+from apollo.nn.filling import Levels, gather
+from apollo.nn.generator import Apollo, band_widths
+from apollo.nn.similarity import GammatoneSpectrum, similarity
+
+LOST_DB = 6.0  # by which less of a band is left where it counts as lost
+HEARD_DB = 75.0  # below a frame's level, what is softer in the original counts as this soft
+KEPT_WEIGHT = 0.1  # of bands that are not lost, in `level`
+UNHEARD_ERROR = 1e-4  # of the original's power: an error that small is no worse for being doubled
+EDGE = 2  # frames at both ends that see beyond the crop
+
+
+class FillPower(nn.Module):
+    """Mean power of a fill in the bands of hearing, from its amplitudes in the network's bands.
+
+    Copies of a spectrum are coherent from frame to frame. So where frames have the amplitudes A_k, overlap-add gives
+    the waveform the amplitude g(t) = Σ A_k h_k(t), with h_k = w² / Σ w² of the synthesis window w. A window v of the
+    gammatone spectrum sees Σ v² g²: products of A of the same frame, and of neighbours.
+
+    Args:
+        widths: Bins in each band.
+        n_fft: Of the spectrum that is filled; the hop is half of it, and that of the gammatone spectrum.
+        gammatone: The spectrum to be predicted.
+
+    Raises:
+        ValueError: If the hops differ.
+    """
+
+    def __init__(self, widths: Sequence[int], n_fft: int, gammatone: GammatoneSpectrum) -> None:
+        super().__init__()
+        hop = n_fft // 2
+        if gammatone.hop_length != hop or gammatone.n_fft != 4 * hop:
+            raise ValueError(f"win must be 40 ms for levels to be learnt, not {n_fft} samples")
+        window = torch.hann_window(n_fft, dtype=torch.float64).square()
+        summed = window[:hop] + window[hop:]
+        # Frame k is centred k hops behind the start of the gammatone window, which five frames reach into.
+        shares = torch.zeros(5, 6 * hop, dtype=torch.float64)
+        for k in range(5):
+            shares[k, k * hop : k * hop + n_fft] = window / summed.repeat(2)
+        shares = shares[:, hop : 5 * hop]
+        seen = gammatone.window.double().square() * 4 / (gammatone.n_fft**2 * window.sum())
+        self.register_buffer("own", (seen * shares.square()).sum(1).float(), persistent=False)
+        self.register_buffer("shared", (2 * seen * shares[:-1] * shares[1:]).sum(1).float(), persistent=False)
+        edges = (torch.tensor([0, *widths]).cumsum(0) * 2).tolist()  # the gammatone spectrum's bins are half as wide
+        response = [gammatone.response[:, low:high].mean(1) for low, high in pairwise(edges)]
+        self.register_buffer("response", torch.stack(response), persistent=False)
+
+    own: Tensor
+    shared: Tensor
+    response: Tensor
+
+    def forward(self, amplitude: Tensor) -> Tensor:
+        """Predict; `(items, frames, bands)` → power `(items, hearing bands, frames - 4)`."""
+        power = amplitude.square() @ self.response
+        between = (amplitude[:, :-1] * amplitude[:, 1:]) @ self.response
+        frames = power.shape[1] - 4
+        seen = sum(weight * power[:, k : k + frames] for k, weight in enumerate(self.own))
+        seen = seen + sum(weight * between[:, k : k + frames] for k, weight in enumerate(self.shared))
+        return cast(Tensor, seen).transpose(1, 2)
+
+
+class LevelLoss(nn.Module):
+    """The loss of the level network alone: a weighted sum of named terms.
+
+    - `similarity`: 1 − NSIM of the gammatone spectra of original and filled, see `apollo.nn.similarity`.
+    - `level`: Negative log-likelihood of the original's levels in dB under Laplace distributions about the predicted
+      ones with the predicted deviations. Lost bands count ten times as much as others.
+    - `harm`: By how many dB the fill makes the error of the waveform larger, as if its phases were random.
+    - `worse`: By how much NSIM falls below that of the unfilled, in the pieces where it does, against what was missing.
+
+    Args:
+        weights: Weight by name; terms not named are not computed.
+        sample_rate: Of the waveforms, in Hz.
+
+    Raises:
+        ValueError: If there is no such term, or every weight is 0.
+    """
+
+    TERMS = ("similarity", "level", "harm", "worse")
+
+    def __init__(self, weights: Mapping[str, float], sample_rate: int = 44100) -> None:
+        super().__init__()
+        for name in weights:
+            if name not in self.TERMS:
+                raise ValueError(f"unknown loss {name!r}: {nearest(name, self.TERMS)}")
+        self.weights = {name: float(weight) for name, weight in weights.items() if weight}
+        if not self.weights:
+            raise ValueError("every weight is 0: give at least one loss a weight")
+        self.gammatone = GammatoneSpectrum(sample_rate)
+        n_fft = 2 * self.gammatone.hop_length
+        self.fill_power = FillPower(band_widths(n_fft), n_fft, self.gammatone)
+
+    needs_discriminator = False
+
+    def forward(self, generator: Apollo, original: Tensor, degraded: Tensor) -> dict[str, Tensor]:
+        """Compute every weighted term for waveforms `(batch, channels, samples)`.
+
+        Args:
+            generator: A network with a fill, whose levels are judged.
+            original: What they should be those of.
+            degraded: What they are predicted from.
+
+        Returns:
+            The terms under their names, unweighted, and their weighted sum under `loss`.
+        """
+        assert generator.fill is not None
+        original, degraded = original.flatten(0, 1), degraded.flatten(0, 1)
+        with torch.no_grad():
+            there, left = generator.stft(original), generator.stft(degraded)
+        predicted = generator.fill.predict(left)
+        with torch.autocast(original.device.type, enabled=False):
+            terms = self._terms(predicted, there, left, self.gammatone(original), self.gammatone(degraded))
+        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        return {**terms, "loss": total}
+
+    def _terms(
+        self, predicted: Levels, there: Tensor, left: Tensor, heard: Tensor, heard_left: Tensor
+    ) -> dict[str, Tensor]:
+        widths = band_widths(2 * self.gammatone.hop_length)
+        power, error = (gather(s.square().sum(-1), widths) for s in (there, there - left))
+        amplitude = predicted.share * 10 ** (predicted.level / 20)
+        terms = {}
+        if "level" in self.weights:
+            target = target_levels(power)
+            weight = KEPT_WEIGHT + lost_bands(target, gather(left.square().sum(-1), widths)).float()
+            surprise = (predicted.level - target).abs() / predicted.deviation + predicted.deviation.log()
+            terms["level"] = (surprise * weight).sum() / weight.sum()
+        if "harm" in self.weights:
+            before = error.sum((1, 2)) + UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
+            terms["harm"] = 10 * torch.log10(1 + amplitude.square().sum((1, 2)) / before).mean()
+        if {"similarity", "worse"} & set(self.weights):
+            frames = slice(EDGE, heard.shape[-1] - EDGE)
+            added = self.fill_power(amplitude)[..., : heard.shape[-1]]
+            filled = similarity(heard, heard_left + added)[..., frames].mean((1, 2))
+            with torch.no_grad():
+                unfilled = similarity(heard, heard_left)[..., frames].mean((1, 2))
+            of_hearing = {
+                "similarity": 1 - filled.mean(),
+                "worse": ((unfilled - filled).clamp(min=0) / (1.02 - unfilled)).mean(),
+            }
+            terms |= {name: value for name, value in of_hearing.items() if name in self.weights}
+        return terms
+
+
+def target_levels(power: Tensor) -> Tensor:
+    """Levels in dB of the bands of an original, `(..., bands)`; what is too soft to be heard is as loud as that."""
+    total = 10 * torch.log10(power.sum(-1, keepdim=True) + 1e-9)
+    return torch.maximum(10 * torch.log10(power + 1e-12), total - HEARD_DB)
+
+
+def lost_bands(target: Tensor, left: Tensor) -> Tensor:
+    """Where too little is left of bands with these levels in dB; `left` is their power in the degraded version."""
+    return target - 10 * torch.log10(left + 1e-12) > LOST_DB
