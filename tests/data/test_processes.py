@@ -1,0 +1,50 @@
+"""Processes at work end with the one that asked for them, or when they are told to, and leave nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from apollo.atomic import replacing
+from apollo.cli.net import run
+from apollo.data.processes import in_processes
+
+def hold(path):
+    with replacing(Path(path)) as temporary:
+        temporary.write_text("half")
+        print("ready", flush=True)
+        time.sleep(600)
+
+if __name__ == "__main__":
+    run(lambda: list(in_processes(hold, sys.argv[1:], 2)) and 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to processes")
+def test_a_signal_to_all_processes_leaves_nothing_behind(tmp_path: Path) -> None:
+    program, folder = tmp_path / "program.py", tmp_path / "out"
+    program.write_text(PROGRAM)
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, program, folder / "a", folder / "b"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "ready\n"]
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert re.fullmatch(r"Error: [^\n]+\n", errors), errors
+    assert not list(folder.iterdir())
