@@ -32,6 +32,10 @@ class AudioFileError(ApolloError):
     """An audio file cannot be read or written."""
 
 
+class WaveformError(ApolloError, ValueError):
+    """An array or a tensor is no waveform."""
+
+
 class ModelFileError(ApolloError):
     """A model file cannot be read, is not an Apollo model, or is not safe to read."""
 

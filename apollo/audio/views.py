@@ -99,6 +99,9 @@ def mended_sizes(path: Path) -> dict[int, bytes]:
                 stop = start + size + size % 2
                 if stop >= end - 1 or _chunk_at(file, stop) is not None:
                     return {}
+                file.seek(stop)
+                if size and not any(file.read(1 << 20)):  # what a disk or a download has filled up
+                    return {}
                 # As in a pipe: the sound goes on until the file ends.
                 return {**patches, 0: b"RIFF", 4: struct.pack("<I", _UNKNOWN), start - 4: struct.pack("<I", _UNKNOWN)}
             position = start + size + size % 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from apollo.restoration import Output, Restorer, Task
 
 PIPE = "-"
+RATES: dict[str, int | Literal["keep"] | None] = {"auto": None, "keep": "keep", "44100": 44100}
 
 
 def restore(
@@ -38,7 +39,12 @@ def restore(
     bits: Annotated[
         str | None, typer.Option(metavar="BITS", help="16, 24 or, for WAV, float; 24 if not given.")
     ] = None,
-    sample_rate: Annotated[str, typer.Option(metavar="RATE", help="keep the source's, or 44100.")] = "keep",
+    sample_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="RATE", help="keep the source's, 44100, or auto: the source's, but 44100 for what was coded lower."
+        ),
+    ] = "auto",
     clip: Annotated[
         str,
         typer.Option(metavar="HOW", help="Beyond full scale: scale the whole down, clamp peaks, or write float WAV."),
@@ -84,8 +90,8 @@ def restore(
     from apollo.restoration import Output, Restorer, pays_to_compile
     from apollo.shards import Shard
 
-    if sample_rate not in ("keep", "44100"):
-        raise ApolloError(f"--sample-rate is keep or 44100, not {sample_rate!r}")
+    if sample_rate not in RATES:
+        raise ApolloError(f"--sample-rate is auto, keep or 44100, not {sample_rate!r}")
     if batch != "auto" and not (batch.isascii() and batch.isdecimal() and len(batch) < 10):
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     if compile_it not in ("auto", "on", "off"):
@@ -94,7 +100,7 @@ def restore(
         check_suffix(report, ".json", "--json")
     share = Shard.parse(shard) if shard is not None else None
     at_once = None if batch == "auto" else int(batch)
-    wanted = Output(bits, None if sample_rate == "keep" else int(sample_rate), clip, keep_times)
+    wanted = Output(bits, RATES[sample_rate], clip, keep_times)
 
     def restorer(tasks: Sequence[Task] = ()) -> Restorer:
         network = load_model(model)

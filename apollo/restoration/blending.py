@@ -73,11 +73,14 @@ class BlendStream:
 
     def push(self, restored: Tensor) -> Tensor:
         """Take the next restored block, `(channels, samples)`, and give what has become certain."""
-        if self.high_pass is None:
-            return self._added(restored - self.given[:, : restored.shape[1]])
-        before, self.restored = self.restored, self.restored + restored.shape[1]
-        difference = restored - self.given[:, before : self.restored]
-        return self._added(torch.from_numpy(self.high_pass.push(difference.numpy())))
+        return self.add(restored - self.given[:, self.restored : self.restored + restored.shape[1]])
+
+    def add(self, difference: Tensor) -> Tensor:
+        """Take by how much the next restored block differs from the input, and give what has become certain."""
+        self.restored += difference.shape[1]
+        if self.high_pass is not None:
+            difference = torch.from_numpy(self.high_pass.push(difference.numpy()))
+        return self._added(difference)
 
     def flush(self) -> Tensor:
         """Give the rest."""

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from apollo.audio.resampling import Resampler
-from apollo.errors import ApolloError
+from apollo.audio.resampling import Resampler, resampled_length
+from apollo.errors import ApolloError, WaveformError
 from apollo.nn import Apollo
 from apollo.restoration.blending import Blend, BlendStream
 from apollo.restoration.chunks import FittingChunks
@@ -24,6 +24,10 @@ Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
 # Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
 # have the network restore rounding errors.
 SILENCE = 1e-9
+LARGEST = float(np.finfo(np.float32).max)
+
+RATES = (1000, 1_000_000)  # Hz; beyond, a header is damaged or a number is none, and a second may become hours
+MANY_CHANNELS = 8  # from more on, an array with fewer samples than channels is taken to lie on its side
 
 MOST_CHANNELS = 1024  # that a file may have, as libsndfile reads it
 
@@ -125,29 +129,31 @@ class Restorer:
         self.model.compile_blocks(dynamic=False)
         self.compiled = True
 
-    def __call__(self, waveform: Waveform, sample_rate: int | None = None) -> Waveform:
+    def __call__(self, waveform: Waveform, sample_rate: int | None = None, target_rate: int | None = None) -> Waveform:
         """Restore a waveform.
 
         Args:
             waveform: `(channels, samples)`, floating point, full scale 1.
             sample_rate: Its sample rate in Hz; the model's if None.
+            target_rate: Sample rate in Hz of what comes back: the same if None, or the model's, which has room for the
+                treble that music coded at a low rate has lost.
 
         Returns:
-            The restored waveform: the same shape, sample rate, type and device.
+            The restored waveform: the same channels, type and device, and unless `target_rate` is another, the same
+            shape.
 
         Raises:
-            ApolloError: If a sample is not a finite number, or the sample rate is not positive.
-            ValueError: If the waveform has another shape or type.
+            ApolloError: If a sample is not a finite number, or a sample rate is none.
+            WaveformError: If the waveform has another shape or type; it is a `ValueError` as well.
         """
         given = as_tensor(waveform)
-        if given.dim() != 2 or not given.is_floating_point():
-            raise ValueError(
-                f"waveform must be (channels, samples) in floating point, not {tuple(given.shape)} {given.dtype}"
-            )
-        restored = torch.empty_like(given)
+        rate = self.sample_rate if sample_rate is None else as_rate(sample_rate)
+        wanted = rate if target_rate is None else as_rate(target_rate)
         if not given.numel():
-            return self._as(waveform, restored)
-        stream = self.stream(peaks_of(given), sample_rate)
+            return self._as(waveform, torch.empty_like(given))
+        stream = self.stream(peaks_of(given), rate, target_rate=wanted)
+        length = given.shape[1] if wanted == rate else resampled_length(given.shape[1], rate, wanted)
+        restored = given.new_empty((given.shape[0], length))
         position = 0
         # Blocks no longer than a chunk keep what is under way at any time to about that length.
         for block in torch.split(given, self.chunk_frames * self.model.hop_length, dim=1):
@@ -158,7 +164,11 @@ class Restorer:
         return self._as(waveform, restored)
 
     def stream(
-        self, peak: float | Sequence[float], sample_rate: int | None = None, channels: int = 2
+        self,
+        peak: float | Sequence[float],
+        sample_rate: int | None = None,
+        channels: int = 2,
+        target_rate: int | None = None,
     ) -> RestorationStream:
         """Start restoring a recording that arrives in blocks.
 
@@ -168,9 +178,10 @@ class Restorer:
                 says what is to be expected, such as 1 for full scale; music far below it is restored less well.
             sample_rate: Sample rate in Hz; the model's if None.
             channels: Number of channels where `peak` is one number.
+            target_rate: Sample rate in Hz of what comes out: the same if None, or the model's.
 
         Raises:
-            ApolloError: If the sample rate is not positive.
+            ApolloError: If a peak or the sample rate is none, or the target's is neither of the two.
 
         Example:
             >>> stream = Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1).stream(1.0, 48000)
@@ -178,8 +189,11 @@ class Restorer:
             >>> sum(block.shape[1] for block in blocks)
             240000
         """
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        return RestorationStream(self, [peak] * channels if isinstance(peak, float | int) else peak, rate)
+        rate = self.sample_rate if sample_rate is None else as_rate(sample_rate)
+        peaks = [float(peak)] * channels if isinstance(peak, float | int) else [float(one) for one in peak]
+        if not all(0 <= one <= LARGEST for one in peaks):
+            raise ApolloError(f"a peak must be a number from 0 that float32 can hold, not {peak}")
+        return RestorationStream(self, peaks, rate, rate if target_rate is None else as_rate(target_rate))
 
     @staticmethod
     def _as(like: Waveform, restored: Tensor) -> Waveform:
@@ -190,15 +204,21 @@ class Restorer:
 class RestorationStream:
     """A recording under restoration: blocks go in, restored blocks of the same total length come out.
 
-    Made by `Restorer.stream`.
+    Made by `Restorer.stream`. What lies beyond the network's reach is not the network's to change: where a recording
+    keeps a rate above the network's, only the difference that the network makes is resampled, and added to it.
 
     Attributes:
         latency: Samples that what is given may lag behind what was taken: a chunk and the network's context, and where
             they are needed, what resampling and the crossover hold back.
     """
 
-    def __init__(self, restorer: Restorer, peaks: Sequence[float], sample_rate: int) -> None:
+    def __init__(self, restorer: Restorer, peaks: Sequence[float], sample_rate: int, target_rate: int) -> None:
         model = restorer.model
+        if target_rate not in (sample_rate, model.sample_rate):
+            raise ApolloError(
+                f"restored sound comes at its own rate, {sample_rate} Hz, or at the model's, {model.sample_rate} Hz, "
+                f"not at {target_rate} Hz"
+            )
         self.channels = len(peaks)
         self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
         self.peak = max(peaks, default=0.0)
@@ -211,17 +231,25 @@ class RestorationStream:
         self.chunks = FittingChunks(
             model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, restorer.fill, shrunk
         )
+        self.at_own_rate = sample_rate == model.sample_rate
         self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
-        self.from_model = Resampler(model.sample_rate, sample_rate, max(1, len(self.active)))
-        self.blend = BlendStream(restorer.blend, self.channels, sample_rate) if restorer.blend.needs_input else None
+        self.from_model: Resampler | None = None
+        if target_rate != model.sample_rate:
+            self.from_model = Resampler(model.sample_rate, target_rate, max(1, len(self.active)))
+        self.adds = target_rate > model.sample_rate
+        self.heard = torch.empty(max(1, len(self.active)), 0)  # by the network, which has not given it back yet
+        needs_input = restorer.blend.needs_input or self.adds
+        self.blend = BlendStream(restorer.blend, self.channels, target_rate) if needs_input else None
         # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
         self.silence = 2 * math.ceil(model.sample_rate / sample_rate)
         self.taken = 0
         self.restored = 0
         seconds = (self.chunks.chunk + self.chunks.context) / model.sample_rate
-        if sample_rate != model.sample_rate:
+        if not self.at_own_rate:
             seconds += 2 * RESAMPLING / min(sample_rate, model.sample_rate)
-        self.latency = math.ceil(seconds * sample_rate) + (self.blend.delay if self.blend else 0)
+        if self.blend:
+            seconds += self.blend.delay / target_rate
+        self.latency = math.ceil(seconds * sample_rate)
 
     def push(self, block: Waveform) -> Waveform:
         """Take the next block, and give restored samples as far as they are certain.
@@ -233,15 +261,15 @@ class RestorationStream:
             `(channels, any number)`, at most `latency` samples behind: float32 on the CPU, an array for an array.
 
         Raises:
-            ValueError: If the block has another shape or type.
+            WaveformError: If the block has another shape or type; it is a `ValueError` as well.
         """
-        taken = as_tensor(block)
-        if taken.dim() != 2 or taken.shape[0] != self.channels or not taken.is_floating_point():
-            raise ValueError(
-                f"a block must be ({self.channels}, samples) in floating point, not {tuple(taken.shape)} {taken.dtype}"
-            )
-        restored = self._push(taken.float().cpu())
+        restored = self._push(as_tensor(block, self.channels).float().cpu())
         return restored.numpy() if isinstance(block, np.ndarray) else restored
+
+    def flush(self) -> Tensor:
+        """Give the rest, a tensor `(channels, any number)`, so that as many samples have been given as were taken."""
+        rest = self._push(torch.zeros(self.channels, 0), last=True)
+        return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
 
     def through(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
         """Restore all blocks of a recording, as `push` takes and gives them, to its end."""
@@ -251,43 +279,85 @@ class RestorationStream:
                 yield restored
         yield self.flush().numpy()
 
-    def _push(self, block: Tensor) -> Tensor:
+    def _push(self, block: Tensor, last: bool = False) -> Tensor:
         self.taken += block.shape[1]
-        if self.blend:
-            self.blend.take(block)
-        if not self.active:
-            return self._give(torch.zeros(0, block.shape[1]))
-        at_model = resampled(self.to_model, block[self.active] / self.peak)
-        return self._give(resampled(self.from_model, self.chunks.push(at_model)))
-
-    def flush(self) -> Tensor:
-        """Give the rest, a tensor `(channels, any number)`, so that as many samples have been given as were taken."""
+        # Where all is silent, one channel of silence goes the way of the others, past the network.
+        sounding = block[self.active] / self.peak if self.active else torch.zeros(1, block.shape[1])
+        at_model = resampled(self.to_model, sounding, last)
+        restored = at_model
         if self.active:
-            nothing = torch.zeros(len(self.active), 0)
-            at_model = self.chunks.push(resampled(self.to_model, nothing, last=True))
-            silence = torch.zeros(len(self.active), self.silence)
-            rest = self._give(
-                resampled(self.from_model, torch.cat((at_model, self.chunks.flush(), silence), dim=1), last=True)
-            )
-        else:
-            rest = torch.zeros(self.channels, 0)
-        return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
+            restored = self.chunks.push(at_model)
+            if last:
+                restored = torch.cat((restored, self.chunks.flush()), dim=1)
+        if self.blend:
+            self.blend.take(block if self.from_model or self.at_own_rate else self._placed(at_model))
+        if self.adds:
+            self.heard = torch.cat((self.heard, at_model), dim=1)
+            samples = restored.shape[1]
+            restored, self.heard = restored - self.heard[:, :samples], self.heard[:, samples:].clone()
+        if self.from_model:
+            if last:
+                restored = torch.cat((restored, torch.zeros(len(restored), self.silence)), dim=1)
+            restored = resampled(self.from_model, restored, last)[:, : self.taken - self.restored]
+            self.restored += restored.shape[1]
+        placed = self._placed(restored)
+        if self.blend is None:
+            return placed
+        return self.blend.add(placed) if self.adds else self.blend.push(placed)
 
-    def _give(self, active: Tensor) -> Tensor:
-        """Undo the gain, put the active channels back among the silent ones, never more than was taken, and blend."""
-        active = active[:, : self.taken - self.restored]
-        self.restored += active.shape[1]
-        restored = torch.zeros(self.channels, active.shape[1])
-        restored[self.active] = active * self.peak
-        return self.blend.push(restored) if self.blend else restored
+    def _placed(self, active: Tensor) -> Tensor:
+        """Undo the gain, and put the active channels back among the silent ones."""
+        placed = torch.zeros(self.channels, active.shape[1])
+        placed[self.active] = active[: len(self.active)] * self.peak
+        return placed
 
 
-def as_tensor(waveform: Tensor | npt.NDArray[Any]) -> Tensor:
-    """Give a waveform as a tensor without a graph, in the same memory where that is possible."""
+def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) -> Tensor:
+    """Give a waveform as a tensor without a graph, in the same memory where that is possible.
+
+    Raises:
+        WaveformError: If it is none of shape `(channels, samples)` in floating point.
+    """
+    if not isinstance(waveform, Tensor | np.ndarray):
+        raise WaveformError(f"a waveform must be a NumPy array or a torch tensor, not {type(waveform).__name__}")
+    shape = tuple(waveform.shape)
+    if len(shape) != 2:
+        hint = ": give waveform[None] for one channel" if len(shape) == 1 else ""
+        raise WaveformError(f"a waveform must be (channels, samples), not of shape {shape}{hint}")
+    turned = channels is not None and shape[0] != channels == shape[1]
+    if turned or (shape[0] > max(MANY_CHANNELS, shape[1]) and shape[1] > 0):
+        raise WaveformError(
+            f"a waveform must be (channels, samples), but {shape} looks like (samples, channels): give waveform.T"
+        )
+    if channels is not None and shape[0] != channels:
+        raise WaveformError(f"a block must have {channels} channels, as the recording has, not {shape[0]}")
+    is_float = waveform.is_floating_point() if isinstance(waveform, Tensor) else waveform.dtype.kind == "f"
+    if not is_float:
+        raise WaveformError(
+            "a waveform must be (channels, samples) in floating point with full scale 1, "
+            f"not {waveform.dtype}: convert it"
+        )
     if isinstance(waveform, Tensor):
         return waveform.detach()
-    # torch takes neither strides below 0 nor foreign byte order, and warns of arrays that are read-only.
-    return torch.from_numpy(np.require(waveform, waveform.dtype.newbyteorder("="), ["C", "W"]))
+    # torch takes neither strides below 0 nor foreign byte order nor extended precision, and warns of arrays that are
+    # read-only.
+    kind = waveform.dtype.newbyteorder("=") if waveform.dtype.itemsize <= 8 else np.dtype(np.float64)
+    return torch.from_numpy(np.require(waveform, kind, ["C", "W"]))
+
+
+def as_rate(sample_rate: float) -> int:
+    """Give a sample rate in Hz as a whole number.
+
+    Raises:
+        ApolloError: If it is none, or no recording's.
+    """
+    number = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
+    if not number or not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
+        raise ApolloError(
+            f"cannot restore at {sample_rate!r} Hz: give sample rates above 0, whole numbers from {RATES[0]} to "
+            f"{RATES[1]}"
+        )
+    return int(sample_rate)
 
 
 def resampled(resampler: Resampler, block: Tensor, last: bool = False) -> Tensor:
@@ -304,6 +374,8 @@ def peaks_of(waveform: Tensor) -> list[float]:
     peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
     if not all(math.isfinite(peak) for peak in peaks):
         raise ApolloError("the audio holds samples that are not finite numbers (NaN or infinity)")
+    if max(peaks, default=0.0) > LARGEST:
+        raise ApolloError("the audio holds samples beyond what float32 can hold: bring it to full scale 1")
     return peaks
 
 

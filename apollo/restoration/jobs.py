@@ -93,7 +93,7 @@ def restore_one(
     task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, progress: Progress, model: str
 ) -> Outcome:
     """Restore a file unless that is done or there is nothing to do."""
-    if not overwrite and is_finished(task, output):
+    if not overwrite and is_finished(task, output, restorer.sample_rate):
         made, wanted = Provenance.read(task.target), Provenance.of(restorer, output.for_file(task.target), model)
         if made is not None and not made.is_like(wanted):
             raise AudioFileError(
@@ -107,13 +107,13 @@ def restore_one(
     with claimed(task.target) as ours:
         if not ours:
             return Outcome(task, "finished", f"{task.target} is being made by another run of Apollo: left to it")
-        if not overwrite and is_finished(task, output):  # by a run that was at it a moment ago
+        if not overwrite and is_finished(task, output, restorer.sample_rate):  # by a run that was at it a moment ago
             return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
         report = restore_file(task.source, task.target, restorer, overwrite, progress, output, model)
     return Outcome(task, "restored", "", report)
 
 
-def is_finished(task: Task, output: Output) -> bool:
+def is_finished(task: Task, output: Output, network_rate: int) -> bool:
     """Tell whether the target is there, as long as the source, and whole to its last sample."""
     with suppress(ApolloError, OSError):
         if not task.target.is_file() or task.target.samefile(task.source):
@@ -121,8 +121,10 @@ def is_finished(task: Task, output: Output) -> bool:
         with AudioReader(task.source) as source, AudioReader(task.target) as target:
             expected = resampled_length(source.count(), source.sample_rate, target.sample_rate)
             found = target.count()
-            wanted_rate = output.sample_rate in (None, target.sample_rate) or target.info.lossy
-            if not wanted_rate or abs(found - expected) > TOLERANCE * target.sample_rate:
+            rate = output.rate_for(source.sample_rate, network_rate, lambda: needs_restoration(task.source).damaged)
+            if (target.sample_rate != rate and not target.info.lossy) or abs(
+                found - expected
+            ) > TOLERANCE * target.sample_rate:
                 return False
             target.seek(max(0, found - 1))
             return target.read(1).shape == (source.channels, 1)

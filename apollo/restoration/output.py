@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from apollo.audio import FORMATS
 from apollo.errors import ApolloError, nearest
@@ -19,7 +21,8 @@ class Output:
 
     Attributes:
         bits: `"16"`, `"24"` or, for WAV alone, `"float"`; None is 24, and nothing in formats that keep no samples.
-        sample_rate: In Hz; None keeps the source's.
+        sample_rate: In Hz; `"keep"` keeps the source's. None keeps it as well, but gives the network's to what a codec
+            has stored at a lower one: that has lost its treble, and gets it back.
         clip: What to do where the restored exceeds full scale: `"scale"` turns all of the recording down to fit,
             `"clamp"` cuts its peaks off, `"float"` leaves it as it is, in a WAV of float samples.
         keep_times: Whether the result gets the source's times of access and change.
@@ -29,7 +32,7 @@ class Output:
     """
 
     bits: str | None = None
-    sample_rate: int | None = None
+    sample_rate: int | Literal["keep"] | None = None
     clip: str = "scale"
     keep_times: bool = False
 
@@ -55,6 +58,20 @@ class Output:
         if self.bits is not None and suffix != ".flac":
             raise ApolloError(f"{target} is to be in a lossy format, which has no bits: leave them out, or write FLAC")
         return self
+
+    def rate_for(self, sample_rate: int, network_rate: int, lossy: Callable[[], bool]) -> int:
+        """The sample rate in Hz of a result.
+
+        Args:
+            sample_rate: The source's, in Hz.
+            network_rate: The network's, in Hz.
+            lossy: Tells whether the source has been through a lossy codec; asked where that matters.
+        """
+        if self.sample_rate == "keep":
+            return sample_rate
+        if self.sample_rate is not None:
+            return self.sample_rate
+        return network_rate if sample_rate < network_rate and lossy() else sample_rate
 
     @property
     def is_float(self) -> bool:

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from apollo.audio import read
+from apollo.audio import needs_restoration, read
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
 from apollo.restoration.engine import Restorer, choose_device
+from apollo.restoration.output import Output
 
 
 @overload
@@ -98,11 +99,12 @@ def restore(
 
     Returns:
         For a waveform, the restored one, of the same shape, sample rate, type and device. For a file, the restored
-        waveform, float32 `(channels, samples)`, and its sample rate in Hz. It may exceed ±1.
+        waveform, float32 `(channels, samples)`, and its sample rate in Hz: the file's, or the model's for what a codec
+        has stored at a lower one. It may exceed ±1.
 
     Raises:
         ApolloError: If something in what was given cannot work; the message says what.
-        ValueError: If the waveform has another shape or type.
+        WaveformError: If the waveform has another shape or type; it is a `ValueError` as well.
 
     Example:
         >>> import numpy as np
@@ -117,12 +119,13 @@ def restore(
     )
     if isinstance(audio, Tensor):
         return restorer(audio, sample_rate)
-    if isinstance(audio, np.ndarray):
+    if not isinstance(audio, str | Path):
         return restorer(audio, sample_rate)
     if sample_rate is not None:
         raise ApolloError(f"{audio} has a sample rate of its own: leave out sample_rate")
     waveform, rate = read(audio)
-    return restorer(waveform, rate), rate
+    target_rate = Output().rate_for(rate, restorer.sample_rate, lambda: needs_restoration(audio).damaged)
+    return restorer(waveform, rate, target_rate), target_rate
 
 
 @lru_cache(maxsize=2)

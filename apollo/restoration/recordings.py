@@ -25,6 +25,7 @@ from apollo.audio import (
     RawStreamWriter,
     WavStreamWriter,
     info,
+    needs_restoration,
     read_metadata,
     read_raw_stream,
     read_wav_stream,
@@ -32,7 +33,7 @@ from apollo.audio import (
 from apollo.audio.signal import Block, Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import is_out_of_memory
-from apollo.restoration.engine import Restorer
+from apollo.restoration.engine import RATES, Restorer
 from apollo.restoration.levels import Sink, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
@@ -41,8 +42,6 @@ from apollo.restoration.provenance import Provenance
 log = logging.getLogger(__name__)
 
 Progress = Callable[[float, float], None]
-
-RATES = (1000, 1_000_000)  # Hz; what a header says beyond is damage, by which a second of sound may become hours
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def restore_file(
         restorer: Does the work.
         overwrite: Whether the target may replace a file.
         progress: Called with (seconds restored, seconds in all) from time to time.
-        output: What the result is to be like; 24 bits at the source's rate by default, never clipped.
+        output: What the result is to be like; 24 bits by default, never clipped.
         model: Name of the restorer's model, for the tags of the result, which say how it was made.
 
     Returns:
@@ -132,7 +131,8 @@ def restore_file(
         writer.gain = 0.0  # unless it turns out too loud
         return writer
 
-    report = restore_recording(recording, Sink(target, target.parent, opened), restorer, output, progress)
+    sink = Sink(target, target.parent, opened)
+    report = restore_recording(recording, sink, restorer, output, progress, lambda: needs_restoration(source).damaged)
     if output.keep_times:
         try:
             status = source.stat()
@@ -184,7 +184,8 @@ def restore_pipe(
     sink = Sink(Path("standard output"), Path(tempfile.gettempdir()), opened, rewindable=False)
     with scratch_file(sink) as scratch:
         received = scratch.keep(Signal(sample_rate, channels, None, lambda: incoming, "standard input"))
-        return restore_recording(received, sink, restorer, output)
+        # Raw samples do not tell their rate, so it must not change; what a WAV was before, nobody knows.
+        return restore_recording(received, sink, restorer, output, lossy=lambda: raw is None)
 
 
 def restore_recording(
@@ -193,6 +194,7 @@ def restore_recording(
     restorer: Restorer,
     output: Output,
     progress: Progress = lambda done, total: None,
+    lossy: Callable[[], bool] = lambda: True,
 ) -> Report:
     """Restore a recording of any origin into a sink.
 
@@ -201,6 +203,7 @@ def restore_recording(
         sink: Where the result goes.
         restorer: Does the work.
         output: What the result is to be like.
+        lossy: Tells whether the recording has been through a lossy codec; asked where that matters.
         progress: Called with (seconds restored, seconds in all) from time to time.
 
     Raises:
@@ -218,7 +221,9 @@ def restore_recording(
     if not samples:
         raise AudioFileError(f"{source.name} holds no audio samples: give another file")
     seconds = samples / source.sample_rate
-    rate = output.sample_rate or source.sample_rate
+    rate = output.rate_for(source.sample_rate, restorer.sample_rate, lossy)
+    # The stream gives the source's rate or the network's; for others the higher of them is resampled.
+    own = rate if rate in (source.sample_rate, restorer.sample_rate) else max(source.sample_rate, restorer.sample_rate)
 
     def told(blocks: Iterable[Block]) -> Iterator[Block]:
         done = 0
@@ -228,8 +233,8 @@ def restore_recording(
             progress(done / rate, seconds)
 
     with closing(ahead(source.blocks())) as blocks, memory_suffices(source):
-        stream = restorer.stream(peaks, source.sample_rate)
-        restored = replace(source, samples=samples, read=lambda: checked(stream.through(blocks), source))
+        stream = restorer.stream(peaks, source.sample_rate, target_rate=own)
+        restored = replace(source, sample_rate=own, read=lambda: checked(stream.through(blocks), source))
         result = restored.resampled(rate)
         levels = write_levelled(replace(result, read=lambda: told(result.blocks())), sink, output)
     return Report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -282,3 +283,54 @@ def test_a_share_of_fill_beyond_all_and_nothing_is_refused(make_model: Callable[
 def test_a_model_without_a_fill_takes_no_share_of_it(make_model: Callable[..., Apollo]) -> None:
     with pytest.raises(ApolloError, match="has no fill"):
         Restorer(make_model("residual"), fill=0.5)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "says"),
+    [
+        (np.zeros((3000, 2), np.float32), r"looks like \(samples, channels\): give waveform.T"),
+        (np.zeros(3000, np.float32), r"give waveform\[None\]"),
+        ([[0.1, 0.2], [0.1, 0.2]], "not list"),
+        (np.zeros((2, 3000), object), "not object"),
+        (np.zeros((2, 3000), np.int16), "not int16"),
+        (np.zeros((2, 3000), complex), "not complex128"),
+        (torch.zeros(2, 3000, dtype=torch.int32), "not torch.int32"),
+        (torch.zeros(3000, 2), "give waveform.T"),
+        (np.full((2, 3000), 1e300), "beyond what float32 can hold"),
+        (None, "not NoneType"),
+    ],
+)
+def test_what_is_no_waveform_is_told(waveform: Any, says: str, make_model: Callable[..., Apollo]) -> None:
+    with pytest.raises(ApolloError, match=says):
+        Restorer(make_model("direct"))(waveform)
+
+
+def test_a_block_that_lies_on_its_side_is_told(make_model: Callable[..., Apollo]) -> None:
+    stream = Restorer(make_model("direct"), 1).stream(1.0)
+    with pytest.raises(ApolloError, match=r"give waveform.T"):
+        stream.push(np.zeros((5, 2), np.float32))
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 1e30, 44_100.5, "44100", True, 10**12, 1])
+def test_rates_of_no_recording_are_told(rate: Any, make_model: Callable[..., Apollo]) -> None:
+    with pytest.raises(ApolloError, match="cannot restore at"):
+        Restorer(make_model("direct"))(np.zeros((2, 1000), np.float32), rate)
+
+
+def test_numbers_of_numpy_are_rates_and_extended_precision_is_restored(
+    music: np.ndarray, make_model: Callable[..., Apollo]
+) -> None:
+    restorer = Restorer(make_model("residual"), 1)
+    short = music[:, :20_000]
+    expected = restorer(short, 48_000)
+    for rate in (np.float32(48_000), np.int64(48_000), 48_000.0):
+        assert np.array_equal(restorer(short, rate), expected)  # type: ignore[arg-type]
+    long = restorer(short.astype(np.longdouble), 48_000)
+    assert long.dtype == np.longdouble
+    assert np.abs(long - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("peak", [float("nan"), float("inf"), -1.0, 1e300])
+def test_peaks_that_cannot_be_are_refused(peak: float, make_model: Callable[..., Apollo]) -> None:
+    with pytest.raises(ApolloError, match="a peak must be"):
+        Restorer(make_model("direct"), 1).stream(peak)
