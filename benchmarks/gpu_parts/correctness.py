@@ -161,10 +161,10 @@ def out_of_memory(part: Part) -> tuple[float, float]:
     else:  # a pass that fails stands for it
         forward = model.forward
 
-        def refuse(sound: Tensor) -> Tensor:
+        def refuse(sound: Tensor, *more: float) -> Tensor:
             if sound.shape[-1] > 3 * model.sample_rate:
                 raise MemoryError
-            return forward(sound)
+            return forward(sound, *more)
 
         model.forward = refuse  # type: ignore[method-assign]
     logging.disable()
