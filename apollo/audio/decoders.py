@@ -23,7 +23,7 @@ import soundfile
 from apollo.audio.chains import ChainDecoder, links_of
 from apollo.audio.ffmpeg import FFmpegDecoder, flac_extent
 from apollo.audio.libsndfile import SoundFileDecoder
-from apollo.audio.views import FileView, mended_sizes
+from apollo.audio.views import FileView, mended_sizes, without_zeros
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
@@ -54,7 +54,7 @@ def open_decoder(path: Path) -> Decoder:
     looks_like_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
     if looks_like_mpeg or path.suffix.lower() in {".mp1", ".mp2", ".mp3"}:
         try:
-            return FFmpegDecoder(path)
+            return FFmpegDecoder(path, without_zeros(path))
         except AudioFileError:
             # Of other files with such a name, libsndfile's MPEG decoder would write its complaints to stderr.
             decoder = _with_libsndfile(path) if _is_free_format(path) else None

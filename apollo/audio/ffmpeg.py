@@ -22,7 +22,7 @@ import numpy.typing as npt
 from av.stream import Disposition
 
 from apollo.audio.containers import is_protected, open_container
-from apollo.audio.views import FileView
+from apollo.audio.views import FileView, without_zeros
 from apollo.errors import AudioFileError
 
 __all__ = ["FFmpegDecoder", "flac_extent"]
@@ -297,9 +297,9 @@ def flac_extent(path: Path, near: int) -> int | None:
         path: The file.
         near: How many there are by its header: the last frame is looked for there.
     """
-    end = None
+    end, view = None, without_zeros(path)
     try:
-        with open_container(path) as container:
+        with open_container(path, view() if view else None) as container:
             stream = container.streams.audio[0]
             if not stream.time_base or stream.time_base.numerator != 1:
                 return None

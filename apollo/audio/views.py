@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["FileView", "mended_sizes"]
+__all__ = ["FileView", "mended_sizes", "without_zeros"]
 
 _UNKNOWN = 0xFFFFFFFF
+_ZEROS = 1 << 20  # bytes
 
 
 class FileView(io.RawIOBase):
@@ -68,6 +70,24 @@ class FileView(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
+
+
+def without_zeros(path: Path) -> Callable[[], FileView] | None:
+    """What opens a file without the many zeros at its end, as a half-finished download has them; None where none are.
+
+    FFmpeg looks for the next frame of a stream in all that follows, and holds that in memory several times over.
+    """
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        stop = end
+        while stop:
+            start = max(0, stop - _ZEROS)
+            file.seek(start)
+            block = file.read(stop - start)
+            if block.count(0) < len(block):
+                break
+            stop = start
+    return partial(FileView, path, 0, stop) if 0 < stop <= end - _ZEROS else None
 
 
 def mended_sizes(path: Path) -> dict[int, bytes]:
