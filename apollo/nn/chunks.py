@@ -8,18 +8,19 @@ from torch import Tensor
 from apollo.nn.generator import Apollo
 
 
-def restore_in_chunks(model: Apollo, waveform: Tensor, chunk_frames: int) -> Tensor:
+def restore_in_chunks(model: Apollo, waveform: Tensor, chunk_frames: int, fill: float = 1.0) -> Tensor:
     """Run a network over a whole waveform chunk by chunk: the samples of one pass, in the memory of a chunk.
 
     Args:
         model: The network; its weights may be on any device.
         waveform: `(channels, samples)`.
         chunk_frames: As for `ChunkStream`.
+        fill: Likewise.
 
     Returns:
         `(channels, samples)` in float32 on the CPU.
     """
-    stream = ChunkStream(model, waveform.shape[0], chunk_frames)
+    stream = ChunkStream(model, waveform.shape[0], chunk_frames, fill=fill)
     restored = torch.empty(waveform.shape)
     position = 0
     for block in (*torch.split(waveform, stream.chunk, dim=1), None):

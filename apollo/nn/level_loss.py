@@ -166,3 +166,24 @@ def target_levels(power: Tensor) -> Tensor:
 def lost_bands(target: Tensor, left: Tensor) -> Tensor:
     """Where too little is left of bands with these levels in dB; `left` is their power in the degraded version."""
     return target - 10 * torch.log10(left + 1e-12) > LOST_DB
+
+
+@torch.no_grad()
+def level_bias(generator: Apollo, original: Tensor, degraded: Tensor, estimate: Tensor) -> Tensor:
+    """By how many dB lost bands come back too loud, on average; NaN where none is lost.
+
+    A band that comes back by more than 40 dB too soft counts as 40 dB.
+
+    Args:
+        generator: The network whose spectra and bands are meant.
+        original: `(batch, channels, samples)`.
+        degraded: The same, damaged.
+        estimate: The same, restored.
+    """
+    there, left, back = (
+        gather(generator.stft(side.flatten(0, 1).float()).square().sum(-1), generator.band_widths)
+        for side in (original, degraded, estimate)
+    )
+    target = target_levels(there)
+    bias = (10 * torch.log10(back + 1e-12) - target).clamp(min=-40)
+    return bias[lost_bands(target, left)].mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -20,9 +20,12 @@ from apollo.metrics import log_spectral_distance, visqol
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.chunks import restore_in_chunks
 from apollo.nn.discriminator import Judgement
+from apollo.nn.level_loss import LevelLoss, level_bias
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, r1_penalty
 
 CHUNK_SECONDS = 10  # validated at a time
+
+Trained = Literal["all", "repair", "levels"]
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -50,9 +53,11 @@ class ApolloSystem(LightningModule):
         gradient_checkpointing: Whether the generator's blocks are computed again for the backward pass instead of kept.
         skip_limit: How many steps of one network in a row are left out until the run is ended.
         visqol: Whether validation measures ViSQOL, which takes about a second for ten of music.
+        train: Which part of the generator learns, the rest staying as it is: `all`; `repair`, what corrects the
+            spectrum, trained and validated without fill; or `levels`, what fills it in, on powers alone.
 
     Raises:
-        ConfigError: If ViSQOL is wanted and not installed.
+        ConfigError: If ViSQOL is wanted and not installed, or the part to train does not fit network or loss.
         TrainingError: From training, when `skip_limit` is reached; from validation, when a result is not finite.
     """
 
@@ -60,7 +65,7 @@ class ApolloSystem(LightningModule):
         self,
         generator: Apollo,
         discriminator: MultiFrequencyDiscriminator | None,
-        loss_g: GeneratorLoss,
+        loss_g: GeneratorLoss | LevelLoss,
         loss_d: DiscriminatorLoss | None,
         metrics: NegativeSDR,
         optimizers: Sequence[MakeOptimizer],
@@ -72,6 +77,7 @@ class ApolloSystem(LightningModule):
         gradient_checkpointing: bool = False,
         skip_limit: int = 20,
         visqol: bool = False,
+        train: Trained = "all",
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -86,6 +92,10 @@ class ApolloSystem(LightningModule):
                 "system.visqol needs visqol-python, which is not installed: in Apollo's source folder, run "
                 "pip install -c constraints.txt '.[eval]'"
             )
+        if (train == "levels") != isinstance(loss_g, LevelLoss):
+            raise ConfigError("system.train=levels and loss_g apollo.nn.level_loss.LevelLoss go together: give both")
+        if train != "all" and generator.fill is None:
+            raise ConfigError(f"system.train={train} is for networks that fill in what is lost: give model.fill")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -100,6 +110,9 @@ class ApolloSystem(LightningModule):
         self.skip_limit = skip_limit
         self.visqol = visqol
         self.begun = False  # whether a step of this process has begun
+        self.fill = 0.0 if train == "repair" else 1.0
+        for name, parameter in generator.named_parameters():
+            parameter.requires_grad_(train == "all" or name.startswith("fill.") == (train == "levels"))
         self.skipped = 0
         self.skipped_in_a_row = {"generator": 0, "discriminator": 0}
         self.validated: dict[str, list[float]] = {}
@@ -110,7 +123,8 @@ class ApolloSystem(LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimisers and schedulers of the generator and, if there is one, the discriminator."""
         networks = [network for network in (self.generator, self.discriminator) if network is not None]
-        optimizers = [make(network.parameters()) for make, network in zip(self.make_optimizers, networks, strict=True)]
+        learning = [[p for p in network.parameters() if p.requires_grad] for network in networks]
+        optimizers = [make(parameters) for make, parameters in zip(self.make_optimizers, learning, strict=True)]
         return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
 
     def on_train_start(self) -> None:
@@ -138,7 +152,8 @@ class ApolloSystem(LightningModule):
         optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
         steps = (number + 1) % self.accumulate == 0 or self.trainer.is_last_batch
         adversarial = self.trainer.fit_loop.total_batch_idx >= self.adversarial_warmup
-        estimate = self.generator(degraded)
+        # Levels are judged before any waveform is made of them.
+        estimate = degraded if isinstance(self.loss_g, LevelLoss) else self.generator(degraded, self.fill)
         logged: dict[str, Tensor] = {}
         if adversarial and self.discriminator is not None and self.loss_d is not None:
             logged |= self._train_discriminator(optimizers[1], original, estimate.detach(), steps)
@@ -172,6 +187,8 @@ class ApolloSystem(LightningModule):
     def _generator_terms(
         self, estimate: Tensor, original: Tensor, degraded: Tensor, adversarial: bool = True
     ) -> dict[str, Tensor]:
+        if isinstance(self.loss_g, LevelLoss):
+            return cast(dict[str, Tensor], self.loss_g(self.generator, original, degraded))
         if self.discriminator is None or not adversarial:
             return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded))
         # The generator's step must not leave gradients in the discriminator.
@@ -214,7 +231,8 @@ class ApolloSystem(LightningModule):
         if not parameters:
             return
         norm = nn.utils.clip_grad_norm_(parameters, self.clip)
-        trained = "generator" if parameters[0] is next(self.generator.parameters()) else "discriminator"
+        of_generator = any(parameters[0] is parameter for parameter in self.generator.parameters())
+        trained = "generator" if of_generator else "discriminator"
         if bool(norm.isfinite()):
             self.skipped_in_a_row[trained] = 0
             self.log(f"train/gradient_norm_{trained}", norm)
@@ -240,7 +258,8 @@ class ApolloSystem(LightningModule):
 
         Logs `val_loss`, `val_lsd` and, where it is wanted, `val_visqol`, each beside what the unprocessed input scores.
         The item is restored chunk by chunk, with the samples that the whole would give; the terms of the loss are those
-        of its first seconds.
+        of its first seconds. So is `valid/level_bias_24k`, or of what bitrate it is: by how many dB its lost bands
+        come back too loud.
         """
         original, degraded = batch["original"], batch["degraded"]
         estimate = self.restore_whole(degraded)
@@ -264,6 +283,9 @@ class ApolloSystem(LightningModule):
 
         terms = self._generator_terms(head(estimate), head(original), head(degraded))
         scores |= {f"valid/{name}": value for name, value in terms.items()}
+        if bitrate := int(batch.get("bitrate", torch.tensor(0))):
+            sides = (head(side) for side in (original, degraded, estimate))
+            scores[f"valid/level_bias_{bitrate // 1000}k"] = level_bias(self.generator, *sides)
         for name, value in scores.items():
             self.validated.setdefault(name, []).append(float(value))
         return estimate
@@ -288,7 +310,7 @@ class ApolloSystem(LightningModule):
         frames = CHUNK_SECONDS * self.generator.sample_rate // self.generator.hop_length
         # What was compiled was compiled for crops of one length, and to be differentiated.
         with torch.compiler.set_stance("force_eager"):
-            return restore_in_chunks(self.generator, degraded[0], frames)[None].to(degraded)
+            return restore_in_chunks(self.generator, degraded[0], frames, fill=self.fill)[None].to(degraded)
 
 
 def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:

@@ -22,6 +22,7 @@ from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError
 from apollo.nn import Apollo
+from apollo.nn.level_loss import LevelLoss
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
@@ -158,7 +159,7 @@ def run_folder(config: DictConfig) -> Path:
 def build_system(config: DictConfig) -> ApolloSystem:
     """The networks, losses and optimisers of a configuration; those of a discriminator only if the loss asks it."""
     generator: Apollo = build(config, "model")
-    loss_g: GeneratorLoss = build(config, "loss_g", sample_rate=generator.sample_rate)
+    loss_g: GeneratorLoss | LevelLoss = build(config, "loss_g", sample_rate=generator.sample_rate)
     sides = ("g", "d") if loss_g.needs_discriminator else ("g",)
     system: ApolloSystem = build(
         config,
