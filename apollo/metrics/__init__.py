@@ -87,12 +87,14 @@ class Metric:
         higher_is_better: Whether a larger value is a better one.
         score: `(original, estimate, sample_rate, cutoff)` to value. `cutoff` may be left out: then the metrics of what
             is below or above it are not defined.
+        meaning: What it tells, in a clause that follows its label.
     """
 
     label: str
     unit: str
     higher_is_better: bool
     score: Score
+    meaning: str = ""
 
 
 def _whole_band(function: Callable[[Waveform, Waveform, int], float]) -> Score:
@@ -102,16 +104,73 @@ def _whole_band(function: Callable[[Waveform, Waveform, int], float]) -> Score:
     return score
 
 
+# The one place to enter a metric.
 METRICS = {
-    "sdr": Metric("SDR", "dB", True, _whole_band(sdr)),
-    "si_sdr": Metric("SI-SDR", "dB", True, _whole_band(si_sdr)),
-    "snr": Metric("SNR", "dB", True, _whole_band(snr)),
-    "visqol": Metric("ViSQOL", "MOS", True, _whole_band(visqol)),
-    "lsd": Metric("Log-spectral distance", "log10 power", False, _whole_band(log_spectral_distance)),
-    "mrstft": Metric("Multi-resolution STFT distance", "", False, _whole_band(multi_resolution_stft_distance)),
-    "log_wmse": Metric("log-WMSE", "", True, _whole_band(log_wmse)),
-    "snr_below": Metric("SNR below the cut-off", "dB", True, snr_below),
-    "snr_above": Metric("SNR above the cut-off", "dB", True, snr_above),
+    "sdr": Metric(
+        "SDR",
+        "dB",
+        True,
+        _whole_band(sdr),
+        "energy of the original over that of everything else, once the best filter of 512 taps is allowed for",
+    ),
+    "si_sdr": Metric(
+        "SI-SDR",
+        "dB",
+        True,
+        _whole_band(si_sdr),
+        "energy of the original over that of everything else, whatever the overall gain",
+    ),
+    "snr": Metric(
+        "SNR",
+        "dB",
+        True,
+        _whole_band(snr),
+        "energy of the original over that of the difference, sample by sample",
+    ),
+    "visqol": Metric(
+        "ViSQOL",
+        "MOS",
+        True,
+        _whole_band(visqol),
+        "the mean opinion that listeners are predicted to have, from 1 (bad) to 4.73 (no difference)",
+    ),
+    "lsd": Metric(
+        "Log-spectral distance",
+        "log10 power",
+        False,
+        _whole_band(log_spectral_distance),
+        "how far the spectra lie apart in level, frame by frame; it asks for the right energy in the right place, not "
+        "for the right waveform",
+    ),
+    "mrstft": Metric(
+        "Multi-resolution STFT distance",
+        "",
+        False,
+        _whole_band(multi_resolution_stft_distance),
+        "how far the spectra lie apart at several resolutions at once",
+    ),
+    "log_wmse": Metric(
+        "log-WMSE",
+        "",
+        True,
+        _whole_band(log_wmse),
+        "the error weighted as the ear weighs frequencies, on a logarithmic scale, defined for silence too",
+    ),
+    "snr_below": Metric(
+        "SNR below the cut-off",
+        "dB",
+        True,
+        snr_below,
+        "SNR in the frequencies that the codec kept: what it blurred there",
+    ),
+    "snr_above": Metric(
+        "SNR above the cut-off",
+        "dB",
+        True,
+        snr_above,
+        "SNR in the frequencies that the codec cut off; 0 dB is what silence gets there, and less is what a treble "
+        "gets that sounds right but has other phases",
+    ),
 }
 DEFAULT_METRICS = ("sdr", "si_sdr", "visqol", "lsd")
 

@@ -19,19 +19,21 @@ from apollo.training.system import ApolloSystem
 log = logging.getLogger(__name__)
 
 
-def refuse_to_overwrite(run: Path, last: Path) -> None:
-    """Make sure that a new run does not write over another.
+def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
+    """Make sure that a run does not write over another.
 
     Every process of a run asks before it joins the others, thus before any of them can have written.
 
     Args:
         run: The run's folder.
         last: Where its newest checkpoint would go.
+        resume: The checkpoint to go on from; a run goes on with itself, or with another under a new name.
 
     Raises:
         ConfigError: If there is one already.
     """
-    if last.exists():
+    own = resume is not None and any(folder.resolve() in resume.resolve().parents for folder in (run, last.parent))
+    if last.exists() and not own:
         raise ConfigError(
             f"the run {run} is there already: go on with -m {last}, or name the new one with exp.name=NAME"
         )

@@ -124,8 +124,7 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
     callbacks = build_callbacks(config, run, system.generator.sample_rate)
     if resume is not None:
         check_checkpoint(system, resume)
-    else:
-        refuse_to_overwrite(run, last_checkpoint(callbacks, run))
+    refuse_to_overwrite(run, last_checkpoint(callbacks, run), resume)
     if init is not None:
         start_from(system, init)
     trainer = build_trainer(config, run, system, callbacks)

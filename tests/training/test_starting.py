@@ -44,6 +44,17 @@ def test_a_new_run_does_not_write_over_another(config: Path, run: Path, from_mod
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
+def test_a_run_that_goes_on_does_not_write_over_another(config: Path, run: Path, tmp_path: Path) -> None:
+    other = ["exp.name=other", "trainer.max_epochs=2"]
+    train(config, other, resume=run / "checkpoints" / "last.ckpt")
+    last = run.with_name("other") / "checkpoints" / "last.ckpt"
+    before = {path: path.read_bytes() for path in last.parents[1].rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="is there already: go on with -m"):
+        train(config, [*other, NO_MUSIC], resume=run / "checkpoints" / "last.ckpt")
+    assert {path: path.read_bytes() for path in last.parents[1].rglob("*") if path.is_file()} == before
+    train(config, ["exp.name=other", "trainer.max_epochs=3"], resume=last)
+
+
 def test_what_is_no_run_to_go_on_with_is_told_before_music_is_read(config: Path, run: Path, tmp_path: Path) -> None:
     last = run / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)

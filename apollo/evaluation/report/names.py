@@ -11,21 +11,6 @@ from apollo.metrics import Metric, metric
 
 _SIDES = {"mid": "of the mid signal, (left + right) / 2", "side": "of the side signal, (left − right) / 2"}
 
-# What a metric tells, after its name: "SDR: ...".
-_MEANINGS = {
-    "sdr": "energy of the original over that of everything else, once the best filter of 512 taps is allowed for",
-    "si_sdr": "energy of the original over that of everything else, whatever the overall gain",
-    "snr": "energy of the original over that of the difference, sample by sample",
-    "snr_below": "SNR in the frequencies that the codec kept: what it blurred there",
-    "snr_above": "SNR in the frequencies that the codec cut off; 0 dB is what silence gets there, and less is what a "
-    "treble gets that sounds right but has other phases",
-    "visqol": "the mean opinion that listeners are predicted to have, from 1 (bad) to 4.73 (no difference)",
-    "lsd": "how far the spectra lie apart in level, frame by frame; it asks for the right energy in the right place, "
-    "not for the right waveform",
-    "mrstft": "how far the spectra lie apart at several resolutions at once",
-    "log_wmse": "the error weighted as the ear weighs frequencies, on a logarithmic scale, defined for silence too",
-}
-
 
 def describe(name: str) -> Metric:
     """Label, unit and direction of a metric: the one place where the report looks them up."""
@@ -33,9 +18,8 @@ def describe(name: str) -> Metric:
 
 
 def meaning(name: str) -> str:
-    """What a metric tells, in a clause that follows its label; empty for one that is not known here."""
-    base, side = split_side(name)
-    clauses = [_MEANINGS.get(base, ""), _SIDES.get(side, "")]
+    """What a metric tells, in a clause that follows its label."""
+    clauses = [describe(name).meaning, _SIDES.get(split_side(name)[1], "")]
     return ", ".join(clause for clause in clauses if clause)
 
 
