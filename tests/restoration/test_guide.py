@@ -23,7 +23,8 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines() if "|" not i
 
 
 def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Apollo(win=100, feature_dim=16, layer=1, output="residual").eval()
+    fill = {"channels": 8, "dilations": [1]}
+    network = Apollo(win=100, feature_dim=16, layer=1, output="residual", fill=fill).eval()
     monkeypatch.setattr(apollo.checkpoints, "load_model", lambda name: network)
     monkeypatch.chdir(tmp_path)
     noise = (0.1 * np.random.default_rng(0).standard_normal((2, 10_000))).astype(np.float32)
