@@ -1,6 +1,6 @@
 """Draw the curves of a training run from its metrics.csv, or from several if it was interrupted.
 
-python benchmarks/training_curves.py exps/default-model -o docs/default-model-curves.png
+python benchmarks/training_curves.py exps/RUN -o curves.png
 """
 
 from __future__ import annotations
