@@ -16,10 +16,11 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -138,7 +139,15 @@ def onnxruntime(model: Apollo, quantise: bool = False) -> Engine:
         settings = runtime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         session = runtime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    return lambda waveform: torch.from_numpy(session.run(None, {"waveform": waveform.numpy()})[0])
+    return lambda waveform: torch.from_numpy(
+        session.run(None, inputs(waveform, [taken.name for taken in session.get_inputs()]))[0]
+    )
+
+
+def inputs(waveform: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """What an exported graph takes: the waveform, and of a network that fills in what is lost, how much of that."""
+    given = {"waveform": waveform.numpy(), "fill": np.ones((), np.float32)}
+    return {name: given[name] for name in names}
 
 
 def openvino(model: Apollo, precision: str) -> Engine:
@@ -153,7 +162,9 @@ def openvino(model: Apollo, precision: str) -> Engine:
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / "model.onnx")
         network = runtime.Core().compile_model(Path(folder) / "model.onnx", "CPU", settings)
-    return lambda waveform: torch.from_numpy(network(waveform.numpy())[0].copy())
+    return lambda waveform: torch.from_numpy(
+        network(inputs(waveform, [taken.any_name for taken in network.inputs]))[0].copy()
+    )
 
 
 ENGINES: dict[str, Callable[[Apollo], Engine]] = {
