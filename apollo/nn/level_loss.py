@@ -22,6 +22,7 @@ LOST_DB = 6.0  # by which less of a band is left where it counts as lost
 HEARD_DB = 75.0  # below a frame's level, what is softer in the original counts as this soft
 KEPT_WEIGHT = 0.1  # of bands that are not lost, in `level`
 UNHEARD_ERROR = 1e-4  # of the original's power: an error that small is no worse for being doubled
+FRAGILE_DB = 18.0  # of signal to error, where `harm` has weight 1
 EDGE = 2  # frames at both ends that see beyond the crop
 
 
@@ -80,7 +81,9 @@ class LevelLoss(nn.Module):
     - `similarity`: 1 − NSIM of the gammatone spectra of original and filled, see `apollo.nn.similarity`.
     - `level`: Negative log-likelihood of the original's levels in dB under Laplace distributions about the predicted
       ones with the predicted deviations. Lost bands count ten times as much as others.
-    - `harm`: By how many dB the fill makes the error of the waveform larger, as if its phases were random.
+    - `harm`: By how many dB lowering and fill make the error of the waveform larger, as if the fill's phases were
+      random. It weighs more the less is wrong: what is nearly intact is to stay so.
+    - `repair`: The same of lowering alone, as without a fill.
     - `worse`: By how much NSIM falls below that of the unfilled, in the pieces where it does, against what was missing.
 
     Args:
@@ -91,7 +94,7 @@ class LevelLoss(nn.Module):
         ValueError: If there is no such term, or every weight is 0.
     """
 
-    TERMS = ("similarity", "level", "harm", "worse")
+    TERMS = ("similarity", "level", "harm", "repair", "worse")
 
     def __init__(self, weights: Mapping[str, float], sample_rate: int = 44100) -> None:
         super().__init__()
@@ -132,21 +135,35 @@ class LevelLoss(nn.Module):
         self, predicted: Levels, there: Tensor, left: Tensor, heard: Tensor, heard_left: Tensor
     ) -> dict[str, Tensor]:
         widths = band_widths(2 * self.gammatone.hop_length)
-        power, error = (gather(s.square().sum(-1), widths) for s in (there, there - left))
+        power, error, kept = (gather(s.square().sum(-1), widths) for s in (there, there - left, left))
+        # |x - g y|² = |x - y|² + 2 (1 - g) Re (x - y) y* + (1 - g)² |y|²
+        lowering = 1 - predicted.gain
+        cross = gather(((there - left) * left).sum(-1), widths)
+        repaired = (error + 2 * lowering * cross + lowering.square() * kept).clamp(min=0)
         amplitude = predicted.share * 10 ** (predicted.level / 20)
         terms = {}
         if "level" in self.weights:
             target = target_levels(power)
-            weight = KEPT_WEIGHT + lost_bands(target, gather(left.square().sum(-1), widths)).float()
+            weight = KEPT_WEIGHT + lost_bands(target, kept).float()
             surprise = (predicted.level - target).abs() / predicted.deviation + predicted.deviation.log()
             terms["level"] = (surprise * weight).sum() / weight.sum()
-        if "harm" in self.weights:
-            before = error.sum((1, 2)) + UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
-            terms["harm"] = 10 * torch.log10(1 + amplitude.square().sum((1, 2)) / before).mean()
+        if {"harm", "repair"} & set(self.weights):
+            unheard = UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
+            before, after = (x.sum((1, 2)) + unheard for x in (error, repaired))
+            weight = (power.sum((1, 2)) / before / 10 ** (FRAGILE_DB / 10)).clamp(0.5, 12)
+            grown = {"harm": (after + amplitude.square().sum((1, 2))) / before, "repair": after / before}
+            terms |= {
+                name: (10 * torch.log10(growth) * weight).mean()
+                for name, growth in grown.items()
+                if name in self.weights
+            }
         if {"similarity", "worse"} & set(self.weights):
             frames = slice(EDGE, heard.shape[-1] - EDGE)
-            added = self.fill_power(amplitude)[..., : heard.shape[-1]]
-            filled = similarity(heard, heard_left + added)[..., frames].mean((1, 2))
+            added, lowered, unlowered = (
+                self.fill_power(x)[..., : heard.shape[-1]]
+                for x in (amplitude, predicted.gain * (kept + 1e-12).sqrt(), (kept + 1e-12).sqrt())
+            )
+            filled = similarity(heard, heard_left * lowered / unlowered + added)[..., frames].mean((1, 2))
             with torch.no_grad():
                 unfilled = similarity(heard, heard_left)[..., frames].mean((1, 2))
             of_hearing = {

@@ -108,17 +108,35 @@ def test_the_true_levels_of_what_is_lost_sound_better_than_none_and_cost_wavefor
     loss = LevelLoss(ALL, RATE)
 
     def terms(share: float, bias: float = 0.0) -> dict[str, float]:
-        levels = Levels(10 * torch.log10(power) + bias, torch.ones_like(power), share * lost.float())
+        one = torch.ones_like(power)
+        levels = Levels(10 * torch.log10(power) + bias, one, share * lost.float(), one)
         heard = loss.gammatone(original), loss.gammatone(degraded)
         return {name: float(term) for name, term in loss._terms(levels, there, left, *heard).items()}
 
     full, none = terms(1.0), terms(0.0)
     assert full["similarity"] < 0.5 * none["similarity"]
     assert none["harm"] == pytest.approx(0, abs=1e-5)
-    assert full["harm"] == pytest.approx(10 * math.log10(2), abs=0.1)  # as much error again as was lost
+    assert full["harm"] == pytest.approx(0.5 * 10 * math.log10(2), abs=0.1)  # as much error again as was lost
+    assert full["repair"] == pytest.approx(0, abs=1e-5)
     assert none["worse"] == full["worse"] == pytest.approx(0, abs=1e-3)
     assert full["level"] == pytest.approx(0, abs=0.01)
     assert terms(1.0, 3.0)["level"] == pytest.approx(3, abs=0.01)
+
+
+def test_the_wiener_gain_repairs_most(generator: Apollo) -> None:
+    original = noise(2, 2.0)
+    degraded = original + noise(2, 2.0, seed=1)
+    there, left = generator.stft(original), generator.stft(degraded)
+    one = torch.ones_like(gather(there.square().sum(-1), band_widths(1764)))
+    loss = LevelLoss({"repair": 1.0}, RATE)
+    heard = loss.gammatone(original), loss.gammatone(degraded)
+
+    def repair(gain: float) -> float:
+        return float(loss._terms(Levels(0 * one, one, 0 * one, gain * one), there, left, *heard)["repair"])
+
+    assert repair(1.0) == pytest.approx(0, abs=1e-6)
+    assert repair(0.5) == pytest.approx(0.5 * 10 * math.log10(0.5), abs=0.05)
+    assert min(repair(0.3), repair(0.7)) > repair(0.5)
 
 
 def test_a_fill_where_nothing_is_lost_is_worse(generator: Apollo) -> None:
@@ -127,7 +145,8 @@ def test_a_fill_where_nothing_is_lost_is_worse(generator: Apollo) -> None:
     power = gather(generator.stft(noise(2, 2.0)).square().sum(-1), band_widths(1764))
     levels, heard = 10 * torch.log10(power), loss.gammatone(music)
     for share, worse in ((0.0, False), (1.0, True)):
-        filled = Levels(levels, torch.ones_like(power), share * torch.ones_like(power))
+        one = torch.ones_like(power)
+        filled = Levels(levels, one, share * one, one)
         assert (float(loss._terms(filled, spectrum, spectrum, heard, heard)["worse"]) > 0.1) == worse
 
 
