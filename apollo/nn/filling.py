@@ -23,6 +23,7 @@ LEVEL_FRAMES = 17  # over which the level that others are measured against is av
 # Power under which a band counts as empty; full scale is about 2e5. It clamps and is not added: exporters to ONNX take
 # an addition of so little for one of nothing.
 SILENCE = 1e-16
+EMPTY = 1e-9  # of a frame's power: what a band holds by rounding alone
 LONGEST = 100  # frames between taps
 RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
 
@@ -103,9 +104,12 @@ class Fill(nn.Module):
         """Predict the levels of the original from the spectrum `(items, frames, bins, 2)` of the damaged."""
         power = spectrum.square().sum(-1)
         bands = gather(power, self.widths)
-        # From 0 dB for power that is spread evenly over a band to 10 dB and more for a single partial.
+        # From 0 dB for power that is spread evenly over a band to 10 dB and more for a single partial. An empty band
+        # holds rounding errors, which differ from machine to machine: it counts as noise.
         peaks = gather(power.square(), self.widths) * self.widths[0]
-        peakiness = 10 * torch.log10(peaks.clamp(min=1e-20) / bands.square().clamp(min=1e-20))
+        rounding = (EMPTY * power.sum(-1, keepdim=True)).square().clamp(min=1e-20)
+        noise = 2 * self.widths[0] / (self.widths[0] + 1)
+        peakiness = 10 * torch.log10((peaks + noise * rounding) / (bands.square() + rounding))
         levels: Levels = self.levels(10 * torch.log10(bands.clamp(min=SILENCE)), peakiness)
         return levels
 

@@ -127,3 +127,13 @@ def test_what_is_left_of_a_band_is_never_raised(model: Apollo) -> None:
         lowering, _ = model.fill(spectrum)
     before, after = (gather(part.square().sum(-1), model.band_widths) for part in (spectrum, spectrum + lowering))
     assert (after <= before * (1 + 1e-6)).all()
+
+
+def test_rounding_errors_in_empty_bands_change_nothing(model: Apollo) -> None:
+    assert model.fill is not None
+    spectrum = model.stft(music(1, 44_100))
+    frame = spectrum.square().mean((-1, -2), keepdim=True).sqrt()
+    rounding = 1e-6 * frame * torch.randn(spectrum.shape, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        clean, rounded = (torch.stack(model.fill(s)) for s in (spectrum, spectrum + rounding))
+    assert (clean - rounded).square().sum() < 1e-6 * clean.square().sum()
