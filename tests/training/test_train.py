@@ -143,9 +143,13 @@ def test_training_brings_the_loss_down(stems: Path, tmp_path: Path) -> None:
 
 
 def test_the_shipped_configurations_build() -> None:
+    built = 0
     for path in sorted(CONFIGS.glob("*.yaml")):
-        system = build_system(load_config(path, ["model.layer=1"]))
-        assert system.generator.config["sr"] == 44100
+        if "model" in load_config(path):  # else it is for `apollo data prepare`
+            system = build_system(load_config(path, ["model.layer=1"]))
+            assert system.generator.config["sr"] == 44100
+            built += 1
+    assert built >= 4
 
 
 def test_published_names_mean_ours() -> None:
