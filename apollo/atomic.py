@@ -14,6 +14,7 @@ from apollo.errors import ApolloError
 from apollo.regular import refuse_special
 
 _unfinished: set[Path] = set()
+_claims: set[int] = set()  # open files
 
 
 class ExistsError(ApolloError):
@@ -106,10 +107,13 @@ def claimed(path: Path) -> Iterator[bool]:
     """
     mark = path.with_name(f".{sha256(os.fsencode(path.name)).hexdigest()[:16]}.claim")
     file = _marked(mark)
+    if file is not None and file >= 0:
+        _claims.add(file)
     try:
         yield file is not None
     finally:
-        if file is not None and file >= 0:
+        if file in _claims:  # not in a process that has parted from the one that claims
+            _claims.discard(file)
             if sys.platform == "win32":  # where an open file cannot be removed
                 os.close(file)
             with suppress(OSError):
@@ -145,6 +149,18 @@ def _marked(mark: Path) -> int | None:
             if os.path.samestat(os.fstat(file), mark.stat()):
                 return file
         os.close(file)  # it was another's, who has removed it since
+
+
+def _leave_claims() -> None:
+    """In a process that has parted from another, let go of its claims: they end with the one that has made them."""
+    for file in _claims:
+        with suppress(OSError):
+            os.close(file)
+    _claims.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_claims)
 
 
 def _lock(file: int) -> bool:

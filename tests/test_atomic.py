@@ -1,6 +1,7 @@
 """A file appears whole or not at all, replaces nothing unasked, and is made by one process at a time."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,30 @@ def test_a_killed_process_gives_up_its_claim(tmp_path: Path) -> None:
     with claimed(path) as ours:
         assert ours
     assert not list(tmp_path.iterdir())
+
+
+PARTING = """
+import os, sys, time
+from pathlib import Path
+from apollo.atomic import claimed
+with claimed(Path(sys.argv[1])):
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that part")
+def test_a_claim_ends_with_its_process_though_others_parted_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    first = subprocess.Popen([sys.executable, "-c", PARTING, str(path)], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    child = int(first.stdout.readline())
+    try:
+        first.kill()
+        first.wait()
+        with claimed(path) as ours:
+            assert ours
+    finally:
+        os.kill(child, signal.SIGKILL)
