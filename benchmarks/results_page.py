@@ -47,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", type=Path, required=True, help="recordings")
     parser.add_argument("--report", type=Path, required=True, help="folder for the full report")
+    parser.add_argument("--codecs", nargs="+", choices=CODECS, default=CODECS)
     parser.add_argument("-m", "--model", default="default")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
@@ -54,7 +55,7 @@ def main() -> None:
     result = run_evaluation(
         arguments.real,
         [arguments.model],
-        codecs=CODECS,
+        codecs=tuple(arguments.codecs),
         metrics=METRICS,
         workers=arguments.workers,
         output=arguments.report,

@@ -182,6 +182,7 @@ def write_report(
         "chunk_seconds": restorer.chunk_seconds,
         "batch": restorer.batch,
         "compiled": restorer.compiled,
+        "fill": restorer.fill,
         "mix": restorer.blend.mix,
         "keep_below": restorer.blend.keep_below,
         "planned": files,
