@@ -43,7 +43,7 @@ OBJECTS = {
     **NUMPY,
     "argparse": ("Namespace",),
     # Types that a configuration names as those of its values; containers themselves need no name in a pickle.
-    "builtins": ("bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple"),
+    "builtins": ("bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple", "long"),
     "datetime": ("date", "datetime", "timedelta", "timezone"),
     "ml_collections.config_dict.config_dict": ("ConfigDict", "FieldReference", "FrozenConfigDict"),
     "omegaconf.base": ("ContainerMetadata", "Metadata", "SCMode", "UnionNode"),

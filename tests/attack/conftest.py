@@ -70,6 +70,8 @@ def _attack(words: Sequence[str], folder: Path, place: Path) -> Aftermath:
         folder: Where the process stands.
         place: Where what it prints is kept.
     """
+    # The child begins with the pages of this process, which other tests may have made large: they are not the attack's.
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     child = os.fork()
     if child == 0:
         _become(words, folder, place)
@@ -83,7 +85,9 @@ def _attack(words: Sequence[str], folder: Path, place: Path) -> Aftermath:
         time.sleep(0.005)
     texts = [(place / name).read_bytes().decode("utf-8", "surrogateescape") for name in ("output", "errors")]
     code = os.waitstatus_to_exitcode(status)
-    return Aftermath(code, *texts, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0)
+    return Aftermath(
+        code, *texts, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0 - pages * os.sysconf("SC_PAGE_SIZE")
+    )
 
 
 def _become(words: Sequence[str], folder: Path, place: Path) -> None:

@@ -191,7 +191,7 @@ def test_what_weights_do_not_tell_comes_from_the_configuration(export: Export, t
         (MODEL.replace("layer: 2", "layer: 2, output: residual"), "output=residual is stated"),
         (MODEL.replace("layer", "layers"), "model.layers in apollo.yaml is not known: did you mean 'layer'?"),
         ("datas: {}\n", "no block 'model'"),
-        ("- 1\n", "no block 'model'"),
+        ("- 1\n", "must hold keys and values"),
         ("model: [\n", "not valid YAML"),
         (None, "cannot be read"),
     ],

@@ -32,6 +32,10 @@ VERBS = {
     "train": ("apollo.training.train.train", ["train", "-c", "configs/apollo.yaml"]),
     "data check": ("apollo.data.check.check", ["data", "check", "songs"]),
     "data degrade": ("apollo.data.offline.degrade_folder", ["data", "degrade", "songs", "pairs"]),
+    "data prepare": (
+        "apollo.training.config.load_config",
+        ["data", "prepare", "-c", "configs/default-model-data.yaml", "shards"],
+    ),
     "data stems": ("apollo.data.store_building.build_store", ["data", "stems", "a", "b", "--corpus", "musdb"]),
     "export paper": ("apollo.checkpoints.exporting.read_for_export", ["export", "paper", "-m", "default", "-o", "x"]),
     "export msst": ("apollo.checkpoints.exporting.read_for_export", ["export", "msst", "-m", "default", "-o", "x"]),

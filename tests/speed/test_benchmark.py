@@ -113,9 +113,12 @@ def test_one_of_precision_chunk_and_batch_varies_at_a_time(model: str) -> None:
 def test_every_timed_chunk_is_one_pass_with_context_on_both_sides(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
     forward = Apollo.forward
-    monkeypatch.setattr(
-        Apollo, "forward", lambda self, waveform: lengths.append(waveform.shape[-1]) or forward(self, waveform)
-    )
+
+    def counted(self: Apollo, waveform: torch.Tensor, fill: float = 1.0) -> torch.Tensor:
+        lengths.append(waveform.shape[-1])
+        return forward(self, waveform, fill)
+
+    monkeypatch.setattr(Apollo, "forward", counted)
     timed: list[list[int]] = []
 
     def clock(function: object, device: object) -> float:
@@ -197,7 +200,9 @@ def test_json_holds_what_the_table_shows(
         main()
     shown = capsys.readouterr().out
     assert not left.value.code
-    assert max(map(len, shown.splitlines())) <= 80
+    assert str(target) in shown
+    drawn = [line for line in shown.splitlines() if line[:1] in set("┏┃┡│├└")]  # sentences are left to the terminal
+    assert max(map(len, drawn)) <= 80
     report = json.loads(target.read_text())
     [found] = report["models"]
     assert f"{found['parameters']:,} parameters in a file of {found['file_bytes'] / 1e6:.1f} MB" in shown
