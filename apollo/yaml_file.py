@@ -54,7 +54,7 @@ def parsing(path: Path) -> Iterator[None]:
         yield
     except RecursionError:
         raise ConfigError(f"{path} is not valid YAML: its blocks lie too deep in one another") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError) as error:  # a !!timestamp of no date is the last
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}") from None
 
 

@@ -61,7 +61,8 @@ def read_safetensors(path: Path, header: int) -> tuple[dict[str, Any], dict[str,
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, AttributeError) as error:  # the latter: types that PyTorch lacks
-        raise ModelFileError(f"{path} is a damaged safetensors file ({error}): fetch it again") from None
+        reason = " ".join(str(error).split())  # it quotes what the file says
+        raise ModelFileError(f"{path} is a damaged safetensors file ({reason}): fetch it again") from None
 
 
 def read_torch(path: Path) -> dict[str, Any]:
