@@ -129,8 +129,13 @@ def test_stream_takes_arrays_and_tensors_alike(music: np.ndarray, make_model: Ca
         assert isinstance(restored, np.ndarray)
         assert np.array_equal(restored, tensors.push(torch.from_numpy(block).requires_grad_()).numpy())
     assert torch.equal(arrays.flush(), tensors.flush())
-    for block in (music[:1], music[0], np.zeros((2, 10), np.int16)):
-        with pytest.raises(ValueError, match=r"a (block|waveform) must "):
+    refused = {
+        "must have 2 channels, as the recording has, not 1": music[:1],
+        r"must be \(channels, samples\), not of shape": music[0],
+        "floating point": np.zeros((2, 10), np.int16),
+    }
+    for words, block in refused.items():
+        with pytest.raises(ValueError, match=words):
             arrays.push(block)
 
 
