@@ -48,8 +48,9 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="METRICS",
-            help="With commas: sdr, si_sdr, snr, visqol, lsd, mrstft, log_wmse, snr_below, snr_above (the codec's "
-            "cut-off), and each with _mid or _side for stereo. 'all' is all but those.",
+            help="With commas: sdr, si_sdr, snr, visqol, lsd, lsd_raw, mrstft, log_wmse, envelope, lost_band_level, "
+            "lost_band_bias, snr_below, snr_above (the codec's cut-off), and each with _mid or _side for stereo. 'all' "
+            "is all but those.",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")] = None,

@@ -116,8 +116,8 @@ def cut_clips(
 def _places(evaluation: Evaluation, system: str, judge: str) -> dict[str, tuple[str, Condition]]:
     """Which cases a system restored best, middling and worst."""
     ours, before = evaluation.values(system, judge), evaluation.values(UNPROCESSED, judge)
-    sign = 1 if metric(judge).higher_is_better else -1
-    ranked = sorted((key for key in ours if key in before), key=lambda key: sign * (before[key] - ours[key]))
+    good = metric(judge).goodness
+    ranked = sorted((key for key in ours if key in before), key=lambda key: good(before[key]) - good(ours[key]))
     if not ranked:
         return {}
     chosen = (ranked[0], ranked[len(ranked) // 2], ranked[-1])

@@ -21,11 +21,11 @@ from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
 from apollo.evaluation.systems import Restorations, distinct, mark_of_file, mark_of_model, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, restored, waveforms
-from apollo.metrics import DEFAULT_METRICS, codec_cutoff, metric
+from apollo.metrics import DEFAULT_METRICS, codec_cutoff, lost_bands, metric
 
 log = logging.getLogger(__name__)
 
-METHOD = 1  # counts up when a score means something else than before
+METHOD = 2  # counts up when a score means something else than before
 
 Progress = Callable[[int, int, str], None]
 
@@ -193,6 +193,7 @@ def _evaluate_one(job: _Job) -> _Outcome:
         scratch = Path(folder)
         original, damaged = waveforms(job.case, scratch)
         cutoff = codec_cutoff(original, damaged, SAMPLE_RATE)
+        lost = lost_bands(original, damaged, SAMPLE_RATE)
         for system, names in job.missing.items():
             with noting_failures():
                 truth, version = original, damaged
@@ -200,12 +201,10 @@ def _evaluate_one(job: _Job) -> _Outcome:
                     truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch)
                 elif system != UNPROCESSED:
                     version = restored(damaged, restorer_of(system, job.device, job.chunk_seconds), scratch)
-                outcome.values[system] = _score(names, truth, version, cutoff)
+                outcome.values[system] = {
+                    name: metric(name).score(truth, version, SAMPLE_RATE, cutoff, lost) for name in names
+                }
     return outcome
-
-
-def _score(names: Sequence[str], original: Waveform, estimate: Waveform, cutoff: float) -> dict[str, float]:
-    return {name: metric(name).score(original, estimate, SAMPLE_RATE, cutoff) for name in names}
 
 
 @cache

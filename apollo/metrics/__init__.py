@@ -16,15 +16,20 @@ name          better  identical              silent original  silent estimate  o
 `snr`         higher  100                    NaN              0                as any length
 `visqol`      higher  4.73                   NaN              1                NaN (anything under 1 s)
 `lsd`         lower   0, also when silent    finite           finite           0 (its window begins at 0)
+`lsd_raw`     lower   0, also when silent    finite           finite           0 (the same window)
 `mrstft`      lower   0                      NaN              finite           NaN (the same window)
 `log_wmse`    higher  73.68                  NaN              0                as any length
+`envelope`    lower   0                      NaN              finite           NaN (under 512 samples)
 `snr_below`   higher  100                    NaN              0                NaN (under 4096 samples)
 `snr_above`   higher  100                    NaN              0                NaN (under 4096 samples)
+`lost_band_`
+`…level`      lower   0                      NaN              0 to 80          NaN (under 4096 samples)
+`…bias`       near 0  0                      NaN              -80 to 0         NaN (under 4096 samples)
 ============  ======  =====================  ===============  ===============  ==========================
 
-A channel that is silent in the original is left out in the same way, and both in the last two rows where the original
-holds less in the band than rounding to 16 bits puts there, or where there is no band: no cut-off, or one at 0 Hz or at
-half the sample rate.
+A channel that is silent in the original is left out in the same way. So are both in `snr_below` and `snr_above` where
+the original holds less in the band than rounding to 16 bits puts there, or where there is no band: no cut-off, or one
+at 0 Hz or at half the sample rate. `lost_band_level` and `lost_band_bias` are not defined where no band was lost.
 
 Any name may end in `_mid` or `_side`: the same for (left + right) / 2 or (left - right) / 2 of a stereo waveform, NaN
 for any other number of channels.
@@ -35,18 +40,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apollo.errors import DataError, nearest
 from apollo.metrics.bands import band_snr, codec_cutoff, snr_above, snr_below
+from apollo.metrics.levels import envelope_error, lost_band_bias, lost_band_level, lost_bands
 from apollo.metrics.log_wmse import log_wmse
 from apollo.metrics.pairs import Pair, Waveform
 from apollo.metrics.perceptual import visqol
 from apollo.metrics.ratios import sdr, si_sdr, snr
-from apollo.metrics.spectral import log_spectral_distance, multi_resolution_stft_distance
+from apollo.metrics.spectral import (
+    log_spectral_distance,
+    multi_resolution_stft_distance,
+    raw_log_spectral_distance,
+)
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -55,10 +65,15 @@ __all__ = [
     "Waveform",
     "band_snr",
     "codec_cutoff",
+    "envelope_error",
     "log_spectral_distance",
     "log_wmse",
+    "lost_band_bias",
+    "lost_band_level",
+    "lost_bands",
     "metric",
     "multi_resolution_stft_distance",
+    "raw_log_spectral_distance",
     "sdr",
     "si_sdr",
     "snr",
@@ -72,9 +87,19 @@ class Score(Protocol):
     """How all metrics are called."""
 
     def __call__(
-        self, original: Waveform, estimate: Waveform, sample_rate: int, cutoff: float | None = None, /
+        self,
+        original: Waveform,
+        estimate: Waveform,
+        sample_rate: int,
+        cutoff: float | None = None,
+        lost: NDArray[np.bool_] | None = None,
+        /,
     ) -> float:
-        """Score an estimate; `cutoff` is the codec's in Hz, and plays no part for metrics of the whole band."""
+        """Score an estimate.
+
+        `cutoff` is the codec's in Hz, from `codec_cutoff`, and `lost` what `lost_bands` gives; both play no part for
+        metrics of the whole band.
+        """
 
 
 @dataclass(frozen=True)
@@ -84,22 +109,39 @@ class Metric:
     Attributes:
         label: As a table shows it.
         unit: Of its value; empty where it has none.
-        higher_is_better: Whether a larger value is a better one.
-        score: `(original, estimate, sample_rate, cutoff)` to value. `cutoff` may be left out: then the metrics of what
-            is below or above it are not defined.
+        higher_is_better: Whether a larger value is a better one; None where the nearer to 0 is the better.
+        score: `(original, estimate, sample_rate, cutoff, lost)` to value. `cutoff` and `lost` may be left out: then the
+            metrics that need them are not defined.
         meaning: What it tells, in a clause that follows its label.
     """
 
     label: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     score: Score
     meaning: str = ""
 
+    def goodness(self, value: float) -> float:
+        """A value on a scale where more is better."""
+        return -abs(value) if self.higher_is_better is None else value if self.higher_is_better else -value
 
-def _whole_band(function: Callable[[Waveform, Waveform, int], float]) -> Score:
-    def score(original: Waveform, estimate: Waveform, sample_rate: int, cutoff: float | None = None, /) -> float:
-        return function(original, estimate, sample_rate)
+
+Lost = NDArray[np.bool_]
+
+
+def _score(function: Callable[..., float], *wanted: Literal["cutoff", "lost"]) -> Score:
+    """Call a function of both waveforms, their rate, and what it wants of the rest, as all metrics are called."""
+
+    def score(
+        original: Waveform,
+        estimate: Waveform,
+        sample_rate: int,
+        cutoff: float | None = None,
+        lost: Lost | None = None,
+        /,
+    ) -> float:
+        known = {"cutoff": cutoff, "lost": lost}
+        return function(original, estimate, sample_rate, *(known[name] for name in wanted))
 
     return score
 
@@ -110,69 +152,98 @@ METRICS = {
         "SDR",
         "dB",
         True,
-        _whole_band(sdr),
+        _score(sdr),
         "energy of the original over that of everything else, once the best filter of 512 taps is allowed for",
     ),
     "si_sdr": Metric(
         "SI-SDR",
         "dB",
         True,
-        _whole_band(si_sdr),
+        _score(si_sdr),
         "energy of the original over that of everything else, whatever the overall gain",
     ),
     "snr": Metric(
         "SNR",
         "dB",
         True,
-        _whole_band(snr),
+        _score(snr),
         "energy of the original over that of the difference, sample by sample",
     ),
     "visqol": Metric(
         "ViSQOL",
         "MOS",
         True,
-        _whole_band(visqol),
+        _score(visqol),
         "the mean opinion that listeners are predicted to have, from 1 (bad) to 4.73 (no difference)",
     ),
     "lsd": Metric(
         "Log-spectral distance",
         "log10 power",
         False,
-        _whole_band(log_spectral_distance),
+        _score(log_spectral_distance),
         "how far the spectra lie apart in level, frame by frame; it asks for the right energy in the right place, not "
-        "for the right waveform",
+        "for the right waveform; what is 80 dB below the level of the original counts as silence",
+    ),
+    "lsd_raw": Metric(
+        "Log-spectral distance (raw)",
+        "log10 power",
+        False,
+        _score(raw_log_spectral_distance),
+        "the same as it is published, down to 134 dB below full scale, where it mostly compares noise floors",
     ),
     "mrstft": Metric(
         "Multi-resolution STFT distance",
         "",
         False,
-        _whole_band(multi_resolution_stft_distance),
+        _score(multi_resolution_stft_distance),
         "how far the spectra lie apart at several resolutions at once",
     ),
     "log_wmse": Metric(
         "log-WMSE",
         "",
         True,
-        _whole_band(log_wmse),
+        _score(log_wmse),
         "the error weighted as the ear weighs frequencies, on a logarithmic scale, defined for silence too",
+    ),
+    "envelope": Metric(
+        "Envelope error",
+        "dB",
+        False,
+        _score(envelope_error),
+        "how differently the level moves in time, band by band; a constant error of level costs nothing",
     ),
     "snr_below": Metric(
         "SNR below the cut-off",
         "dB",
         True,
-        snr_below,
+        _score(snr_below, "cutoff"),
         "SNR in the frequencies that the codec kept: what it blurred there",
     ),
     "snr_above": Metric(
         "SNR above the cut-off",
         "dB",
         True,
-        snr_above,
+        _score(snr_above, "cutoff"),
         "SNR in the frequencies that the codec cut off; 0 dB is what silence gets there, and less is what a treble "
         "gets that sounds right but has other phases",
     ),
+    "lost_band_level": Metric(
+        "Level error in lost bands",
+        "dB",
+        False,
+        _score(lost_band_level, "lost"),
+        "by how much the level is wrong in bands that the damage emptied, whatever the phase: whether lost treble is "
+        "back",
+    ),
+    "lost_band_bias": Metric(
+        "Level bias in lost bands",
+        "dB",
+        None,
+        _score(lost_band_bias, "lost"),
+        "by how much these bands are too loud (above 0) or too soft (below 0) on average",
+    ),
 }
-DEFAULT_METRICS = ("sdr", "si_sdr", "visqol", "lsd")
+DEFAULT_METRICS = ("sdr", "si_sdr", "visqol", "lsd", "lost_band_level")
 
 _SIGNS = {"mid": 1, "side": -1}
 
@@ -214,11 +285,18 @@ class _Mixed:
 
 
 def _score_mixed(
-    score: Score, sign: int, original: Waveform, estimate: Waveform, sample_rate: int, cutoff: float | None = None, /
+    score: Score,
+    sign: int,
+    original: Waveform,
+    estimate: Waveform,
+    sample_rate: int,
+    cutoff: float | None = None,
+    lost: Lost | None = None,
+    /,
 ) -> float:
     pair = Pair(original, estimate)
     if pair.channels == 2:
-        return score(_Mixed(original, sign), _Mixed(estimate, sign), sample_rate, cutoff)
+        return score(_Mixed(original, sign), _Mixed(estimate, sign), sample_rate, cutoff, lost)
     for _ in pair.blocks():  # What cannot be scored is refused whether or not it is stereo.
         pass
     return float("nan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apollo.errors import DataError
 from apollo.metrics.pairs import Pair, Waveform, average
@@ -14,6 +15,7 @@ N_FFT = 4096
 HOP_LENGTH = 1024
 WINDOW_ENERGY = 0.375 * N_FFT  # of a Hann window
 LOST = 15.0  # dB
+FALL = 10 ** (LOST / 10)
 CUTOFF_BAND = 100.0  # Hz
 ROUNDING = 2.0**-30 / 12  # variance of the error that rounding to 16 bits makes
 
@@ -100,20 +102,30 @@ def codec_cutoff(original: Waveform, degraded: Waveform, sample_rate: int) -> fl
     Raises:
         DataError: The waveforms do not fit together or cannot be scored.
     """
+    starts, level = mean_levels(original, degraded, sample_rate, CUTOFF_BAND)
+    told = level[0] > FALL * ROUNDING
+    cutoff = sample_rate / 2
+    for band in reversed(range(len(starts))):
+        if told[band]:
+            if level[0, band] < FALL * level[1, band]:
+                break
+            cutoff = float(starts[band] * sample_rate / N_FFT)
+    return cutoff
+
+
+def mean_levels(
+    original: Waveform, degraded: Waveform, sample_rate: int, width: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The first bins of bands of a width in Hz, and the mean power a bin in each of both waveforms, `(2, bands)`."""
     power, frames = np.zeros((2, N_FFT // 2 + 1)), 0
     for spectra in Pair(original, degraded).spectra(N_FFT, HOP_LENGTH, padded=False):
         power += np.sum(np.abs(spectra) ** 2, axis=(1, 2))
         frames += spectra.shape[1] * spectra.shape[2]
-    bins = max(1, round(CUTOFF_BAND * N_FFT / sample_rate))
-    edges = np.arange(0, power.shape[1], bins)
-    sizes = np.diff(np.append(edges, power.shape[1]))
-    level = np.add.reduceat(power, edges, axis=1) / (sizes * max(frames, 1) * WINDOW_ENERGY)
-    fall = 10 ** (LOST / 10)
-    told = level[0] > fall * ROUNDING
-    cutoff = sample_rate / 2
-    for band in reversed(range(len(edges))):
-        if told[band]:
-            if level[0, band] < fall * level[1, band]:
-                break
-            cutoff = float(edges[band] * sample_rate / N_FFT)
-    return cutoff
+    starts = band_starts(sample_rate, N_FFT, width)
+    sizes = np.diff(np.append(starts, power.shape[1]))
+    return starts, np.add.reduceat(power, starts, axis=1) / (sizes * max(frames, 1) * WINDOW_ENERGY)
+
+
+def band_starts(sample_rate: int, n_fft: int, width: float) -> NDArray[np.intp]:
+    """The first bins of bands of a width in Hz; the last one may be narrower."""
+    return np.arange(0, n_fft // 2 + 1, max(1, round(width * n_fft / sample_rate)))

@@ -80,6 +80,13 @@ class Pair:
         for start in range(0, self.samples, BLOCK):
             yield self.read(start, min(start + BLOCK, self.samples) + ahead)
 
+    def energy(self) -> NDArray[np.float64]:
+        """The sum of squares of each of the original's channels."""
+        energy = np.zeros(self.channels)
+        for block in self.blocks():
+            energy += np.sum(block[0] ** 2, axis=1)
+        return energy
+
     def resampled(self, from_rate: int, to_rate: int) -> Iterator[Block]:
         """All samples once at another rate, `(2, channels, any number)`."""
         if from_rate == to_rate:

@@ -11,10 +11,35 @@ LSD_HOP_LENGTH = 512
 MRSTFT_N_FFTS = (512, 1024, 2048)
 # 134 dB under a full-scale sine in a window of 2048 samples, and just under the noise of 16-bit audio.
 POWER_FLOOR = 1e-8
+LEVEL_FLOOR = 1e-8  # 80 dB under the level of the original
 
 
 def log_spectral_distance(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) -> float:
-    """Distance between log power spectra, in decades of power (times 10: dB); lower is better, 0 is best.
+    """Distance between log power spectra above a floor that the original's level sets; lower is better, 0 is best.
+
+    As `raw_log_spectral_distance`, but P is raised to a floor 80 dB under a sine as loud as the original,
+    `10^-8 · N²/8 · mean(s²)`, where N is the window's 2048 samples and the mean is over all samples and channels (and
+    never to less than 1e-8). Under such a floor lie the noise of the recording and what nobody hears. Without it, that
+    noise decides: white noise at -70 dBFS, added to an MP3, halves the raw distance.
+
+    Args:
+        original: What the estimate should equal, `(channels, samples)`.
+        estimate: What is scored, same shape.
+        sample_rate: Not used; here so that all metrics are called alike.
+
+    Returns:
+        Decades of power (times 10: dB); 0 for identical signals, two silent ones among them; always finite.
+
+    Raises:
+        DataError: The waveforms do not fit together or cannot be scored.
+    """
+    pair = Pair(original, estimate)
+    level = float(pair.energy().sum()) / (pair.samples * pair.channels)
+    return _distance(pair, max(POWER_FLOOR, LEVEL_FLOOR * level * LSD_N_FFT**2 / 8))
+
+
+def raw_log_spectral_distance(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) -> float:
+    """Distance between log power spectra as it is published, in decades of power (times 10: dB); lower is better.
 
     Mean over frames of `sqrt(mean over bins of (log10 P - log10 P')²)` (Gray and Markel, "Distance measures for speech
     processing", 1976; in this unit it is the LSD of the bandwidth-extension literature). P is the power of the
@@ -33,10 +58,13 @@ def log_spectral_distance(original: Waveform, estimate: Waveform, sample_rate: i
     Raises:
         DataError: The waveforms do not fit together or cannot be scored.
     """
-    pair = Pair(original, estimate)
+    return _distance(Pair(original, estimate), POWER_FLOOR)
+
+
+def _distance(pair: Pair, floor: float) -> float:
     total, frames = 0.0, 0
     for spectra in pair.spectra(LSD_N_FFT, LSD_HOP_LENGTH):
-        log_power = np.log10(np.maximum(np.abs(spectra) ** 2, POWER_FLOOR))
+        log_power = np.log10(np.maximum(np.abs(spectra) ** 2, floor))
         total += float(np.sqrt(np.mean((log_power[0] - log_power[1]) ** 2, axis=-1)).sum())
         frames += spectra.shape[2]
     return total / (frames * pair.channels)

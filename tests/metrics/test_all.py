@@ -17,12 +17,14 @@ SAMPLE_RATE = 44_100
 CUTOFF = 8_000.0
 BEST = {
     "sdr": 100, "si_sdr": 100, "snr": 100, "visqol": 4.7321, "lsd": 0, "mrstft": 0, "log_wmse": 73.6827,
-    "snr_below": 100, "snr_above": 100,
+    "snr_below": 100, "snr_above": 100, "lsd_raw": 0, "envelope": 0, "lost_band_level": 0, "lost_band_bias": 0,
 }  # fmt: skip
 OF_SILENCE = {
     "sdr": -100, "si_sdr": -100, "snr": 0, "visqol": 1, "log_wmse": 0, "snr_below": 0, "snr_above": 0,
 }  # fmt: skip
-OF_ONE_SAMPLE = {"sdr": 100, "snr": 6.0206, "lsd": 0, "log_wmse": 5.54518}
+OF_ONE_SAMPLE = {"sdr": 100, "snr": 6.0206, "lsd": 0, "lsd_raw": 0, "log_wmse": 5.54518}
+LOST = np.arange(45) > 15  # bands of 500 Hz at 44.1 kHz
+LOST_48 = np.arange(48) > 15
 every_metric = pytest.mark.parametrize("name", METRICS)
 
 
@@ -37,36 +39,39 @@ def test_identical_signals_get_the_best_value(name: str, channels: int, chords: 
     if name == "visqol":
         chords = chords[:, : 5 * SAMPLE_RATE // 4]
     waveform = np.resize(chords, (channels, chords.shape[1]))
-    assert METRICS[name].score(waveform, waveform, SAMPLE_RATE, CUTOFF) == pytest.approx(BEST[name], abs=2e-4)
+    assert METRICS[name].score(waveform, waveform, SAMPLE_RATE, CUTOFF, LOST) == pytest.approx(BEST[name], abs=2e-4)
 
 
 @every_metric
 def test_silence_has_a_documented_result(name: str, chords: np.ndarray) -> None:
     score, silence = METRICS[name].score, np.zeros_like(chords)
-    if name == "lsd":
-        assert score(silence, silence, SAMPLE_RATE, CUTOFF) == 0
-        assert 2 < score(silence, chords, SAMPLE_RATE, CUTOFF) < 20
+    if name in ("lsd", "lsd_raw"):
+        assert score(silence, silence, SAMPLE_RATE, CUTOFF, LOST) == 0
+        assert 2 < score(silence, chords, SAMPLE_RATE, CUTOFF, LOST) < 20
     else:
-        assert math.isnan(score(silence, silence, SAMPLE_RATE, CUTOFF))
-        assert math.isnan(score(silence, chords, SAMPLE_RATE, CUTOFF))
-    of_silence = score(chords, silence, SAMPLE_RATE, CUTOFF)
-    assert of_silence == pytest.approx(OF_SILENCE[name], abs=1e-6) if name in OF_SILENCE else 2 < of_silence < 20
+        assert math.isnan(score(silence, silence, SAMPLE_RATE, CUTOFF, LOST))
+        assert math.isnan(score(silence, chords, SAMPLE_RATE, CUTOFF, LOST))
+    of_silence = score(chords, silence, SAMPLE_RATE, CUTOFF, LOST)
+    if name in OF_SILENCE:
+        assert of_silence == pytest.approx(OF_SILENCE[name], abs=1e-6)
+    else:
+        assert 2 < abs(of_silence) < 80
 
 
 @every_metric
 def test_one_sample_has_a_documented_result(name: str) -> None:
     one = np.full((2, 1), 0.5, dtype=np.float32)
-    score = METRICS[name].score(one, one / 2, SAMPLE_RATE, CUTOFF)
+    score = METRICS[name].score(one, one / 2, SAMPLE_RATE, CUTOFF, LOST)
     assert score == pytest.approx(OF_ONE_SAMPLE.get(name, math.nan), nan_ok=True)
 
 
 # ViSQOL hears the mean of the channels, and LSD gives silence a distance.
-@pytest.mark.parametrize("name", [name for name in METRICS if name not in ("visqol", "lsd")])
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in ("visqol", "lsd", "lsd_raw")])
 def test_a_silent_channel_is_left_out(name: str, chords: np.ndarray) -> None:
     score, estimate = METRICS[name].score, 0.5 * chords + 0.01
     half_silent = np.stack([chords[0], np.zeros_like(chords[0])])
-    expected = score(chords[:1], estimate[:1], SAMPLE_RATE, CUTOFF)
-    assert score(half_silent, estimate, SAMPLE_RATE, CUTOFF) == pytest.approx(expected)
+    expected = score(chords[:1], estimate[:1], SAMPLE_RATE, CUTOFF, LOST)
+    assert score(half_silent, estimate, SAMPLE_RATE, CUTOFF, LOST) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", [*METRICS, "snr_side", "lsd_mid"])
@@ -85,16 +90,16 @@ def test_what_cannot_be_compared_is_refused(name: str, chords: np.ndarray) -> No
     with pytest.raises(DataError, match="NaN"):
         score(chords, broken, SAMPLE_RATE)
     with pytest.raises(DataError, match="NaN"):
-        score(broken, chords, SAMPLE_RATE, CUTOFF)
+        score(broken, chords, SAMPLE_RATE, CUTOFF, LOST)
     with pytest.raises(DataError, match="NaN"):
-        score(broken[:1, -10:], chords[:1, -10:], SAMPLE_RATE, CUTOFF)
+        score(broken[:1, -10:], chords[:1, -10:], SAMPLE_RATE, CUTOFF, LOST)
 
 
 def test_metrics_of_the_whole_band_get_worse_as_the_bitrate_falls(chords: np.ndarray) -> None:
     chords = chords[:, : 3 * SAMPLE_RATE // 2]
     decoded = [degrade(chords, SAMPLE_RATE, codec="mp3", bitrate=bitrate) for bitrate in (128_000, 64_000, 24_000)]
     for name, known in METRICS.items():
-        if name not in ("snr_below", "snr_above"):
+        if name not in ("snr_below", "snr_above", "lost_band_level", "lost_band_bias"):
             scores = [known.score(chords, estimate, SAMPLE_RATE, None) for estimate in decoded]
             assert scores == sorted(scores, reverse=known.higher_is_better), name
 
@@ -108,7 +113,7 @@ def second(chords: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float]
     return (
         original,
         estimate,
-        {name: known.score(original, estimate, 48_000, CUTOFF) for name, known in METRICS.items()},
+        {name: known.score(original, estimate, 48_000, CUTOFF, LOST_48) for name, known in METRICS.items()},
     )
 
 
@@ -120,7 +125,9 @@ def test_scores_do_not_depend_on_where_blocks_end(
     original, estimate, whole = second
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "BLOCK", block)
-        assert METRICS[name].score(original, estimate, 48_000, CUTOFF) == pytest.approx(whole[name], rel=1e-6, abs=1e-6)
+        assert METRICS[name].score(original, estimate, 48_000, CUTOFF, LOST_48) == pytest.approx(
+            whole[name], rel=1e-6, abs=1e-6
+        )
 
 
 @every_metric
@@ -129,7 +136,9 @@ def test_scores_of_tiny_blocks_equal_those_of_the_whole(
 ) -> None:
     original, estimate, whole = second
     monkeypatch.setattr(pairs, "BLOCK", 700)  # shorter than every window and filter but that of SDR
-    assert METRICS[name].score(original, estimate, 48_000, CUTOFF) == pytest.approx(whole[name], rel=1e-6, abs=1e-6)
+    assert METRICS[name].score(original, estimate, 48_000, CUTOFF, LOST_48) == pytest.approx(
+        whole[name], rel=1e-6, abs=1e-6
+    )
 
 
 @every_metric
@@ -144,9 +153,9 @@ def test_a_longer_recording_takes_no_more_memory(
         original = np.tile(chords[:, :66_150], times)
         (original + np.float32(0.01)).tofile(path)
         estimate = np.memmap(path, np.float32, "r", shape=original.shape)
-        METRICS[name].score(original, estimate, SAMPLE_RATE, CUTOFF)  # what is built once is built before
+        METRICS[name].score(original, estimate, SAMPLE_RATE, CUTOFF, LOST)  # what is built once is built before
         tracemalloc.start()
-        METRICS[name].score(original, estimate, SAMPLE_RATE, CUTOFF)
+        METRICS[name].score(original, estimate, SAMPLE_RATE, CUTOFF, LOST)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] + 50_000
@@ -157,9 +166,9 @@ def test_mid_and_side_are_those_of_the_sum_and_the_difference(name: str, chords:
     estimate = degrade(chords, SAMPLE_RATE, bitrate=48_000)
     for part, sign in (("mid", 1), ("side", -1)):
         mixed = [(w[:1].astype(np.float64) + sign * w[1:].astype(np.float64)) / 2 for w in (chords, estimate)]
-        expected = METRICS[name].score(mixed[0], mixed[1], SAMPLE_RATE, CUTOFF)
+        expected = METRICS[name].score(mixed[0], mixed[1], SAMPLE_RATE, CUTOFF, LOST)
         found = metric(f"{name}_{part}")
-        assert found.score(chords, estimate, SAMPLE_RATE, CUTOFF) == pytest.approx(expected, rel=1e-12)
+        assert found.score(chords, estimate, SAMPLE_RATE, CUTOFF, LOST) == pytest.approx(expected, rel=1e-12)
         assert found.label == f"{METRICS[name].label} ({part})"
         assert (found.unit, found.higher_is_better) == (METRICS[name].unit, METRICS[name].higher_is_better)
 

@@ -15,7 +15,7 @@ from apollo.evaluation.clips import Clip
 from apollo.evaluation.report import charts
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
 from apollo.evaluation.report.media import Take, takes
-from apollo.evaluation.report.names import describe, labels, meaning, scale, split_side
+from apollo.evaluation.report.names import describe, labels, meaning, scale, split_side, verdict
 from apollo.evaluation.report.sentences import Finding, findings
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MOST_FAILURES_OPEN = 20
+_GOOD_CHANGES = {True: ", above zero is better", False: ", below zero is better", None: ""}
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _section(evaluation: Evaluation, name: str, grids: Grids) -> Section:
         name=name,
         label=metric.label,
         scale=scale(name),
-        change=f"change{unit}, {'above' if metric.higher_is_better else 'below'} zero is better",
+        change=f"change{unit}{_GOOD_CHANGES[metric.higher_is_better]}",
         meaning=meaning(name),
         main=not split_side(name)[1],
         curves=_figures(many, charts.curves(evaluation, name, many)),
@@ -173,11 +174,11 @@ def _figures(codecs: Sequence[str], drawn: Sequence[Markup]) -> list[Figure]:
 
 
 def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
-    higher, names = describe(grid.metric).higher_is_better, labels(evaluation)
+    metric, names = describe(grid.metric), labels(evaluation)
     means = [[cells[column].average.mean for cells in grid.rows.values()] for column in range(len(grid.columns))]
     # To the decimals shown: what looks equal is equally good.
     best = [
-        (max if higher else min)((round(mean, 2) for mean in column if not math.isnan(mean)), default=math.nan)
+        max((round(metric.goodness(mean), 2) for mean in column if not math.isnan(mean)), default=math.nan)
         for column in means
     ]
     return {
@@ -190,7 +191,7 @@ def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
                 "label": names[system],
                 "mark": charts.legend_mark(index),
                 "cells": [
-                    _cell(cell, higher, len(grid.rows) > 1 and round(cell.average.mean, 2) == top)
+                    _cell(cell, grid.metric, len(grid.rows) > 1 and round(metric.goodness(cell.average.mean), 2) == top)
                     for cell, top in zip(cells, best, strict=True)
                 ],
             }
@@ -199,19 +200,16 @@ def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell, higher_is_better: bool, best: bool) -> dict[str, Any]:
+def _cell(cell: Cell, metric: str, best: bool) -> dict[str, Any]:
     gain = cell.gain
     shown = gain is not None and not math.isnan(gain.mean)
-    verdict = "open"
-    if gain is not None and gain.certain:
-        verdict = "better" if (gain.mean > 0) == higher_is_better else "worse"
     return {
         "mean": number(cell.average.mean),
         "spread": "" if math.isnan(cell.average.spread) else number(cell.average.spread),
         "best": best,
         "gain": number(gain.mean, signed=True) if gain is not None and shown else "",
         "interval": between(gain) if gain is not None and shown else "",
-        "verdict": verdict,
+        "verdict": verdict(metric, gain),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.statistics import Interval
 from apollo.foreign import shown
 from apollo.metrics import Metric, metric
 
@@ -34,10 +35,18 @@ def split_side(name: str) -> tuple[str, str]:
     return (base, last) if last in _SIDES else (name, "")
 
 
+def verdict(name: str, gain: Interval | None) -> str:
+    """`better`, `worse`, or `open` where the interval holds 0 or the metric's sign says nothing of good and bad."""
+    higher_is_better = describe(name).higher_is_better
+    if gain is None or not gain.certain or higher_is_better is None:
+        return "open"
+    return "better" if (gain.mean > 0) == higher_is_better else "worse"
+
+
 def scale(name: str) -> str:
     """A metric's unit, where it has one, and which way it improves: `dB, higher is better`."""
     about = describe(name)
-    better = "higher is better" if about.higher_is_better else "lower is better"
+    better = {True: "higher is better", False: "lower is better", None: "nearer to 0 is better"}[about.higher_is_better]
     return f"{about.unit}, {better}" if about.unit else better
 
 

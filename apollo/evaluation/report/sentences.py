@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from apollo.evaluation.report.grids import between, codec_name, listed, low_bitrates, number
-from apollo.evaluation.report.names import describe, labels, split_side
+from apollo.evaluation.report.names import describe, labels, split_side, verdict
 from apollo.evaluation.results import UNPROCESSED, Evaluation
 from apollo.evaluation.statistics import Interval
 
@@ -87,8 +87,7 @@ def _finding(system: str, label: str, name: str, gain: Interval) -> Finding:
         return Finding(system, name, gain, "open", f"{label} changes {metric.label} by {signed}")
     if not gain.certain:
         return Finding(system, name, gain, "open", f"{label} does not certainly change {metric.label}: {signed}")
-    verdict = "better" if (gain.mean > 0) == metric.higher_is_better else "worse"
     verb = "raises" if gain.mean > 0 else "lowers"
     low, high = sorted((abs(gain.low), abs(gain.high)))
     sentence = f"{label} {verb} {metric.label} by {amount} [{number(low)}, {number(high)}]"
-    return Finding(system, name, gain, verdict, sentence)
+    return Finding(system, name, gain, verdict(name, gain), sentence)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from apollo.evaluation.report.grids import Cell, Grid, by_bitrate, by_kind, codec_name, number
-from apollo.evaluation.report.names import describe, labels, scale
+from apollo.evaluation.report.names import describe, labels, scale, verdict
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
 
@@ -44,10 +44,10 @@ def tables(evaluation: Evaluation) -> RenderableType:
 
 
 def _table(evaluation: Evaluation, grid: Grid, subject: str) -> list[RenderableType]:
-    metric = describe(grid.metric)
     # Not the table's own title, which would be broken to the width of the table.
     parts: list[RenderableType] = [
-        Text(f"{subject} · {metric.label}", style="bold") + Text(f" ({scale(grid.metric)})", style="not bold")
+        Text(f"{subject} · {describe(grid.metric).label}", style="bold")
+        + Text(f" ({scale(grid.metric)})", style="not bold")
     ]
     names = labels(evaluation)
     corner = "kbit/s" if grid.codec not in (None, PAIRS) else ""
@@ -60,7 +60,7 @@ def _table(evaluation: Evaluation, grid: Grid, subject: str) -> list[RenderableT
         for system, cells in grid.rows.items():
             table.add_row(Text(names[system]), *(_number(cell.average.mean) for cell in cells[columns]))
             if system != UNPROCESSED:
-                gains = (_gain(cell, metric.higher_is_better) for cell in cells[columns])
+                gains = (_gain(cell, grid.metric) for cell in cells[columns])
                 table.add_row(Text("  change", style="dim"), *gains)
         parts += [table, Text()]
     return parts
@@ -70,11 +70,11 @@ def _number(value: float) -> Text:
     return Text(number(value).replace("−", "-"))
 
 
-def _gain(cell: Cell, higher_is_better: bool) -> Text:
+def _gain(cell: Cell, metric: str) -> Text:
     gain = cell.gain
     if gain is None or math.isnan(gain.mean):
         return Text("–")
     text = number(gain.mean, signed=True).replace("−", "-")
-    if not gain.certain or float(text) == 0:
+    if float(text) == 0:
         return Text(text)
-    return Text(text, style="green" if (gain.mean > 0) == higher_is_better else "red")
+    return Text(text, style={"better": "green", "worse": "red", "open": ""}[verdict(metric, gain)])
