@@ -15,6 +15,7 @@ from apollo.audio.pipes import (
     read_raw_stream,
     read_wav_stream,
 )
+from apollo.audio.remarks import Remarks
 from apollo.audio.resampling import Resampler, resample, resampled_length
 from apollo.audio.tags.model import Chapter, Metadata
 from apollo.audio.tags.reading import read_cover, read_metadata
@@ -37,6 +38,7 @@ __all__ = [
     "RawFormat",
     "RawStreamWriter",
     "Relation",
+    "Remarks",
     "Resampler",
     "Verdict",
     "WavStreamWriter",

@@ -21,6 +21,7 @@ import soundfile
 
 from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
+from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
@@ -73,6 +74,16 @@ class ChainDecoder:
         self._starts = [0, *accumulate(link.count() for link in self._links)]
         self.frames: int | None = self._starts[-1]
         self._at = 0
+
+    @property
+    def remarks(self) -> Remarks:
+        """What a listener would not expect, as far as the links have been read from their starts."""
+        damage = [
+            (start / self.sample_rate + place, length)
+            for start, link in zip(self._starts, self._links, strict=False)
+            for place, length in link.remarks.damage
+        ]
+        return Remarks(damage=tuple(damage))
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n)."""

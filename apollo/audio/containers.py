@@ -12,12 +12,15 @@ import struct
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Disposition
 
 from apollo.audio.crowds import without_crowd
 from apollo.audio.views import FileView
+from apollo.errors import AudioFileError
 
-__all__ = ["is_protected", "open_container", "open_image"]
+__all__ = ["audio_track", "is_protected", "open_container", "open_image"]
 
 # FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.
 _FORMATS = """
@@ -45,6 +48,32 @@ def open_container(path: Path, view: FileView | None = None) -> InputContainer:
     view = view or without_crowd(path)
     file = str(path.absolute()) if view is None else view
     return av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS))
+
+
+def audio_track(container: InputContainer, path: Path, track: int | None = None) -> AudioStream | None:
+    """The audio track to read of a file: the one that is asked for, else the default one, else the first.
+
+    Args:
+        container: The file, opened.
+        path: How errors call it.
+        track: Counted from 1 among the audio tracks.
+
+    Returns:
+        The track, or None if there is none whose codec FFmpeg has ever heard of.
+
+    Raises:
+        AudioFileError: If there is no track of this number.
+    """
+    tracks = container.streams.audio
+    if tracks and track is not None and not 1 <= track <= len(tracks):
+        number = "one audio track" if len(tracks) == 1 else f"{len(tracks)} audio tracks"
+        raise AudioFileError(f"{path} holds {number}, so there is no track {track}: choose another.")
+    if track is not None:
+        chosen = next(iter(tracks[track - 1 : track]), None)
+    else:
+        chosen = next((each for each in tracks if each.disposition & Disposition.default), next(iter(tracks), None))
+    # A stream whose codec FFmpeg has never heard of has no codec context.
+    return None if chosen is None or chosen.codec_context is None else chosen
 
 
 def open_image(data: bytes) -> InputContainer:

@@ -13,8 +13,8 @@ its account differs from what lies in the file, the other is tried, and taken if
 
 from __future__ import annotations
 
-import logging
 import os
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -23,19 +23,24 @@ import soundfile
 from apollo.audio.chains import ChainDecoder, links_of
 from apollo.audio.ffmpeg import FFmpegDecoder, flac_extent
 from apollo.audio.libsndfile import SoundFileDecoder
-from apollo.audio.views import FileView, mended_sizes, without_zeros
+from apollo.audio.remarks import Remarks
+from apollo.audio.unfinished import mended_sizes
+from apollo.audio.views import FileView, without_zeros
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
-__all__ = ["Decoder", "open_decoder"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Decoder", "open_decoder", "past_damage"]
 
 Decoder = SoundFileDecoder | ChainDecoder | FFmpegDecoder
 
 
-def open_decoder(path: Path) -> Decoder:
-    """Open a file with the library that can read it; raises AudioFileError if none can."""
+def open_decoder(path: Path, track: int | None = None) -> Decoder:
+    """Open a file with the library that can read it; raises AudioFileError if none can.
+
+    Args:
+        path: The file.
+        track: Which of its audio tracks, counted from 1; None is the default one.
+    """
     try:
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
@@ -54,21 +59,23 @@ def open_decoder(path: Path) -> Decoder:
     looks_like_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
     if looks_like_mpeg or path.suffix.lower() in {".mp1", ".mp2", ".mp3"}:
         try:
-            return FFmpegDecoder(path, without_zeros(path))
+            return FFmpegDecoder(path, without_zeros(path), track)
         except AudioFileError:
             # Of other files with such a name, libsndfile's MPEG decoder would write its complaints to stderr.
             decoder = _with_libsndfile(path) if _is_free_format(path) else None
             if decoder is None:
                 raise
             return decoder
-    return _with_libsndfile(path) or FFmpegDecoder(path)
+    decoder = _with_libsndfile(path) if track in (None, 1) else None  # which knows one track only
+    return decoder or FFmpegDecoder(path, track=track)
 
 
 def _with_libsndfile(path: Path) -> Decoder | None:
     """What libsndfile reads whole and right, with FFmpeg's help where it would not; None where it is no help."""
-    try:
-        decoder = SoundFileDecoder(path)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw
+    if patches := mended_sizes(path):
+        return _unfinished(path, patches)
+    decoder = _opened(path)
+    if decoder is None:
         return None
     if decoder.format == "OGG":
         links = links_of(path)
@@ -77,19 +84,65 @@ def _with_libsndfile(path: Path) -> Decoder | None:
     # Of GSM, libsndfile takes the byte that pads a WAV for one more block of sound.
     if decoder.subtype.startswith("MPEG") or (decoder.subtype == "GSM610" and decoder.format.startswith("WAV")):
         return _instead_of(decoder, path, 0)
-    if patches := mended_sizes(path):
-        log.warning(
-            "%s was never finished: its header tells of %d samples; it is read on to its end", path, decoder.stated
-        )
-        decoder.close()
-        return SoundFileDecoder(path, partial(FileView, path, patches=patches))
     if decoder.format == "FLAC":
-        extent = flac_extent(path, decoder.stated)
+        extent = _extent_of_flac(path, decoder)
         if extent is not None and extent > (decoder.frames or 0):
             return _instead_of(decoder, path, extent)
     if decoder.stated and decoder.reads_its_end():
         return decoder
-    return _instead_of(decoder, path, decoder.stated)
+    other = _instead_of(decoder, path, decoder.stated)
+    if other is decoder and decoder.subtype.startswith("DWVW"):
+        decoder.close()
+        raise AudioFileError(f"{path} is coded as DWVW, which cannot be read here; convert it to WAV or FLAC.")
+    return other
+
+
+def _opened(path: Path, view: Callable[[], FileView] | None = None) -> SoundFileDecoder | None:
+    try:
+        return SoundFileDecoder(path, view)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw
+        return None
+
+
+def _unfinished(path: Path, patches: Mapping[int, bytes]) -> SoundFileDecoder | None:
+    """A recording that was never finished, with a header that tells of all its samples."""
+    stated = 0
+    if (told := _opened(path)) is not None:
+        stated = told.stated
+        told.close()
+    whole = _opened(path, partial(FileView, path, patches=patches))
+    if whole is not None:
+        whole.remarks = Remarks(unfinished=stated)
+    return whole
+
+
+def past_damage(decoder: Decoder, path: Path, error: AudioFileError) -> FFmpegDecoder:
+    """FFmpeg's view of a FLAC that libsndfile stumbled over, from where reading stands; raises the error if no help.
+
+    FFmpeg goes on behind the damage, and silence stands for what was lost, so that all the rest stays where it is.
+    """
+    if not isinstance(decoder, SoundFileDecoder) or decoder.format != "FLAC":
+        raise error
+    if (_extent_of_flac(path, decoder) or 0) < max(1, decoder.stated):  # cut off
+        raise error
+    try:
+        other = FFmpegDecoder(path)
+        other.seek(decoder.position)
+    except AudioFileError:
+        raise error from None
+    decoder.close()
+    return other
+
+
+def _extent_of_flac(path: Path, decoder: SoundFileDecoder) -> int | None:
+    """How many samples a FLAC holds by its last frame, looked up once for as long as the file does not change."""
+    status = path.stat()
+    return _extents(path, decoder.stated, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _extents(path: Path, stated: int, changed: int, size: int) -> int | None:
+    return flac_extent(path, stated)
 
 
 def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
@@ -104,12 +157,6 @@ def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
         whole = False
     (decoder if whole else other).close()
     return other if whole else decoder
-
-
-@lru_cache(maxsize=1024)
-def _tell_unfinished(path: Path, samples: int) -> None:
-    """Say once that there is more in a file than its header tells of."""
-    log.warning("%s was never finished: its header tells of %d samples; it is read on to its end", path, samples)
 
 
 def _is_free_format(path: Path) -> bool:

@@ -8,7 +8,6 @@ runs on from the start.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,15 +18,13 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
-from av.stream import Disposition
 
-from apollo.audio.containers import is_protected, open_container
+from apollo.audio.containers import audio_track, is_protected, open_container
+from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView, without_zeros
 from apollo.errors import AudioFileError
 
 __all__ = ["FFmpegDecoder", "flac_extent"]
-
-log = logging.getLogger(__name__)
 
 # How many seconds before a sample decoding must start to give the sample as decoding from the start would have. An MP3
 # frame may draw on the 255 bytes (511 in MPEG-1) of sound before it, to which each frame of 24 ms adds as few as three:
@@ -36,25 +33,26 @@ _MEMORY = {"mp3": 2.5, "alac": 0.0}
 # Decoding to the end of the last seconds tells the length, for codecs whose packets all become their own duration.
 _TAIL = 3.0
 _STEADY = {"mp3", "aac", "alac"}
-_MOST_PLACES = 5  # of damage that are named
+_SILENCE = 1 << 12  # samples in a frame of it
 _PLANES = 8  # from so many on PyAV cannot reach into frames with a plane for each channel
 
 
 class FFmpegDecoder:
-    """A file that FFmpeg reads; damaged packets are left out, with a warning in the log of where that was.
+    """A file that FFmpeg reads; `remarks` tell of what is damaged, which is left out (in FLAC, silence stands for it).
 
-    Of several tracks, the one that is marked as the default is read, else the first. Where rate or channels change on
-    the way, as in MP3s that were joined, what follows is brought to those of the start.
+    Of several tracks, the one that is marked as the default is read, else the first, unless one is chosen. Where rate
+    or channels change on the way, as in MP3s that were joined, what follows is brought to those of the start.
 
     Args:
         path: The file.
         view: Opens what FFmpeg should see of it; None is the file itself.
+        track: Which of its audio tracks to read, counted from 1; None is the default one.
     """
 
-    def __init__(self, path: Path, view: Callable[[], FileView] | None = None) -> None:
+    def __init__(self, path: Path, view: Callable[[], FileView] | None = None, track: int | None = None) -> None:
         self._path = path
         self._view = view
-        self._warned = True  # not before there is a frame: another library may do better
+        self._track = track
         self._kinds: dict[tuple[str, int], None] = {}  # layouts and rates of frames, the first one first
         self._lost: dict[float, float] = {}  # seconds, by where in seconds
         self._start: int | None = None
@@ -71,12 +69,20 @@ class FFmpegDecoder:
         except BaseException:
             self._container.close()
             raise
-        self._warned = False
         self._start = first.pts
         self._pending = [_samples(first)]
         self.sample_rate: int = first.sample_rate
         self.channels: int = self._pending[0].shape[0]
         self.frames: int | None = None
+
+    @property
+    def remarks(self) -> Remarks:
+        """What a listener would not expect, as far as the file has been read from its start."""
+        tracks = [track.index for track in self._container.streams.audio]
+        start, *others = (f"{rate} Hz in {layout}" for layout, rate in self._kinds)
+        return Remarks(
+            tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, tuple(self._lost.items())
+        )
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n)."""
@@ -105,8 +111,7 @@ class FFmpegDecoder:
 
     def count(self) -> int:
         """Samples a channel, as many as reading all gives; damaged packets count as they do for `seek`."""
-        with closing(FFmpegDecoder(self._path, self._view)) as other:
-            other._warned = True  # reading will warn
+        with closing(FFmpegDecoder(self._path, self._view, self._track)) as other:
             tail = round(_TAIL * self.sample_rate)
             if self._codec in _STEADY and not self._damaged and self._extent is not None and self._extent > 2 * tail:
                 other._jump(self._extent - tail)
@@ -122,11 +127,14 @@ class FFmpegDecoder:
             self._container = open_container(self._path, self._view() if self._view else None)
         except (av.FFmpegError, ValueError):
             raise _not_audio(self._path) from None
-        streams = self._container.streams.audio
-        if not streams or streams[0].codec_context is None:
+        try:
+            stream = audio_track(self._container, self._path, self._track)
+            if stream is None:
+                raise _not_audio(self._path)
+        except AudioFileError:
             self._container.close()
-            raise _not_audio(self._path)
-        self._stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
+            raise
+        self._stream = stream
         is_mp4 = self._container.format.name.startswith("mov")
         if self._stream.codec_context.codec_tag == "aavd" or (is_mp4 and is_protected(self._path)):
             self._container.close()
@@ -134,6 +142,8 @@ class FFmpegDecoder:
                 f"{self._path} is protected (encrypted), so it cannot be read; give a copy without protection."
             )
         self._codec = self._stream.codec_context.codec.canonical_name
+        if self._codec == "flac":  # whose frames know whether they are whole
+            self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
 
     def _decode(self) -> Iterator[av.AudioFrame]:
         """Decode from here on to frames of floats; the last one is without the padding that MP4 marks by durations."""
@@ -163,7 +173,6 @@ class FFmpegDecoder:
             last = frame
         if last is not None:
             yield _first_samples(last, length) if self._codec == "aac" and 0 < length < last.samples else last
-        self._tell()
 
     def _resampler(self, coded: av.AudioFrame) -> av.AudioResampler:
         """What brings frames of a kind to floats, in the layout and at the rate that the file began with."""
@@ -172,43 +181,19 @@ class FFmpegDecoder:
         planes = len(av.AudioLayout(layout).channels)
         return av.AudioResampler("fltp" if planes < _PLANES else "flt", layout, rate)
 
-    def _tell(self) -> None:
-        """Log, once, what a listener would not expect of a file that was read to its end."""
-        if self._warned or not self._kinds:
-            return
-        self._warned = True
-        first, *others = (f"{rate} Hz in {layout}" for layout, rate in self._kinds)
-        if others:
-            log.warning(
-                "%s changes on the way, to %s: all of it was brought to the %s of its start",
-                self._path,
-                " and ".join(others[:_MOST_PLACES]),
-                first,
-            )
-        if self._lost:
-            places = [f"{int(start // 60)}:{start % 60:04.1f}" for start in self._lost]
-            more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
-            seconds, named = sum(self._lost.values()), ", ".join(places[:_MOST_PLACES])
-            log.warning(
-                "%s is damaged: about %.2g s of it are lost, at %s%s; the rest was read",
-                self._path,
-                seconds,
-                named,
-                more,
-            )
-        tracks = self._container.streams.audio
-        if len(tracks) > 1:
-            chosen = [track.index for track in tracks].index(self._stream.index) + 1
-            log.warning("%s holds %d audio tracks: number %d was read, its default", self._path, len(tracks), chosen)
-
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
-        size, seconds = 0, 0.0  # of sound packets
+        size, seconds, samples = 0, 0.0, 0  # of sound packets; of frames
         lost_until: float | None = None
         try:
             for packet in self._container.demux(self._stream):
                 duration = float((packet.duration or 0) * (packet.time_base or 0))
                 try:
-                    yield from packet.decode()
+                    for frame in packet.decode():
+                        for lost in self._lost_before(frame, samples):
+                            samples += lost.samples
+                            yield lost
+                        samples += frame.samples
+                        yield frame
                     size, seconds = size + packet.size, seconds + duration
                     lost_until = None
                 except av.InvalidDataError:
@@ -221,6 +206,20 @@ class FFmpegDecoder:
                     self._lost[lost_until] += max(duration, by_size)
         except av.FFmpegError as error:
             raise _damaged(self._path, str(error)) from None
+
+    def _lost_before(self, frame: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
+        """Silence for the frames of a FLAC that were lost before this one: its frames tell which samples they hold."""
+        end = self._stream.duration
+        is_flac = self._container.format.name == "flac" and self._stream.time_base == Fraction(1, frame.sample_rate)
+        if not is_flac or frame.pts is None or end is None or not samples < frame.pts < end:
+            return
+        self._lost[samples / frame.sample_rate] = (frame.pts - samples) / frame.sample_rate
+        for start in range(samples, frame.pts, _SILENCE):
+            silence = av.AudioFrame(frame.format.name, frame.layout.name, min(_SILENCE, frame.pts - start))
+            silence.sample_rate = frame.sample_rate
+            for plane in silence.planes:
+                plane.update(bytes(plane.buffer_size))
+            yield silence
 
     @property
     def _per_sample(self) -> Fraction:

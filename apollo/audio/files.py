@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.decoders import open_decoder
+from apollo.audio.decoders import open_decoder, past_damage
 from apollo.audio.metadata import AudioInfo, describe
+from apollo.audio.remarks import Remarks, tell
 from apollo.errors import AudioFileError
 
 __all__ = ["AudioInfo", "AudioReader", "info", "read"]
@@ -21,14 +22,18 @@ __all__ = ["AudioInfo", "AudioReader", "info", "read"]
 _BLOCK = 1 << 18
 
 
-def info(path: str | Path) -> AudioInfo:
+def info(path: str | Path, track: int | None = None) -> AudioInfo:
     """Look at a file without decoding it; raises AudioFileError if it is not readable audio."""
-    with AudioReader(path) as reader:
+    with AudioReader(path, track) as reader:
         return reader.info
 
 
-def read(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
+def read(path: str | Path, track: int | None = None) -> tuple[npt.NDArray[np.float32], int]:
     """Read a whole file.
+
+    Args:
+        path: The file.
+        track: Which of its audio tracks, counted from 1; None is the default one.
 
     Returns:
         The waveform, float32 of shape (channels, samples), and its sample rate in Hz.
@@ -36,7 +41,7 @@ def read(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
     Raises:
         AudioFileError: The file is missing, is not audio, holds none, or is damaged.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(path, track) as reader:
         blocks = []
         while (block := reader.read(_BLOCK)).shape[1]:
             blocks.append(block)
@@ -50,14 +55,17 @@ class AudioReader:
 
     Args:
         path: The file.
+        track: Which of its audio tracks, counted from 1; None is the default one.
 
     Raises:
-        AudioFileError: The file is missing, is not audio, or is damaged; from `read` as well.
+        AudioFileError: The file is missing, is not audio, has no such track, or is damaged; from `read` as well.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, track: int | None = None) -> None:
         self.path = Path(path)
-        self._source = open_decoder(self.path)
+        self.track = track
+        self._source = open_decoder(self.path, track)
+        self._from_start = True  # whether all has been read so far
 
     @property
     def sample_rate(self) -> int:
@@ -77,11 +85,26 @@ class AudioReader:
     @cached_property
     def info(self) -> AudioInfo:
         """What the file says of itself, tags included; looked up when it is first asked for."""
-        return describe(self.path, self.sample_rate, self.channels, self.frames)
+        return describe(self.path, self.sample_rate, self.channels, self.frames, self.track)
+
+    @property
+    def remarks(self) -> Remarks:
+        """What a listener would not expect of the file, as far as it has been read from its start."""
+        return self._source.remarks
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
-        """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on."""
-        return self._source.read(n)
+        """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on.
+
+        What a listener would not expect of a file, such as damage, is logged when it was read from start to end.
+        """
+        try:
+            block = self._source.read(n)
+        except AudioFileError as error:
+            self._source = past_damage(self._source, self.path, error)
+            block = self._source.read(n)
+        if block.shape[1] < n and self._from_start:
+            tell(self.path, self.remarks)
+        return block
 
     def seek(self, frame: int) -> None:
         """Let the next `read` start at this sample; beyond the end, it will give none.
@@ -98,7 +121,12 @@ class AudioReader:
         """
         if frame < 0:
             raise ValueError(f"Cannot seek to sample {frame}; the first one is 0.")
-        self._source.seek(frame)
+        self._from_start = frame == 0
+        try:
+            self._source.seek(frame)
+        except AudioFileError as error:
+            self._source = past_damage(self._source, self.path, error)
+            self._source.seek(frame)
 
     def count(self) -> int:
         """Samples a channel: exactly as many as reading from start to end gives. Where reading stands does not change.

@@ -11,6 +11,7 @@ from apollo.audio.files import AudioReader
 from apollo.audio.levels import Levels, measure_levels
 from apollo.audio.metadata import AudioInfo
 from apollo.audio.pictures import Cover
+from apollo.audio.remarks import Remarks
 from apollo.audio.tags.reading import read_cover
 from apollo.audio.verdict import Verdict, judge
 from apollo.errors import AudioFileError
@@ -29,6 +30,7 @@ class Inspection:
         bandwidth: How far up it reaches.
         verdict: What is to be thought of it.
         cover: Its picture, if it has one.
+        remarks: What a listener would not expect of it: damage, several tracks, changes on the way.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Inspection:
     bandwidth: Bandwidth
     verdict: Verdict
     cover: Cover | None
+    remarks: Remarks
 
     @property
     def seconds(self) -> float:
@@ -56,21 +59,27 @@ class Inspection:
             "history": self.verdict.history,
             "verdict": self.verdict.sentence,
             "cover": cover,
+            **asdict(self.remarks),
         }
 
 
-def inspect(path: str | Path, progress: Callable[[float, float | None], None] = lambda done, total: None) -> Inspection:
+def inspect(
+    path: str | Path,
+    progress: Callable[[float, float | None], None] = lambda done, total: None,
+    track: int | None = None,
+) -> Inspection:
     """Look at a file from start to end, in bounded memory.
 
     Args:
         path: The file.
         progress: Called with the seconds read so far, and of how many; None where that is not known.
+        track: Which of its audio tracks, counted from 1; None is the default one.
 
     Raises:
         AudioFileError: It cannot be read to its end, or holds no samples.
     """
     path = Path(path)
-    with AudioReader(path) as reader:
+    with AudioReader(path, track) as reader:
         rate, total = reader.sample_rate, reader.frames
 
         def advance(frames: int) -> None:
@@ -79,5 +88,7 @@ def inspect(path: str | Path, progress: Callable[[float, float | None], None] = 
         levels = measure_levels(reader, advance)
         if not levels.frames:
             raise AudioFileError(f"{path} holds no audio samples; give another file.")
+        remarks = reader.remarks
         bandwidth = inspect_bandwidth(reader)
-        return Inspection(path, reader.info, levels, bandwidth, judge(reader.info, bandwidth), read_cover(path))
+        verdict = judge(reader.info, bandwidth)
+        return Inspection(path, reader.info, levels, bandwidth, verdict, read_cover(path), remarks)

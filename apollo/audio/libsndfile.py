@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
@@ -64,6 +65,7 @@ class SoundFileDecoder:
     """
 
     def __init__(self, path: Path, view: Callable[[], FileView] | None = None) -> None:
+        self.remarks = Remarks()  # what a listener would not expect
         self._path = path
         self._view = view
         self._ahead: npt.NDArray[np.float32]  # read but not given yet, (samples, channels)
@@ -79,6 +81,11 @@ class SoundFileDecoder:
         # Of codecs that have blocks of their own, headers may count what is not decoded, and the other way round.
         sure = self.subtype in _COUNTED and self._file.seekable() and self.stated < _UNKNOWN_LENGTH
         self.frames: int | None = self.stated if sure else None
+
+    @property
+    def position(self) -> int:
+        """The sample that is read next."""
+        return self._position - len(self._ahead)
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n)."""
@@ -101,7 +108,7 @@ class SoundFileDecoder:
     def seek(self, frame: int) -> None:
         """Let `read` go on from this sample, or from the end if that comes first."""
         length = self.frames
-        here = self._position - len(self._ahead)
+        here = self.position
         if length is None:
             if frame < here:
                 self._file.close()

@@ -13,7 +13,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from apollo.audio.containers import open_container
+from apollo.audio.containers import audio_track, open_container
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.tags.reading import read_metadata
 
@@ -59,7 +59,7 @@ class AudioInfo:
         return bool(self.codec) and not _LOSSLESS.fullmatch(self.codec)
 
 
-def describe(path: Path, sample_rate: int, channels: int, frames: int | None) -> AudioInfo:
+def describe(path: Path, sample_rate: int, channels: int, frames: int | None, track: int | None = None) -> AudioInfo:
     """What a file says of itself beyond what reading it has shown already."""
     held = read_metadata(path)
     try:
@@ -67,10 +67,9 @@ def describe(path: Path, sample_rate: int, channels: int, frames: int | None) ->
     except (av.FFmpegError, ValueError, OSError):
         return _described_by_libsndfile(path, sample_rate, channels, frames)
     with closing(container):
-        # A stream whose codec FFmpeg has never heard of has no codec context.
-        if not container.streams.audio or container.streams.audio[0].codec_context is None:
+        stream = audio_track(container, path, track)
+        if stream is None:
             return _described_by_libsndfile(path, sample_rate, channels, frames)
-        stream = container.streams.audio[0]
         raw = {**container.metadata, **stream.metadata}
         codec = stream.codec_context.codec.canonical_name
         name = container.format.name.split(",")[0]

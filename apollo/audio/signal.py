@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from apollo.audio.files import AudioReader
 from apollo.audio.fir import FIR, low_pass_kernel
+from apollo.audio.remarks import Remarks
 from apollo.audio.resampling import Resampler, resampled_length
 from apollo.errors import ApolloError
 
@@ -58,15 +59,24 @@ class Signal:
         return cls(sample_rate, waveform.shape[0], waveform.shape[1], read)
 
     @classmethod
-    def of_file(cls, path: str | Path) -> Signal:
-        """An audio file, opened anew each time it is read; raises AudioFileError as `AudioReader` does."""
+    def of_file(
+        cls, path: str | Path, track: int | None = None, ended: Callable[[Remarks], None] = lambda remarks: None
+    ) -> Signal:
+        """An audio file, opened anew each time it is read; raises AudioFileError as `AudioReader` does.
+
+        Args:
+            path: The file.
+            track: Which of its audio tracks, counted from 1; None is the default one.
+            ended: Called with what a listener would not expect of the file, each time it was read to its end.
+        """
 
         def read() -> Iterator[Block]:
-            with AudioReader(path) as reader:
+            with AudioReader(path, track) as reader:
                 while (block := reader.read(_BLOCK)).shape[1]:
                     yield block
+                ended(reader.remarks)
 
-        with AudioReader(path) as reader:
+        with AudioReader(path, track) as reader:
             return cls(reader.sample_rate, reader.channels, reader.frames, read, str(path))
 
     def blocks(self) -> Iterator[Block]:

@@ -33,16 +33,17 @@ class Verdict:
     bandwidth: Bandwidth | None
 
 
-def needs_restoration(path: str | Path) -> Verdict:
+def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
     """Whether a recording is damaged: what a lossy codec holds always is, all else where an encoder left traces.
 
     Args:
         path: The file, of which a few stretches are read.
+        track: Which of its audio tracks, counted from 1; None is the default one.
 
     Raises:
         AudioFileError: It cannot be read, or holds no samples.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(path, track) as reader:
         if not reader.read(1).shape[1]:
             raise AudioFileError(f"{path} holds no audio samples; give another file.")
         return judge(reader.info, None if reader.info.lossy else inspect_bandwidth(reader))

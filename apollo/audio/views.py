@@ -1,18 +1,16 @@
-"""Files as decoders should see them: a part of one, or with a header that was never finished mended."""
+"""Files as decoders should see them: a part of one, or with other bytes in some places."""
 
 from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-__all__ = ["FileView", "mended_sizes", "without_zeros"]
+__all__ = ["FileView", "without_zeros"]
 
-_UNKNOWN = 0xFFFFFFFF
 _ZEROS = 1 << 20  # bytes
 
 
@@ -88,51 +86,3 @@ def without_zeros(path: Path) -> Callable[[], FileView] | None:
                 break
             stop = start
     return partial(FileView, path, 0, stop) if 0 < stop <= end - _ZEROS else None
-
-
-def mended_sizes(path: Path) -> dict[int, bytes]:
-    """What must stand in a header that tells of less sound than follows it, by where; nothing where it is true.
-
-    A recorder that died has written no size into its WAV, RF64 or AU file, or an early one. Where neither the end of
-    the file nor another chunk follows what the header calls all of the sound, the rest of the file is sound as well.
-    """
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(12)
-        if head[:4] == b".snd" and len(head) == 12:
-            start, size = struct.unpack(">II", head[4:])
-            return {8: struct.pack(">I", _UNKNOWN)} if start + size < end else {}
-        if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
-            return {}
-        patches: dict[int, bytes] = {}
-        long_size = 0  # of an RF64, in a chunk of its own (EBU Tech 3306)
-        position = 12
-        while (chunk := _chunk_at(file, position)) is not None:
-            name, size = chunk
-            start = position + 8
-            if name == b"ds64":
-                long_size = int.from_bytes(file.read(16)[8:], "little")
-                patches[position] = b"JUNK"
-            elif name == b"data":
-                size = long_size if head[:4] == b"RF64" and size == _UNKNOWN else size
-                stop = start + size + size % 2
-                if stop >= end - 1 or _chunk_at(file, stop) is not None:
-                    return {}
-                file.seek(stop)
-                if size and not any(file.read(1 << 20)):  # what a disk or a download has filled up
-                    return {}
-                # As in a pipe: the sound goes on until the file ends.
-                return {**patches, 0: b"RIFF", 4: struct.pack("<I", _UNKNOWN), start - 4: struct.pack("<I", _UNKNOWN)}
-            position = start + size + size % 2
-    return {}
-
-
-def _chunk_at(file: BinaryIO, position: int) -> tuple[bytes, int] | None:
-    """Name and size of the RIFF chunk that begins here; None where none can."""
-    file.seek(position)
-    head = file.read(8)
-    name = head[:4]
-    if len(head) < 8 or not all(32 <= byte < 127 for byte in name) or not name.strip():
-        return None
-    return name, int.from_bytes(head[4:], "little")

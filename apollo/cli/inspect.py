@@ -29,6 +29,9 @@ def inspect(
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
     ] = None,
+    track: Annotated[
+        int | None, typer.Option(metavar="N", help="Which of several audio tracks; the default one if not given.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PNG if it exists already.")] = False,
 ) -> None:
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
@@ -52,7 +55,7 @@ def inspect(
     for path in files:
         try:
             with one_file(path):
-                inspection = look_at(path)
+                inspection = look_at(path, track)
                 if plot is not None:
                     draw(inspection, plot, overwrite)
         except ApolloError as error:
@@ -88,12 +91,12 @@ def expand(path: Path, others: Callable[[Path], None]) -> Iterator[Path]:
     yield from files
 
 
-def look_at(path: Path) -> Inspection:
+def look_at(path: Path, track: int | None) -> Inspection:
     """Inspect a file, with a bar of its seconds if a person is watching."""
     from apollo.audio.inspection import inspect as look
 
     with counting(f"Inspecting {path.name}") as progress:
-        return look(path, lambda done, total: progress(int(done), int(total or 0), "s"))
+        return look(path, lambda done, total: progress(int(done), int(total or 0), "s"), track)
 
 
 def draw(inspection: Inspection, target: Path, overwrite: bool) -> None:
@@ -102,7 +105,8 @@ def draw(inspection: Inspection, target: Path, overwrite: bool) -> None:
 
     name = inspection.path.name
     title = f"{name if len(name) <= 50 else name[:50] + '…'}: {inspection.verdict.sentence}"
-    draw_spectrogram(inspection.path, target, title, inspection.bandwidth.cutoff_hz, overwrite)
+    cutoff, track = inspection.bandwidth.cutoff_hz, inspection.remarks.track
+    draw_spectrogram(inspection.path, target, title, cutoff, overwrite, track)
 
 
 def lines(inspection: Inspection) -> Iterator[str]:

@@ -65,6 +65,9 @@ def restore(
     compile_it: Annotated[
         str, typer.Option("--compile", metavar="WHEN", help="on, off, or auto: for hours of audio on a GPU.")
     ] = "auto",
+    track: Annotated[
+        int | None, typer.Option(metavar="N", help="Which of several audio tracks; the default one if not given.")
+    ] = None,
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
@@ -118,6 +121,8 @@ def restore(
                 warn(f"going on uncompiled: {error}")
         return made
 
+    if track is not None and PIPE in inputs:
+        raise ApolloError("--track is of files: leave it out with -")
     if PIPE not in inputs and raw is not None:
         raise ApolloError("--raw describes what comes through a pipe: give - as the input")
     if PIPE in inputs:
@@ -138,7 +143,7 @@ def restore(
     names_format = output is not None and output.suffix.lower() in SUFFIXES
     file_format = file_format or ("wav" if wanted.is_float and not names_format else None)
     others: list[Path] = []
-    tasks = plan([Path(name) for name in inputs], output, file_format, others.append)
+    tasks = plan([Path(name) for name in inputs], output, file_format, others.append, track)
     if share is not None:
         planned = len(tasks)
         tasks = share.of(tasks, lambda task: task.source.as_posix())

@@ -22,10 +22,12 @@ class Task:
     Attributes:
         source: The file to read.
         target: The file to write.
+        track: Which of the source's audio tracks, counted from 1; None is the default one.
     """
 
     source: Path
     target: Path
+    track: int | None = None
 
 
 def plan(
@@ -33,6 +35,7 @@ def plan(
     output: Path | None = None,
     file_format: str | None = None,
     others: Callable[[Path], None] = lambda path: None,
+    track: int | None = None,
 ) -> list[Task]:
     """Say which files are to be restored, and where to.
 
@@ -47,6 +50,7 @@ def plan(
         output: A folder, made when it is needed, or for a single file the file to write.
         file_format: One of `apollo.audio.FORMATS`; None is what the output file's name tells, and FLAC otherwise.
         others: Called with every file in a folder that is no audio by its name, and so is passed over.
+        track: Which audio track of each file, counted from 1; None is the default one.
 
     Returns:
         One task a file, each with a target of its own.
@@ -69,7 +73,7 @@ def plan(
             raise ApolloError(
                 f"{output} is not named like a file in the format {file_format}: leave out one of the two"
             )
-        return [Task(inputs[0], output)]
+        return [Task(inputs[0], output, track)]
     names = Counter((place, source.stem) for source, place in places.items())
     tasks: dict[Path, Task] = {}
     for source, place in places.items():
@@ -80,7 +84,7 @@ def plan(
         while target in tasks:
             number += 1
             target = place / f"{name}-{number}{RESTORED}{suffix}"
-        tasks[target] = Task(source, target)
+        tasks[target] = Task(source, target, track)
     return list(tasks.values())
 
 

@@ -24,7 +24,7 @@ def pays_to_compile(tasks: Sequence[Task], device: torch.device) -> bool:
     seconds = 0.0
     for task in tasks:
         try:
-            with AudioReader(task.source) as reader:
+            with AudioReader(task.source, task.track) as reader:
                 seconds += reader.count() / reader.sample_rate
         except ApolloError:
             continue  # restoring it will say what is wrong

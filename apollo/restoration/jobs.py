@@ -94,13 +94,14 @@ def restore_one(
 ) -> Outcome:
     """Restore a file unless that is done or there is nothing to do."""
     if not overwrite and is_finished(task, output, restorer.sample_rate):
-        made, wanted = Provenance.read(task.target), Provenance.of(restorer, output.for_file(task.target), model)
+        made = Provenance.read(task.target)
+        wanted = Provenance.of(restorer, output.for_file(task.target), model, task.track)
         if made is not None and not made.is_like(wanted):
             raise AudioFileError(
                 f"{task.target} was made with {made}, not with {wanted}: use --overwrite to replace it"
             )
         return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
-    if not force and not (verdict := needs_restoration(task.source)).damaged:
+    if not force and not (verdict := needs_restoration(task.source, task.track)).damaged:
         message = f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
         return Outcome(task, "undamaged", message)
     make_folder(task.target.parent)
@@ -109,7 +110,7 @@ def restore_one(
             return Outcome(task, "finished", f"{task.target} is being made by another run of Apollo: left to it")
         if not overwrite and is_finished(task, output, restorer.sample_rate):  # by a run that was at it a moment ago
             return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
-        report = restore_file(task.source, task.target, restorer, overwrite, progress, output, model)
+        report = restore_file(task.source, task.target, restorer, overwrite, progress, output, model, task.track)
     return Outcome(task, "restored", "", report)
 
 
@@ -118,10 +119,12 @@ def is_finished(task: Task, output: Output, network_rate: int) -> bool:
     with suppress(ApolloError, OSError):
         if not task.target.is_file() or task.target.samefile(task.source):
             return False
-        with AudioReader(task.source) as source, AudioReader(task.target) as target:
+        with AudioReader(task.source, task.track) as source, AudioReader(task.target) as target:
             expected = resampled_length(source.count(), source.sample_rate, target.sample_rate)
             found = target.count()
-            rate = output.rate_for(source.sample_rate, network_rate, lambda: needs_restoration(task.source).damaged)
+            rate = output.rate_for(
+                source.sample_rate, network_rate, lambda: needs_restoration(task.source, task.track).damaged
+            )
             if (target.sample_rate != rate and not target.info.lossy) or abs(
                 found - expected
             ) > TOLERANCE * target.sample_rate:

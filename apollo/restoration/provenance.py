@@ -37,13 +37,14 @@ class Provenance:
     source: str = ""
 
     @classmethod
-    def of(cls, restorer: Restorer, output: Output, name: str = "") -> Provenance:
+    def of(cls, restorer: Restorer, output: Output, name: str = "", track: int | None = None) -> Provenance:
         """Of what is restored so.
 
         Args:
             restorer: Does the work.
             output: What the results are like.
             name: Of the model; of a path, only what the file is called.
+            track: Of the source, if one was chosen.
         """
         blend = restorer.blend
         options = {
@@ -53,6 +54,7 @@ class Provenance:
             "bits": output.bits or "auto",
             "sample-rate": str(output.sample_rate or "auto"),
             "clip": output.clip,
+            **({} if track is None else {"track": f"{track}"}),
         }
         mark = f"({fingerprint(restorer.model)})"
         model = f"{Path(name).name} {mark}" if name else mark

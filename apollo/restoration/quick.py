@@ -31,6 +31,7 @@ def restore(
     fill: float = ...,
     mix: float = ...,
     keep_below: float | None = ...,
+    track: int | None = ...,
 ) -> tuple[npt.NDArray[np.float32], int]: ...
 
 
@@ -78,6 +79,7 @@ def restore(
     fill: float = 1.0,
     mix: float = 1.0,
     keep_below: float | None = None,
+    track: int | None = None,
 ) -> tuple[npt.NDArray[np.float32], int] | npt.NDArray[Any] | Tensor:
     """Restore a waveform or a file.
 
@@ -96,6 +98,7 @@ def restore(
         fill: Share of what is lost that is filled in, from 0 (the most faithful waveform) to 1 (the full sound).
         mix: Share of the restored in what comes out, from 0 to 1.
         keep_below: Frequency in Hz below which the input's own sound is kept.
+        track: Of a file, which of its audio tracks, counted from 1; None is the default one.
 
     Returns:
         For a waveform, the restored one, of the same shape, sample rate, type and device. For a file, the restored
@@ -123,8 +126,8 @@ def restore(
         return restorer(audio, sample_rate)
     if sample_rate is not None:
         raise ApolloError(f"{audio} has a sample rate of its own: leave out sample_rate")
-    waveform, rate = read(audio)
-    target_rate = Output().rate_for(rate, restorer.sample_rate, lambda: needs_restoration(audio).damaged)
+    waveform, rate = read(audio, track)
+    target_rate = Output().rate_for(rate, restorer.sample_rate, lambda: needs_restoration(audio, track).damaged)
     return restorer(waveform, rate, target_rate), target_rate
 
 

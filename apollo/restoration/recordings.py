@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ from apollo.audio import (
     AudioWriter,
     RawFormat,
     RawStreamWriter,
+    Remarks,
     WavStreamWriter,
     info,
     needs_restoration,
@@ -59,6 +60,7 @@ class Report:
         turned_down_db: By how many dB the whole result was turned down because it would have clipped; mostly 0.
         clamped: How many samples were cut off at full scale, where that was asked for.
         lost: What of the source's tags is not in the target: their names, "cover", "chapters" and so on.
+        remarks: What a listener would not expect of the source: damage, several tracks, changes on the way.
     """
 
     source: Path
@@ -71,6 +73,7 @@ class Report:
     turned_down_db: float
     clamped: int = 0
     lost: tuple[str, ...] = ()
+    remarks: Remarks = field(default_factory=Remarks)
 
     @property
     def speed(self) -> float:
@@ -91,6 +94,7 @@ def restore_file(
     progress: Progress = lambda done, total: None,
     output: Output | None = None,
     model: str = "",
+    track: int | None = None,
 ) -> Report:
     """Restore a file into another, in memory that does not depend on its length.
 
@@ -107,6 +111,7 @@ def restore_file(
         progress: Called with (seconds restored, seconds in all) from time to time.
         output: What the result is to be like; 24 bits by default, never clipped.
         model: Name of the restorer's model, for the tags of the result, which say how it was made.
+        track: Which of the source's audio tracks, counted from 1; None is the default one.
 
     Returns:
         What was done.
@@ -120,11 +125,12 @@ def restore_file(
     target = default_target(source) if target is None else Path(target)
     output = (output or Output()).for_file(target)
     check_target(source, target, overwrite)
-    recording = Signal.of_file(source)
+    met: list[Remarks] = []
+    recording = Signal.of_file(source, track, met.append)
     held = read_metadata(source)
     if held.encoding is not None:
         log.warning("%s does not tell the code page of its tags: they were read as %s, a guess", source, held.encoding)
-    metadata = Provenance.of(restorer, output, model).on(held, info(source))
+    metadata = Provenance.of(restorer, output, model, track).on(held, info(source, track))
 
     def opened(sample_rate: int, channels: int) -> AudioWriter:
         writer = AudioWriter(target, sample_rate, channels, output.subtype, metadata=metadata, overwrite=overwrite)
@@ -132,7 +138,9 @@ def restore_file(
         return writer
 
     sink = Sink(target, target.parent, opened)
-    report = restore_recording(recording, sink, restorer, output, progress, lambda: needs_restoration(source).damaged)
+    report = restore_recording(
+        recording, sink, restorer, output, progress, lambda: needs_restoration(source, track).damaged
+    )
     if output.keep_times:
         try:
             status = source.stat()
@@ -142,7 +150,7 @@ def restore_file(
                 f"{target} is whole, but the times of {source} cannot be given to it ({error.strerror}): leave out "
                 "--keep-times"
             ) from None
-    return report
+    return replace(report, remarks=met[-1])
 
 
 def restore_pipe(

@@ -31,7 +31,12 @@ _MARK = "#58a6ff"
 
 
 def draw_spectrogram(
-    source: Path, target: Path, title: str, cutoff_hz: float | None = None, overwrite: bool = True
+    source: Path,
+    target: Path,
+    title: str,
+    cutoff_hz: float | None = None,
+    overwrite: bool = True,
+    track: int | None = None,
 ) -> None:
     """Draw a recording as a PNG of 1800 × 750 pixels.
 
@@ -41,6 +46,7 @@ def draw_spectrogram(
         title: Written above.
         cutoff_hz: Where to draw a line across.
         overwrite: Whether an existing file is replaced.
+        track: Which of its audio tracks, counted from 1; None is the default one.
 
     Raises:
         AudioFileError: The recording cannot be read or is shorter than one window of 2048 samples, or the picture
@@ -49,7 +55,7 @@ def draw_spectrogram(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with AudioReader(source) as reader:
+    with AudioReader(source, track) as reader:
         rate, frames = reader.sample_rate, reader.count()
         power = _columns(reader, frames)
     decibels = 10 * np.log10(np.maximum(power / loudness(power), 1e-20))

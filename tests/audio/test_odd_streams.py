@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from apollo.audio import AudioReader, read, write
+from apollo.errors import AudioFileError
 
 RATE = 44_100
 
@@ -28,6 +29,13 @@ def in_blocks(path, size):
         while (block := reader.read(size)).shape[1]:
             blocks.append(block)
         return np.concatenate(blocks, axis=1), reader.count()
+
+
+def remarks_on(path):
+    with AudioReader(path) as reader:
+        while reader.read(1 << 16).shape[1]:
+            pass
+        return reader.remarks
 
 
 @pytest.mark.parametrize(
@@ -68,17 +76,77 @@ def test_damage_in_the_middle_is_told_with_its_place_and_length(tmp_path, caplog
     assert place == pytest.approx(5, abs=0.3)
 
 
-def test_default_track_is_read_and_told(tmp_path, caplog):
+@pytest.fixture
+def three_tracks(tmp_path):
+    """A film with three audio tracks, of 440, 880 and 1760 Hz; the second is the default one, the third is mono."""
     path = tmp_path / "a.mka"
     with av.open(str(path), "w") as container:
-        streams = [container.add_stream("aac", rate=RATE, layout="stereo") for _ in range(3)]
-        streams[0].disposition = av.stream.Disposition(0)
-        streams[1].disposition = av.stream.Disposition.default
-        streams[2].disposition = av.stream.Disposition(0)
-        for stream, frequency in zip(streams, (440, 880, 1760), strict=True):
-            frame = av.AudioFrame.from_ndarray(tone(frequency), "fltp", "stereo")
+        layouts = ("stereo", "stereo", "mono")
+        streams = [container.add_stream("aac", rate=RATE, layout=layout) for layout in layouts]
+        for stream, default in zip(streams, (0, av.stream.Disposition.default, 0), strict=True):
+            stream.disposition = av.stream.Disposition(default)
+        for stream, layout, frequency in zip(streams, layouts, (440, 880, 1760), strict=True):
+            channels = 1 if layout == "mono" else 2
+            frame = av.AudioFrame.from_ndarray(tone(frequency, channels=channels), "fltp", layout)
             frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    assert pitch(read(path)[0], RATE) == pytest.approx(880, abs=1)
+    return path
+
+
+def test_default_track_is_read_and_told(three_tracks, caplog):
+    assert pitch(read(three_tracks)[0], RATE) == pytest.approx(880, abs=1)
     assert "holds 3 audio tracks: number 2 was read" in caplog.text
+
+
+@pytest.mark.parametrize(("track", "frequency", "channels"), [(1, 440, 2), (2, 880, 2), (3, 1760, 1)])
+def test_any_track_can_be_chosen(three_tracks, track, frequency, channels):
+    with AudioReader(three_tracks, track) as reader:
+        assert reader.count() == reader.read(10 * RATE).shape[1]
+        assert (reader.remarks.track, reader.remarks.tracks, reader.info.channels) == (track, 3, channels)
+    waveform, _ = read(three_tracks, track)
+    assert len(waveform) == channels
+    assert pitch(waveform, RATE) == pytest.approx(frequency, abs=1)
+
+
+def test_tracks_that_are_not_there_are_told(tmp_path, three_tracks):
+    with pytest.raises(AudioFileError, match="holds 3 audio tracks, so there is no track 4"):
+        read(three_tracks, 4)
+    for name in ("a.wav", "a.mp3"):
+        write(tmp_path / name, tone(440), RATE)
+        assert read(tmp_path / name, 1)[1] == RATE
+        with pytest.raises(AudioFileError, match="one audio track, so there is no track 2"):
+            read(tmp_path / name, 2)
+
+
+DAMAGE = {
+    "overwritten": lambda data, at: data[:at] + bytes(9_000) + data[at + 9_000 :],
+    "missing": lambda data, at: data[:at] + data[at + 9_000 :],
+    "put in": lambda data, at: data[:at] + np.random.default_rng(0).bytes(9_000) + data[at:],
+    "one byte": lambda data, at: data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_all_of_a_flac_but_its_damage_is_read_and_stays_in_its_place(tmp_path, caplog, damage):
+    path = tmp_path / "a.flac"
+    noise = (0.2 * np.random.default_rng(0).standard_normal((2, 6 * RATE))).astype(np.float32)
+    write(path, noise, RATE, "PCM_16")
+    whole, _ = read(path)
+    data = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](data, len(data) // 2))
+    found, counted = in_blocks(path, 10_000)
+    assert found.shape == whole.shape == (2, counted)
+    ((place, seconds),) = remarks_on(path).damage
+    lost = slice(round(place * RATE), round((place + seconds) * RATE))
+    assert place == pytest.approx(3, abs=0.2)
+    assert 0 < seconds < 0.4
+    assert not found[:, lost].any()
+    found[:, lost] = whole[:, lost]
+    assert np.array_equal(found, whole)
+    assert caplog.text.count("is damaged: about") == 1
+    with AudioReader(path) as reader:
+        reader.seek(lost.start + 100)
+        reader.read(1_000)
+        reader.seek(5 * RATE)
+        assert np.array_equal(reader.read(1_000), whole[:, 5 * RATE : 5 * RATE + 1_000])

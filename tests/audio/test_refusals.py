@@ -1,5 +1,6 @@
 """What one library refuses, or sees only in part, the other reads; what is counted is what is read."""
 
+import contextlib
 import logging
 import shutil
 import struct
@@ -19,9 +20,9 @@ KINDS = [
     for name in soundfile.available_formats()
     if name not in ("RAW", "MP3")  # without a header; written by other means
     for subtype in soundfile.available_subtypes(name)
+    if not subtype.startswith("DWVW")  # see below
 ]
 LOSSY = {"GSM610": 0.5, "OPUS": 0.5, "VORBIS": 0.1, "PCM_U8": 0.02, "PCM_S8": 0.02}
-UNREADABLE = {"DWVW_12", "DWVW_16", "DWVW_24"}  # by soundfile, and by FFmpeg
 
 
 def read_all(path, size=1 << 16):
@@ -53,10 +54,6 @@ def test_every_kind_that_libsndfile_writes_is_read_or_refused_in_a_sentence(tmp_
         break
     else:
         pytest.skip("libsndfile does not write it after all")
-    if subtype in UNREADABLE:
-        with pytest.raises(AudioFileError):
-            read(path)
-        return
     found, found_rate = read_all(path)
     if subtype == "OPUS":
         assert (found_rate, found.shape) == (48_000, (channels, 9_000 * 48_000 // rate))
@@ -95,7 +92,7 @@ def test_flac_that_is_cut_off_is_damaged_still(tmp_path, music):
 
 
 @pytest.mark.parametrize("stated", [0, 4_000])
-@pytest.mark.parametrize("kind", ["WAV", "RF64", "AU"])
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "AU", "AIFF", "CAF", "W64"])
 def test_recording_that_was_never_finished_is_read_to_its_end_and_said_to_be_so(tmp_path, music, kind, stated, caplog):
     path = tmp_path / f"a.{kind.lower()}"
     soundfile.write(path, music.T, SAMPLE_RATE, "FLOAT" if kind == "RF64" else "PCM_24", format=kind)
@@ -103,6 +100,17 @@ def test_recording_that_was_never_finished_is_read_to_its_end_and_said_to_be_so(
     data = bytearray(path.read_bytes())
     if kind == "AU":
         data[8:12] = struct.pack(">I", stated)
+    elif kind == "AIFF":
+        at = data.index(b"COMM") + 10
+        data[4:8] = data[at : at + 4] = struct.pack(">I", stated)
+        at = data.index(b"SSND") + 4
+        data[at : at + 4] = struct.pack(">I", stated)
+    elif kind == "CAF":
+        at = data.index(b"data") + 4
+        data[at : at + 8] = struct.pack(">q", stated)
+    elif kind == "W64":
+        at = data.index(b"data") + 16
+        data[16:24] = data[at : at + 8] = struct.pack("<Q", stated)
     elif kind == "WAV":
         at = data.index(b"data") + 4
         data[4:8], data[at : at + 4] = struct.pack("<I", stated), struct.pack("<I", stated)
@@ -112,7 +120,28 @@ def test_recording_that_was_never_finished_is_read_to_its_end_and_said_to_be_so(
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(read_all(path)[0], whole)
-    assert "never finished" in caplog.text
+    read(path)
+    assert caplog.text.count("never finished") == 1
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "AU", "AIFF", "CAF", "W64"])
+def test_header_that_tells_of_more_samples_than_there_are_is_not_believed(tmp_path, music, kind):
+    path = tmp_path / f"a.{kind.lower()}"
+    soundfile.write(path, music.T, SAMPLE_RATE, "PCM_24", format=kind)
+    whole = read_all(path)[0]
+    path.write_bytes(path.read_bytes()[: -whole.shape[1] * 3])
+    found = read_all(path)[0]
+    assert abs(found.shape[1] - whole.shape[1] / 2) < 10
+    assert np.array_equal(found, whole[:, : found.shape[1]])
+
+
+@pytest.mark.parametrize("subtype", ["DWVW_12", "DWVW_16", "DWVW_24"])
+def test_sound_that_no_library_decodes_is_called_by_its_name(tmp_path, music, subtype):
+    file = soundfile.SoundFile(tmp_path / "a.aiff", "w", SAMPLE_RATE, 1, subtype, format="AIFF")
+    with contextlib.suppress(soundfile.LibsndfileError), file:  # which soundfile gives behind the samples
+        file.write(np.round(32_000 * music[0]).astype(np.int16))
+    with pytest.raises(AudioFileError, match="is coded as DWVW, which cannot be read here; convert it"):
+        read(tmp_path / "a.aiff")
 
 
 def test_chunks_behind_the_sound_of_a_wav_are_no_sound(tmp_path, music):

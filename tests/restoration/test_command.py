@@ -11,9 +11,11 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -103,6 +105,38 @@ def test_report_says_what_became_of_every_file(album: Path, tmp_path: Path, run:
     statuses = {Path(file["source"]).name: file["status"] for file in content["files"]}
     assert statuses == {"a.mp3": "restored", "b.wav": "restored", "歌 é.flac": "restored", "empty.wav": "failed"}
     assert run(album, "--json", tmp_path / "no" / "folder.json")[2].count("cannot be written") == 1
+
+
+def test_what_was_chosen_and_lost_is_told_once_and_stands_in_the_report(
+    tmp_path: Path, coded: np.ndarray, run: Run
+) -> None:
+    damaged = tmp_path / "damaged.flac"
+    write(damaged, coded, 44100)
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[: len(data) // 2] + bytes(5_000) + data[len(data) // 2 + 5_000 :])
+    tracks = tmp_path / "film.mka"
+    with av.open(str(tracks), "w") as container:
+        streams = [container.add_stream("flac", rate=44100, layout=layout) for layout in ("stereo", "mono")]
+        for stream, layout in zip(streams, ("stereo", "mono"), strict=True):
+            shorts = np.zeros((1, 30_000 * (2 if layout == "stereo" else 1)), np.int16)
+            frame = av.AudioFrame.from_ndarray(shorts, "s16", layout)
+            frame.sample_rate, frame.pts, frame.time_base = 44100, 0, Fraction(1, 44100)
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+    report = tmp_path / "report.json"
+    code, _, errors = run(damaged, tracks, "--track", 1, "--force", "--json", report)
+    assert code == 0
+    assert errors.count("damaged.flac is damaged: about") == 1
+    assert errors.count("film.mka holds 2 audio tracks: number 1 was read") == 1
+    lossy, film = (file["remarks"] for file in json.loads(report.read_text(encoding="utf-8"))["files"])
+    ((place, seconds),) = lossy["damage"]
+    assert 0.1 < place < place + seconds < 0.6
+    assert (film["track"], film["tracks"], film["damage"]) == (1, 2, [])
+    code, _, errors = run(tracks, "--track", 2, "--force")
+    assert code == 1
+    assert "use --overwrite" in errors
+    assert run(tracks, "--track", 2, "--force", "--overwrite")[0] == 0
+    assert soundfile.info(tmp_path / "film.restored.flac").channels == 1
+    assert "so there is no track 3" in run(tracks, "--track", 3, "--force", "--overwrite")[2]
 
 
 def test_a_report_replaces_nothing_but_an_earlier_report(album: Path, tmp_path: Path, run: Run) -> None:

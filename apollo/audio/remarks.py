@@ -1,0 +1,62 @@
+"""What a listener would not expect of a file: told once, and kept for whoever writes a report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["Remarks", "tell"]
+
+log = logging.getLogger(__name__)
+
+_MOST_PLACES = 5  # of damage that are named
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What was met in a file while it was read from its start.
+
+    Attributes:
+        track: Which of its audio tracks was read, counted from 1.
+        tracks: How many it has.
+        changes: Sample rates and layouts that it changes to on the way, such as "22050 Hz in mono".
+        start: Those of its start, to which all of it is brought.
+        damage: What could not be decoded: where it begins and how long it is, both in seconds.
+        unfinished: Samples that its header tells of, where it was never finished and more follow; None of others.
+    """
+
+    track: int = 1
+    tracks: int = 1
+    changes: tuple[str, ...] = ()
+    start: str = ""
+    damage: tuple[tuple[float, float], ...] = ()
+    unfinished: int | None = None
+
+    def sentences(self) -> Iterator[str]:
+        """Each of them in words that follow the name of the file."""
+        if self.unfinished is not None:
+            yield f"was never finished: its header tells of {self.unfinished} samples; it is read on to its end"
+        if self.changes:
+            kinds = " and ".join(self.changes[:_MOST_PLACES])
+            yield f"changes on the way, to {kinds}: all of it was brought to the {self.start} of its start"
+        if self.damage:
+            places = [f"{int(start // 60)}:{start % 60:04.1f}" for start, _ in self.damage]
+            more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
+            seconds, named = sum(length for _, length in self.damage), ", ".join(places[:_MOST_PLACES])
+            yield f"is damaged: about {seconds:.2g} s of it are lost, at {named}{more}; the rest was read"
+        if self.tracks > 1:
+            yield f"holds {self.tracks} audio tracks: number {self.track} was read"
+
+
+def tell(path: Path, remarks: Remarks) -> None:
+    """Log what was met, each thing once, however often a file is read."""
+    for sentence in remarks.sentences():
+        _tell(path, sentence)
+
+
+@lru_cache(maxsize=4096)
+def _tell(path: Path, sentence: str) -> None:
+    log.warning("%s %s", path, sentence)
