@@ -10,19 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 
-from apollo.data.folders import files_of
-from apollo.data.layouts import any_layout
+from apollo.audio.files import info
+from apollo.data.folders import Track, files_of, try_track
+from apollo.data.layouts import Found, any_layout, two_folders
 from apollo.data.relations import fingerprint
 from apollo.data.stem_corpus import MIXTURE, kind_of
-from apollo.errors import DataError
+from apollo.errors import ApolloError, DataError
 from apollo.evaluation.results import PAIRS, Condition
 from apollo.shards import Shard
 
 VOCAL, SINGLE, MULTI, MULTI_VOCAL = KINDS = ("vocal", "single stem", "multi-stem", "multi-stem + vocal")
 
 _VOCALS = "vocals"
+_ORIGINALS = "taken for undamaged originals"
+_LOSSLESS = (".wav", ".flac", ".aif", ".aiff")  # by their names alone
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class Cases:
         cases: Piece by piece, conditions in their order.
         conditions: Each condition once.
         problems: Files that cannot be used: which, and why.
+        layout: What the files were taken for, in a clause.
+        warnings: What may make the scores mean something else than they seem to, in sentences.
+        damaged: The folder of damaged versions where it was named apart from that of the originals, `root`.
     """
 
     root: Path
@@ -67,11 +74,14 @@ class Cases:
     cases: list[Case]
     conditions: list[Condition]
     problems: list[tuple[str, str]] = field(default_factory=list)
+    layout: str = ""
+    warnings: list[str] = field(default_factory=list)
+    damaged: Path | None = None
 
     @property
     def source(self) -> str:
         """What is evaluated, as the user named it."""
-        return str(self.root)
+        return str(self.root) if self.damaged is None else f"{self.root} and {self.damaged}"
 
     def in_shard(self, shard: Shard) -> Cases:
         """The pieces and the problems of a share."""
@@ -96,22 +106,114 @@ def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Ca
     conditions = [Condition(codec, bitrate) for codec in dict.fromkeys(codecs) for bitrate in sorted(set(bitrates))]
     if root.is_file():
         recording = [Case(root.name, "", condition, (root,)) for condition in conditions]
-        return Cases(root, "1 recording", recording, conditions)
+        return Cases(root, "1 recording", recording, conditions, layout=_ORIGINALS, warnings=_of_lossy([root], root))
     files = files_of(root)
     if not files:
         raise DataError(f"{root} holds no audio files: give recordings such as FLAC or WAV, pairs, or songs in stems")
     if songs := _songs_in_stems(files):
         pieces = [piece for song, stems in songs.items() for piece in _mixes(root, song, stems)]
         mixes = [Case(name, kind, condition, paths) for name, kind, paths in pieces for condition in conditions]
-        return Cases(root, f"{_counted(len(songs), 'song')} in stems, {len(pieces)} mixes", mixes, conditions)
+        summary = f"{_counted(len(songs), 'song')} in stems, {len(pieces)} mixes"
+        layout = "one folder a song, files named after what they hold"
+        return Cases(root, summary, mixes, conditions, layout=layout, warnings=_of_lossy(files, root))
     found, loose = any_layout(root)
     if not found.pairs:
         originals = [Case(_name(root, path), "", condition, (path,)) for path in files for condition in conditions]
-        return Cases(root, _counted(len(files), "recording"), originals, conditions)
+        warnings = [*_of_lossy(files, root), *_of_twins(files)]
+        return Cases(
+            root, _counted(len(files), "recording"), originals, conditions, layout=_ORIGINALS, warnings=warnings
+        )
+    apart = [(path, "it has no partner, and the folder holds pairs") for path in loose]
+    return _pairs(root, found, apart, _layout_of(found))
+
+
+def pairs_of(original: Path, damaged: Path) -> Cases:
+    """List the pairs that lie in two folders under the same names, whatever the folders are called.
+
+    Args:
+        original: Folder of originals, at any depth.
+        damaged: Folder of their damaged versions, under the same paths with any ending.
+
+    Raises:
+        DataError: If there is no such folder, no audio in it, or no name in both.
+    """
+    if original.resolve() == damaged.resolve():
+        raise DataError(f"{original} cannot hold both originals and damaged versions: give two folders")
+    found = two_folders(original, damaged)
+    if not found.pairs:
+        raise DataError(
+            f"no file of {damaged} has the name of one in {original}: both need the same paths, but for the ending"
+        )
+    return replace(
+        _pairs(original, found, [], f"originals in {original}, damaged versions in {damaged}"), damaged=damaged
+    )
+
+
+def _pairs(root: Path, found: Found, apart: Sequence[tuple[Path, str]], layout: str) -> Cases:
     pairs = [Case(_name(root, original), "", Condition(PAIRS), (original,), codec) for original, codec in found.pairs]
-    problems = [(_name(root, problem.path), problem.reason) for problem in found.problems]
-    problems += [(_name(root, path), "it has no partner, and the folder holds pairs") for path in loose]
-    return Cases(root, _counted(len(pairs), "pair"), pairs, [Condition(PAIRS)], problems)
+    problems = [(problem.path, problem.reason) for problem in found.problems]
+    named = [(_name(root, path), reason) for path, reason in (*problems, *apart)]
+    warnings = _of_lossy([original for original, _ in found.pairs], root)
+    return Cases(root, _counted(len(pairs), "pair"), pairs, [Condition(PAIRS)], named, layout, warnings)
+
+
+def _layout_of(found: Found) -> str:
+    """Where pairs lie, as their names tell."""
+    layouts = []
+    for original, damaged in found.pairs:
+        if original.parent == damaged.parent:
+            layouts.append(f"{original.stem} beside {damaged.stem} in one folder a song")
+        else:
+            sides = zip(original.parts, damaged.parts, strict=False)
+            layouts.append("in the folders {}/ and {}/".format(*next(pair for pair in sides if pair[0] != pair[1])))
+    return ", ".join(dict.fromkeys(layouts))
+
+
+def _of_lossy(originals: Sequence[Path], root: Path) -> list[str]:
+    """A warning where originals are of a lossy format."""
+    lossy = [path for path in originals if path.suffix.lower() not in _LOSSLESS and _is_lossy(path)]
+    if not lossy:
+        return []
+    share = "the original is" if len(originals) == 1 else f"{len(lossy)} of {len(originals)} originals are"
+    first = "" if len(originals) == 1 else f" (the first: {_name(root, lossy[0])})"
+    return [
+        f"{share} of a lossy format{first}: what it lost counts as right; give undamaged originals, or pairs with "
+        "--original DIR --damaged DIR"
+    ]
+
+
+def _is_lossy(path: Path) -> bool:
+    try:
+        return info(path).lossy
+    except ApolloError:  # It is told later, when it is to be scored.
+        return False
+
+
+def _of_twins(files: Sequence[Path]) -> list[str]:
+    """Warnings where folders side by side hold recordings of the same names and lengths: pairs under other names."""
+    folders: dict[Path, dict[str, Path]] = {}
+    for path in files:
+        folders.setdefault(path.parent, {})[path.stem] = path
+    warnings = []
+    for (one, ours), (other, theirs) in combinations(sorted(folders.items()), 2):
+        common = sorted(ours.keys() & theirs.keys())
+        smaller = min(len(ours), len(theirs))
+        if one.parent == other.parent and len(common) == smaller and _as_long(ours[common[0]], theirs[common[0]]):
+            lossy = [_is_lossy(side[common[0]]) for side in (ours, theirs)]
+            first, second = (other, one) if lossy == [True, False] else (one, other)
+            unsure = "" if lossy[0] != lossy[1] else ", or the other way round"
+            warnings.append(
+                f"{first.name}/ and {second.name}/ hold {_counted(len(common), 'recording')} of the same names, and all "
+                f"are taken for originals: if they are pairs, give --original {first} --damaged {second}{unsure}"
+            )
+    return warnings
+
+
+def _as_long(one: Path, other: Path) -> bool:
+    """Whether two recordings last equally long, but for what encoders add."""
+    tracks = (try_track(one), try_track(other))
+    seconds = [track.seconds for track in tracks if isinstance(track, Track)]
+    return len(seconds) == 2 and abs(seconds[0] - seconds[1]) < 0.2
 
 
 def _counted(number: int, what: str) -> str:
@@ -119,7 +221,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) and path != root else path.as_posix()
 
 
 def _songs_in_stems(files: Sequence[Path]) -> dict[Path, list[Path]]:

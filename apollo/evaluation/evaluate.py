@@ -20,7 +20,7 @@ from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
 from apollo.evaluation.systems import Restorations, distinct, mark_of_file, mark_of_model, restorer_of
-from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, restored, waveforms
+from apollo.evaluation.waveforms import SAMPLE_RATE, pair_waveforms, restored, waveforms
 from apollo.metrics import DEFAULT_METRICS, codec_cutoff, lost_bands, metric
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import soundfile
 from apollo.audio.codecs import degrade
 from apollo.errors import DataError
 from apollo.evaluation import waveforms as module
-from apollo.evaluation.cases import KINDS, Case, find_cases
+from apollo.evaluation.cases import KINDS, Case, find_cases, pairs_of
 from apollo.evaluation.results import PAIRS, Condition
 from apollo.evaluation.waveforms import SAMPLE_RATE, pair_waveforms, waveforms
 
@@ -17,6 +17,12 @@ MP3 = Condition("mp3", 64)
 def save(path: Path, waveform: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, waveform.T, rate, subtype="FLOAT" if path.suffix == ".wav" else "PCM_24")
+    return path
+
+
+def save_mp3(path: Path, waveform: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, waveform.T, SAMPLE_RATE, format="MP3")
     return path
 
 
@@ -139,3 +145,58 @@ def test_nothing_to_evaluate_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".hidden.wav").write_bytes(b"")
     with pytest.raises(DataError, match="no audio"):
         find_cases(tmp_path, ("mp3",), (64,))
+
+
+def test_the_layout_that_was_recognised_is_told(tmp_path: Path, chords: np.ndarray) -> None:
+    for place in ("a/original/x.flac", "a/codec/x.wav", "b/y/original.wav", "b/y/codec.wav", "c/z.flac"):
+        save(tmp_path / place, chords[:, :30_000])
+    layouts = {name: find_cases(tmp_path / name, ("mp3",), (64,)).layout for name in "abc"}
+    assert layouts == {
+        "a": "in the folders original/ and codec/",
+        "b": "original beside codec in one folder a song",
+        "c": "taken for undamaged originals",
+    }
+
+
+@pytest.mark.parametrize(("one", "other"), [("orig", "mp3"), ("clean", "damaged")])
+def test_folders_of_other_names_that_look_like_pairs_are_warned_of(
+    tmp_path: Path, chords: np.ndarray, one: str, other: str
+) -> None:
+    for name in ("x", "y"):
+        save(tmp_path / one / f"{name}.flac", chords[:, :50_000])
+        save_mp3(tmp_path / other / f"{name}.mp3", chords[:, :50_000])
+    found = find_cases(tmp_path, ("mp3",), (64,))
+    assert found.summary == "4 recordings"
+    lossy, twins = found.warnings
+    assert "2 of 4 originals are of a lossy format" in lossy
+    assert f"--original {tmp_path / one} --damaged {tmp_path / other}" in twins
+    pairs = pairs_of(tmp_path / one, tmp_path / other)
+    assert [(case.piece, case.damaged) for case in pairs.cases] == [
+        (f"{name}.flac", tmp_path / other / f"{name}.mp3") for name in ("x", "y")
+    ]
+    assert not pairs.warnings
+    assert pairs.source == f"{tmp_path / one} and {tmp_path / other}"
+
+
+def test_songs_of_one_name_that_differ_in_length_are_no_pairs(tmp_path: Path, chords: np.ndarray) -> None:
+    save(tmp_path / "disc 1" / "01.flac", chords)
+    save(tmp_path / "disc 2" / "01.flac", chords[:, :60_000])
+    assert not find_cases(tmp_path, ("mp3",), (64,)).warnings
+
+
+def test_lossy_originals_of_pairs_are_warned_of_by_what_is_in_them(tmp_path: Path, chords: np.ndarray) -> None:
+    save_mp3(tmp_path / "original" / "x.mp3", chords)
+    save(tmp_path / "codec" / "x.flac", chords)
+    (warning,) = find_cases(tmp_path, ("mp3",), (64,)).warnings
+    assert "the original is of a lossy format" in warning
+
+
+def test_two_named_folders_that_do_not_fit_are_an_error(tmp_path: Path, chords: np.ndarray) -> None:
+    save(tmp_path / "one" / "x.flac", chords[:, :30_000])
+    save(tmp_path / "other" / "y.flac", chords[:, :30_000])
+    with pytest.raises(DataError, match=r"no file of .*other has the name"):
+        pairs_of(tmp_path / "one", tmp_path / "other")
+    with pytest.raises(DataError, match="no folder"):
+        pairs_of(tmp_path / "one", tmp_path / "third")
+    with pytest.raises(DataError, match="two folders"):
+        pairs_of(tmp_path / "one", tmp_path / "other" / ".." / "one")
