@@ -203,8 +203,8 @@ def _of_twins(files: Sequence[Path]) -> list[str]:
             first, second = (other, one) if lossy == [True, False] else (one, other)
             unsure = "" if lossy[0] != lossy[1] else ", or the other way round"
             warnings.append(
-                f"{first.name}/ and {second.name}/ hold {_counted(len(common), 'recording')} of the same names, and all "
-                f"are taken for originals: if they are pairs, give --original {first} --damaged {second}{unsure}"
+                f"{first.name}/ and {second.name}/ hold {_counted(len(common), 'recording')} of the same names, all "
+                f"taken for originals: if they are pairs, give --original {first} --damaged {second}{unsure}"
             )
     return warnings
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
-from apollo.evaluation.statistics import Interval, is_defined, paired_bootstrap
+from apollo.evaluation.statistics import Interval, is_defined, paired_interval
 
 UNPROCESSED = "unprocessed"
 PAIRS = "pairs"
@@ -178,15 +178,15 @@ class Evaluation:
     def gain(self, system: str, metric: str, over: str = UNPROCESSED) -> Interval:
         """By how much a system's metric exceeds another's where both are defined, with what chance alone would do.
 
-        A paired bootstrap: pieces are drawn, each with all its conditions, because the bitrates of one piece tell
-        the same story.
+        What counts as one observation is a piece with all its conditions, because the bitrates of one piece tell the
+        same story: a paired bootstrap draws such pieces, and under 20 of them Student's t is used.
 
         Returns:
             Mean difference and its 95 % interval; NaN where there are no common scores.
         """
         ours, theirs = self.values(system, metric), self.values(over, metric)
         common = {key: ours[key] - theirs[key] for key in ours if key in theirs}
-        return paired_bootstrap([list(part) for part in _grouped_by_piece(common)])
+        return paired_interval([list(part) for part in _grouped_by_piece(common)])
 
 
 def _grouped(values: dict[tuple[str, Condition], float], conditions: Sequence[Condition]) -> Iterator[list[float]]:

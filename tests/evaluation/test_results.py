@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
-from apollo.evaluation.statistics import paired_bootstrap
+from apollo.evaluation.statistics import paired_bootstrap, paired_interval
 
 LOW, HIGH, OPUS = Condition("mp3", 24), Condition("mp3", 64), Condition("opus", 24)
 
@@ -66,3 +66,27 @@ def test_one_piece_has_no_interval() -> None:
     assert math.isnan(paired_bootstrap([[1.0, 2.0]]).low)
     assert not paired_bootstrap([[1.0]]).certain
     assert paired_bootstrap([[1.0], [1.5]]).certain
+
+
+def test_the_interval_of_few_pieces_is_that_of_student() -> None:
+    values = np.random.default_rng(0).normal(0.4, 1.0, 5)
+    ours = paired_interval([[value, value + 0.5] for value in values])
+    theirs = scipy.stats.ttest_1samp(values + 0.25, 0).confidence_interval()
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert ours.pieces == 5
+    many = [[value] for value in np.random.default_rng(0).normal(0.4, 1.0, 20)]
+    assert paired_interval(many) == paired_bootstrap(many)
+
+
+@pytest.mark.parametrize("pieces", [3, 5, 12])
+def test_intervals_hold_the_truth_as_often_as_they_say(pieces: int) -> None:
+    generator = np.random.default_rng(pieces)
+    intervals = [paired_interval([[value] for value in generator.normal(0, 1, pieces)]) for _ in range(1000)]
+    covered = sum(interval.low < 0 < interval.high for interval in intervals)
+    assert 925 < covered < 975
+
+
+def test_pieces_with_more_conditions_weigh_more() -> None:
+    interval = paired_interval([[1.0, 1.0, 1.0], [2.0]])
+    assert interval.mean == 1.25
+    assert interval.low < 1.25 < interval.high

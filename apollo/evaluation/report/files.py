@@ -1,4 +1,4 @@
-"""Keep an evaluation: CSV for spreadsheets, JSON for programs, Markdown and HTML for people."""
+"""Keep an evaluation: CSV for spreadsheets, JSON for programs, LaTeX for papers, Markdown and HTML for people."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from apollo.errors import DataError
 from apollo.evaluation.clips import Clip
 from apollo.evaluation.report.grids import Grid, Grids
 from apollo.evaluation.report.html import page
+from apollo.evaluation.report.latex import latex_tables
 from apollo.evaluation.report.markdown import document
 from apollo.evaluation.report.names import describe
 from apollo.evaluation.results import Condition, Evaluation
 from apollo.foreign import shown_in_csv, shown_in_json
 
-REPORTS = ("scores.csv", "report.json", "report.md", "report.html")
+REPORTS = ("scores.csv", "averages.csv", "report.json", "report.md", "tables.tex", "report.html")
 
 
 def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -> list[Path]:
-    """Write `scores.csv`, `report.json`, `report.md` and `report.html`, each whole or not at all.
+    """Write `scores.csv`, `averages.csv`, `report.json`, `report.md`, `tables.tex` and `report.html`.
+
+    Each is written whole or not at all.
 
     Args:
         evaluation: What to write.
@@ -41,8 +44,10 @@ def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -
     grids = Grids.of(evaluation)
     texts = (
         scores_csv(evaluation),
+        averages_csv(grids),
         report_json(evaluation, grids),
         document(evaluation, grids),
+        latex_tables(evaluation, grids),
         page(evaluation, clips, grids),
     )
     for name, text in zip(REPORTS, texts, strict=True):
@@ -56,12 +61,33 @@ def scores_csv(evaluation: Evaluation) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["piece", "kind", "codec", "bitrate_kbps", "system", *evaluation.metrics])
     for score in evaluation.scores:
-        values = [score.values.get(name, math.nan) for name in evaluation.metrics]
-        numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
+        numbers = [_cell(score.values.get(name, math.nan)) for name in evaluation.metrics]
         bitrate = "" if score.condition.bitrate is None else score.condition.bitrate
         words = map(shown_in_csv, (score.piece, score.kind, score.condition.codec, bitrate, score.system))
         writer.writerow([*words, *numbers])
     return text.getvalue()
+
+
+def averages_csv(grids: Grids) -> str:
+    """One line a metric, codec, column of the tables and system; `sd` is the standard deviation over the pieces."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["metric", "codec", "over", "system", "mean", "sd", "pieces", "change", "change_low", "change_high"]
+    )
+    for grid in (*grids.by_bitrate, *grids.by_kind):
+        for system, cells in grid.rows.items():
+            for heading, cell in zip(grid.columns, cells, strict=True):
+                average, gain = cell.average, cell.gain
+                changes = (math.nan,) * 3 if gain is None else (gain.mean, gain.low, gain.high)
+                words = map(shown_in_csv, (grid.metric, grid.codec or "", heading, system))
+                numbers = [_cell(average.mean), _cell(average.spread), str(average.pieces), *map(_cell, changes)]
+                writer.writerow([*words, *numbers])
+    return text.getvalue()
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6f}"
 
 
 def report_json(evaluation: Evaluation, grids: Grids) -> str:

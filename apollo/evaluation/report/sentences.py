@@ -80,14 +80,17 @@ def _finding(system: str, label: str, name: str, gain: Interval) -> Finding:
     unit = f" {metric.unit}" if metric.unit else ""
     amount = f"{number(abs(gain.mean))}{unit}"
     interval = f" {between(gain)}" if between(gain) else ""
+    counted = f", n = {gain.pieces}"
     signed = f"{number(gain.mean, signed=True)}{unit}{interval}"
     if math.isnan(gain.mean):
         return Finding(system, name, gain, "open", f"{label} has no {metric.label} to compare")
     if math.isnan(gain.low):
-        return Finding(system, name, gain, "open", f"{label} changes {metric.label} by {signed}")
+        return Finding(system, name, gain, "open", f"{label} changes {metric.label} by {signed}{counted}")
     if not gain.certain:
-        return Finding(system, name, gain, "open", f"{label} does not certainly change {metric.label}: {signed}")
+        return Finding(
+            system, name, gain, "open", f"{label} does not certainly change {metric.label}: {signed}{counted}"
+        )
     verb = "raises" if gain.mean > 0 else "lowers"
     low, high = sorted((abs(gain.low), abs(gain.high)))
-    sentence = f"{label} {verb} {metric.label} by {amount} [{number(low)}, {number(high)}]"
+    sentence = f"{label} {verb} {metric.label} by {amount} [{number(low)}, {number(high)}]{counted}"
     return Finding(system, name, gain, verdict(name, gain), sentence)

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from apollo.errors import DataError
 from apollo.evaluation.report import markdown_tables, write_reports
 from apollo.evaluation.report.files import scores_csv
+from apollo.evaluation.report.latex import escaped as latex_escaped
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
 from apollo.foreign import shown_in_csv
 
-FILES = ["scores.csv", "report.json", "report.md", "report.html"]
+FILES = ["scores.csv", "averages.csv", "report.json", "report.md", "tables.tex", "report.html"]
 
 
 @pytest.fixture
@@ -47,6 +49,29 @@ def test_csv_holds_every_score(evaluation: Evaluation, folder: Path) -> None:
             theirs.system,
         )
         assert ours.values == pytest.approx(theirs.values, abs=1e-6, nan_ok=True)
+
+
+def test_csv_holds_mean_and_deviation_in_columns_of_their_own(evaluation: Evaluation, folder: Path) -> None:
+    with (folder / "averages.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["metric"], row["codec"], row["over"], row["system"]): row for row in csv.DictReader(file)}
+    part = evaluation.at(codec="mp3", bitrates=[96])
+    average, gain = part.average("default", "si_sdr"), part.gain("default", "si_sdr")
+    row = rows["si_sdr", "mp3", "96", "default"]
+    read = [float(row[name]) for name in ("mean", "sd", "change", "change_low", "change_high")]
+    assert read == pytest.approx([average.mean, average.spread, gain.mean, gain.low, gain.high], abs=1e-6)
+    assert int(row["pieces"]) == average.pieces
+    assert rows["si_sdr", "mp3", "96", UNPROCESSED]["change"] == ""
+
+
+def test_latex_holds_mean_and_deviation_and_escapes_what_it_must(evaluation: Evaluation, folder: Path) -> None:
+    text = (folder / "tables.tex").read_text(encoding="utf-8")
+    average = evaluation.at(codec="mp3", bitrates=[96]).average("default", "si_sdr")
+    assert rf"${average.mean:.2f} \pm {average.spread:.2f}$" in text
+    for sign in "&%#<>|~^":
+        assert not re.search(rf"(?<!\\)\{sign}", latex_escaped(f"a {sign} b"))
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") > 3
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.replace(r"\&", "").count("&") for line in body} == {5, 3}
 
 
 def test_csv_leaves_the_bitrate_of_pairs_empty(evaluation: Evaluation) -> None:

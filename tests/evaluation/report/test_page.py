@@ -98,6 +98,7 @@ def test_verdict_follows_the_direction_of_the_metric(evaluation: Evaluation) -> 
             score.values.update(visqol=9.0, lsd=9.0)
     text = parsed(evaluation, []).text
     assert "model.ckpt raises ViSQOL by" in text
+    assert "], n = 4 on average over" in text
     found = parsed(replace(evaluation, metrics=["lsd"]), [])
     classes = [span["class"] for span in found.all("span") if span.get("class", "").startswith("gain ")]
     assert classes.count("gain worse") > 20
