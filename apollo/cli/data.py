@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import SETTINGS, counting, note, passed_over, require, say, warn
-from apollo.errors import ApolloError, ConfigError
+from apollo.cli.terminal import RATE, SETTINGS, counting, note, parse_bitrates, passed_over, require, say, warn
+from apollo.errors import ConfigError
 from apollo.foreign import shown, shown_in_json
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def stems(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: apollo data degrade music/ pairs/ --layout songs --bitrates 64k 96k 128k --codec mp3")
+@app.command(epilog="Example: apollo data degrade music/ pairs/ --layout songs --bitrates 64k,96k,128k --codec mp3")
 def degrade(
     places: Annotated[list[str], typer.Argument(metavar="IN OUT", help="Folder of music, and folder for the pairs.")],
     layout: Annotated[
@@ -118,7 +118,9 @@ def degrade(
     ] = Layout.songs,
     bitrates: Annotated[
         list[str] | None,
-        typer.Option(metavar="RATE...", help="Bitrates to choose among, such as 64k 96k; by default 24k to 128k."),
+        typer.Option(
+            metavar="RATES", help="Bitrates to choose among, with commas, such as 64k,96k; by default 24k to 128k."
+        ),
     ] = None,
     codec: Annotated[str, typer.Option(metavar="CODEC", help="mp3, aac, opus or vorbis; several with commas.")] = "mp3",
     quality: Annotated[
@@ -210,25 +212,20 @@ def prepare(
 
 
 def places_and_rates(words: Sequence[str], bitrates: Sequence[str] | None) -> tuple[Path, Path, list[int]]:
-    """Tell folders from the bitrates that follow the first behind `--bitrates`.
+    """Tell folders from bitrates that follow the first behind `--bitrates`, as they did before they had commas.
+
+    Two words are folders, whatever they look like; of more, those that look like bitrates are bitrates.
 
     Raises:
         ConfigError: If there are not two folders, or a bitrate is no number.
     """
-    behind = [word for word in words if bitrates and re.fullmatch(r"\d+k?", word)]
+    behind = [word for word in words if bitrates and len(words) > 2 and re.fullmatch(RATE, word)]
     places = [word for word in words if word not in behind]
     if len(places) != 2:
-        raise ConfigError(f"give two folders, one of music and one for the pairs, not {len(places)}")
-    rates = [rate for given in bitrates or () for rate in given.split(",")] + behind
-    return Path(places[0]), Path(places[1]), [bits_per_second(rate) for rate in rates]
-
-
-def bits_per_second(text: str) -> int:
-    """Read `64k`, `64000` or `64`, which means kbit/s."""
-    if not re.fullmatch(r"\d+k?", text.strip()):
-        raise ApolloError(f"--bitrates takes numbers such as 64k, not {text!r}")
-    number = int(text.strip().rstrip("k"))
-    return number if number >= 1000 else 1000 * number
+        commas = "; bitrates have commas between them, as in --bitrates 64k,96k" if bitrates else ""
+        raise ConfigError(f"give two folders, one of music and one for the pairs, not {len(places)}{commas}")
+    rates = [rate for given in [*(bitrates or ()), *behind] for rate in parse_bitrates(given)]
+    return Path(places[0]), Path(places[1]), rates
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

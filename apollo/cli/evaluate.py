@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import DEVICE, parse, require, usual_model
+from apollo.cli.terminal import DEVICE, parse, parse_bitrates, require, usual_model
 from apollo.errors import ApolloError, nearest
 
 
@@ -93,7 +93,7 @@ def evaluate(
         models or ([] if others else [usual_model()]),
         restorations=others,
         codecs=parse_codecs(codecs),
-        bitrates=parse(bitrates, int, "--bitrates", "whole numbers of kbit/s", "24,64"),
+        bitrates=[whole_kilobits(rate) for rate in parse_bitrates(bitrates)],
         metrics=list(dict.fromkeys(chosen)),
         workers=workers or os.cpu_count() or 1,
         device=device,
@@ -105,6 +105,13 @@ def evaluate(
     )
     if result.failures:
         raise typer.Exit(1)
+
+
+def whole_kilobits(rate: int) -> int:
+    """A bitrate in kbit/s."""
+    if rate % 1000:
+        raise ApolloError(f"--bitrates takes whole numbers of kbit/s, not {rate} bit/s")
+    return rate // 1000
 
 
 def parse_codecs(text: str) -> list[str]:

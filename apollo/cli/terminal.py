@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -177,3 +178,17 @@ def parse(text: str, kind: Callable[[str], Value], option: str, what: str, examp
         return [kind(part.strip()) for part in text.split(",")]
     except ValueError:
         raise ApolloError(f"{option} takes {what} with commas, such as {example}, not {text!r}") from None
+
+
+RATE = r"\d{1,9}k?"
+
+
+def parse_bitrates(text: str) -> list[int]:
+    """Read bitrates with commas between them: `64k`, `64` or `64000`, all in bit/s."""
+    rates = []
+    for part in text.split(","):
+        if not re.fullmatch(RATE, part.strip()):
+            raise ApolloError(f"--bitrates takes numbers of kbit/s with commas, such as 24k,64k or 24,64, not {text!r}")
+        number = int(part.strip().rstrip("k"))
+        rates.append(number if number >= 1000 and "k" not in part else 1000 * number)
+    return rates
