@@ -11,7 +11,6 @@ import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str =
 
 
 @contextmanager
-def one_file(path: Path) -> Iterator[None]:
+def one_file(path: object) -> Iterator[None]:
     """Make whatever goes wrong with one file of many an error that names it, so that the others are gone on with.
 
     Raises:
@@ -96,7 +95,7 @@ def one_file(path: Path) -> Iterator[None]:
         raise unexpected(path, error) from error
 
 
-def unexpected(path: Path, error: Exception) -> AudioFileError:
+def unexpected(path: object, error: Exception) -> AudioFileError:
     """An error that names a file in place of one that a library raised; the log has where it came from."""
     log.debug("%s failed", path, exc_info=error)
     if isinstance(error, MemoryError):

@@ -4,7 +4,7 @@ from apollo.audio.alignment import Relation, lag, relate
 from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.files import AudioInfo, AudioReader, info, read
-from apollo.audio.folders import SUFFIXES, audio_files
+from apollo.audio.folders import SUFFIXES, audio_files, audio_objects
 from apollo.audio.formats import FORMATS
 from apollo.audio.pictures import Cover
 from apollo.audio.pipes import (
@@ -43,6 +43,7 @@ __all__ = [
     "Verdict",
     "WavStreamWriter",
     "audio_files",
+    "audio_objects",
     "degrade",
     "info",
     "inspect_bandwidth",

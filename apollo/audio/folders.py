@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["SUFFIXES", "audio_files"]
+from apollo.storage import Url
+
+__all__ = ["SUFFIXES", "audio_files", "audio_objects"]
 
 # What to look for in folders: every name that a kind of file has which can be read. A file that is named is tried
 # whatever it is called.
@@ -19,6 +21,17 @@ _NAMES = """
     .wtv .wv .xwma
 """
 SUFFIXES = frozenset(_NAMES.split())
+
+
+def audio_objects(root: Url, others: Callable[[Url], None] = lambda url: None) -> list[Url]:
+    """The objects below what stands for a folder in a store, as `audio_files` gives files."""
+    found = []
+    for url in root.files():
+        if url.suffix.lower() in SUFFIXES:
+            found.append(url)
+        else:
+            others(url)
+    return sorted(found, key=lambda url: url.path.split("/"))
 
 
 def audio_files(root: Path, others: Callable[[Path], None] = lambda path: None) -> list[Path]:

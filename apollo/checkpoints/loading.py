@@ -21,6 +21,7 @@ from apollo.checkpoints.reading import read_file
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
 from apollo.nn.generator import BANDS
+from apollo.storage import Url, at_hand, place
 
 PUBLISHED_SAMPLE_RATE = 44100
 # What no shape tells: of published weights it is known, with ours it must be stated.
@@ -50,9 +51,10 @@ def load_model(path_or_name: str | Path, device: str | torch.device = "cpu") -> 
     from the file's configuration where it has one, else from the weights. Nothing in the file is ever run.
 
     Args:
-        path_or_name: A model file; `"default"` for the model that comes with the package; or, as text that is no
-            existing file, a model on the Hugging Face hub, `"owner/name"`, `"owner/name@revision"` or
-            `"owner/name@revision:file"`, which is fetched once; `"paper"` is short for that of the paper's authors.
+        path_or_name: A model file, or as text its URL, such as `"s3://bucket/model.safetensors"`; `"default"` for
+            the model that comes with the package; or, as text that is no existing file, a model on the Hugging Face
+            hub, `"owner/name"`, `"owner/name@revision"` or `"owner/name@revision:file"`, which is fetched once;
+            `"paper"` is short for that of the paper's authors.
         device: Where the weights go.
 
     Returns:
@@ -77,10 +79,15 @@ def located(path_or_name: str | Path) -> Iterator[Path]:
         with resources.as_file(resource) as path:
             yield path
         return
+    known = place(path_or_name) if isinstance(path_or_name, str) else path_or_name
+    if isinstance(known, Url):
+        with at_hand(known) as path:
+            yield path
+        return
     published = None
     if isinstance(path_or_name, str) and not os.path.exists(path_or_name):  # noqa: PTH110 (bears any text)
         published = hub.parse(hub.KNOWN.get(path_or_name, path_or_name))
-    yield hub.fetch(published) if published else Path(path_or_name)
+    yield hub.fetch(published) if published else known
 
 
 def read_model(path: Path, options: Mapping[str, Any] | None = None) -> tuple[Apollo, dict[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from apollo.cli.terminal import SETTINGS, check_suffix, require, say
 from apollo.errors import ApolloError
 from apollo.regular import refuse_special
+from apollo.storage import Place, Url, at_hand, place, replacing
 
 app = typer.Typer(help="Work with reports that were written before.", **SETTINGS)
 
@@ -31,24 +31,28 @@ def report() -> None:
 )
 def merge(
     reports: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="REPORT", help="What `apollo restore --json` or `apollo evaluate -o` wrote, as JSON."),
     ],
-    output: Annotated[
-        Path,
+    output_place: Annotated[
+        str,
         typer.Option("-o", "--output", metavar="OUT", help="A JSON file, or the folder for an evaluation's report."),
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists already.")] = False,
 ) -> None:
     """Make one report of those of several shares (--shard)."""
-    contents = [read(path) for path in reports]
+    paths, output = [place(report) for report in reports], place(output_place)
+    contents = [read(path) for path in paths]
     if "files" in contents[0]:
         check_suffix(output, ".json", "--output")
-        whole = merged_restorations(contents, reports)
+        whole = merged_restorations(contents, paths)
         write(output, whole, overwrite)
         done = ", ".join(f"{number} {status}" for status, number in whole["counts"].items() if number)
         say(f"{output}: {len(whole['files'])} of {whole['planned']} files ({done or 'none'})")
         return
+    here = [path for path in paths if not isinstance(path, Url)]
+    if isinstance(output, Url) or len(here) < len(paths):
+        raise ApolloError("reports of evaluations are merged in folders of this machine: copy them from the store")
     require("eval", "jinja2")
     from apollo.atomic import refuse_existing
     from apollo.evaluation.merging import evaluation_of, merged
@@ -57,20 +61,21 @@ def merge(
     if not overwrite:
         for name in REPORTS:
             refuse_existing(output / name)
-    evaluations = [evaluation_of(content, path) for content, path in zip(contents, reports, strict=True)]
-    written = write_reports(merged(evaluations, reports), [], output)
+    evaluations = [evaluation_of(content, path) for content, path in zip(contents, here, strict=True)]
+    written = write_reports(merged(evaluations, here), [], output)
     say("Report: " + ", ".join(map(str, written)))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Place) -> dict[str, Any]:
     """The content of a report.
 
     Raises:
         ApolloError: If it is none.
     """
-    refuse_special(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with at_hand(path) as file:
+            refuse_special(file)
+            content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ApolloError(f"{path} cannot be read ({error.strerror}): give reports that are JSON files") from None
     except (ValueError, RecursionError):
@@ -80,9 +85,8 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def write(path: Path, content: Mapping[str, Any], overwrite: bool) -> None:
+def write(path: Place, content: Mapping[str, Any], overwrite: bool) -> None:
     """Write a report, whole or not at all."""
-    from apollo.atomic import replacing
     from apollo.foreign import shown_in_json
 
     try:
@@ -92,7 +96,7 @@ def write(path: Path, content: Mapping[str, Any], overwrite: bool) -> None:
         raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None
 
 
-def merged_restorations(contents: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> dict[str, Any]:
+def merged_restorations(contents: Sequence[Mapping[str, Any]], paths: Sequence[Place]) -> dict[str, Any]:
     """Put reports of `apollo restore` together; of a file that several name, the one that restored it counts.
 
     Raises:

@@ -24,10 +24,11 @@ RATES: dict[str, int | Literal["keep"] | None] = {"auto": None, "keep": "keep", 
 
 def restore(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN", help="Audio files, folders of them, patterns; - for pipes.")
+        list[str],
+        typer.Argument(metavar="IN", help="Audio files, folders of them, patterns, or their URLs; - for pipes."),
     ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT", help="Folder, or file, for the result.")
+    output_place: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="OUT", help="Folder, or file, for the result.")
     ] = None,
     model: Annotated[
         str,
@@ -75,8 +76,8 @@ def restore(
         str | None,
         typer.Option(metavar="FORMAT,RATE,CHANNELS", help="What - reads and writes is no WAV but, say, s16le,44100,2."),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
+    report_place: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="NUMBER/COUNT", help="Restore one share of the files alone, such as 3/16.")
@@ -92,6 +93,7 @@ def restore(
     from apollo.nn.memory import keep_freed_memory
     from apollo.restoration import Output, Restorer, pays_to_compile
     from apollo.shards import Shard
+    from apollo.storage import Place, Url, place
 
     if sample_rate not in RATES:
         raise ApolloError(f"--sample-rate is auto, keep or 44100, not {sample_rate!r}")
@@ -99,6 +101,8 @@ def restore(
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     if compile_it not in ("auto", "on", "off"):
         raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
+    output = place(output_place) if output_place is not None else None
+    report = place(report_place) if report_place is not None else None
     if report is not None:
         check_suffix(report, ".json", "--json")
     share = Shard.parse(shard) if shard is not None else None
@@ -142,8 +146,12 @@ def restore(
     # Floats have but one format to go to.
     names_format = output is not None and output.suffix.lower() in SUFFIXES
     file_format = file_format or ("wav" if wanted.is_float and not names_format else None)
-    others: list[Path] = []
-    tasks = plan([Path(name) for name in inputs], output, file_format, others.append, track)
+    others: list[Place] = []
+    tasks = plan([place(name) for name in inputs], output, file_format, others.append, track)
+    if keep_times and any(isinstance(end, Url) for task in tasks for end in (task.source, task.target)):
+        raise ApolloError("--keep-times is of files: objects in a store have no times to be set, so leave it out")
+    if isinstance(output, Url):
+        output.check_bucket()
     if share is not None:
         planned = len(tasks)
         tasks = share.of(tasks, lambda task: task.source.as_posix())

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 from apollo import __version__
-from apollo.atomic import replacing
 from apollo.cli.screen import Screen, bars, words
 from apollo.cli.terminal import MANNER, STOPPED, complain, note, say
 from apollo.errors import ApolloError, StoppedError
 from apollo.foreign import shown, shown_in_json
 from apollo.regular import refuse_special
 from apollo.restoration import Outcome, Output, Report, Restorer, Task, restore_files
+from apollo.storage import Place, Url, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ def restore_with_progress(
     output: Output,
     overwrite: bool,
     force: bool,
-    report: Path | None,
+    report: Place | None,
 ) -> int:
     """Restore files, say what became of each, and of all at the end; give the number of those that failed.
 
@@ -160,8 +159,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def is_report(path: Path) -> bool:
+def is_report(path: Place) -> bool:
     """Tell whether a file is a report of an earlier run, whose place the same command's next one takes."""
+    if isinstance(path, Url):
+        return path.exists() and path.head(len(HEAD)) == HEAD
     refuse_special(path)
     try:
         with path.open("rb") as file:
@@ -171,7 +172,7 @@ def is_report(path: Path) -> bool:
 
 
 def write_report(
-    path: Path, model: str, restorer: Restorer, outcomes: Sequence[Outcome], files: int, overwrite: bool = True
+    path: Place, model: str, restorer: Restorer, outcomes: Sequence[Outcome], files: int, overwrite: bool = True
 ) -> None:
     """Write a JSON file that says what was done, with what."""
     content = {

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
 from apollo.errors import ApolloError
 from apollo.foreign import shown
+from apollo.storage import Place
 
 Value = TypeVar("Value", int, float, str)
 
@@ -166,7 +166,7 @@ def passed_over(others: int) -> str:
     return f"Passed over: {others} file{'s' * (others > 1)} of other kinds."
 
 
-def check_suffix(path: Path, suffix: str, option: str) -> None:
+def check_suffix(path: Place, suffix: str, option: str) -> None:
     """Refuse to write to a file that is called otherwise: with its own name forgotten, an option takes a song's."""
     if path.suffix.lower() != suffix:
         raise ApolloError(f"{option} writes a file of its own: name one that ends in {suffix}, not {path}")

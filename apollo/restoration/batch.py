@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apollo.audio import SUFFIXES, audio_files
+from apollo.audio import SUFFIXES, audio_files, audio_objects
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.output import check_format
+from apollo.storage import Place, Url
 
 RESTORED = ".restored"
+LOSSLESS = (".wav", ".flac", ".aif", ".aiff")
 
 
 @dataclass(frozen=True)
@@ -20,21 +22,21 @@ class Task:
     """One file to restore.
 
     Attributes:
-        source: The file to read.
-        target: The file to write.
+        source: The file or object to read.
+        target: The file or object to write.
         track: Which of the source's audio tracks, counted from 1; None is the default one.
     """
 
-    source: Path
-    target: Path
+    source: Place
+    target: Place
     track: int | None = None
 
 
 def plan(
-    inputs: Sequence[Path],
-    output: Path | None = None,
+    inputs: Sequence[Place],
+    output: Place | None = None,
     file_format: str | None = None,
-    others: Callable[[Path], None] = lambda path: None,
+    others: Callable[[Place], None] = lambda path: None,
     track: int | None = None,
 ) -> list[Task]:
     """Say which files are to be restored, and where to.
@@ -46,8 +48,8 @@ def plan(
     place as in the folder it came from.
 
     Args:
-        inputs: Files, folders and patterns.
-        output: A folder, made when it is needed, or for a single file the file to write.
+        inputs: Files, folders and patterns, here or in a store.
+        output: A folder, here or there, made when it is needed, or for a single file the file to write.
         file_format: One of `apollo.audio.FORMATS`; None is what the output file's name tells, and FLAC otherwise.
         others: Called with every file in a folder that is no audio by its name, and so is passed over.
         track: Which audio track of each file, counted from 1; None is the default one.
@@ -62,7 +64,7 @@ def plan(
     """
     suffix = f".{check_format(file_format or 'flac')}"
     inputs = without_results([match for path in inputs for match in matches(path)])
-    places: dict[Path, Path] = {}
+    places: dict[Place, Place] = {}
     for path in inputs:
         for source, inside in expand(path, others):
             places.setdefault(source, output / inside if output else source.parent)
@@ -75,7 +77,7 @@ def plan(
             )
         return [Task(inputs[0], output, track)]
     names = Counter((place, source.stem) for source, place in places.items())
-    tasks: dict[Path, Task] = {}
+    tasks: dict[Place, Task] = {}
     for source, place in places.items():
         # song.mp3 beside song.wav: the suffix tells their results apart.
         name = source.stem if names[place, source.stem] == 1 else source.name
@@ -88,7 +90,16 @@ def plan(
     return list(tasks.values())
 
 
-def without_results(inputs: Sequence[Path]) -> list[Path]:
+def likely_seconds(source: Place) -> float:
+    """How long a recording may be, by its size alone, so that a million are looked through in no time."""
+    try:
+        size = source.size if isinstance(source, Url) else source.stat().st_size
+    except OSError:
+        size = None
+    return (size or 0) / (100_000 if source.suffix.lower() in LOSSLESS else 25_000)
+
+
+def without_results(inputs: Sequence[Place]) -> list[Place]:
     """Leave out what is called like the result of another input beside it."""
     known = {(path.parent, name) for path in inputs for name in (path.name, path.stem)}
     return [
@@ -98,33 +109,49 @@ def without_results(inputs: Sequence[Path]) -> list[Path]:
     ]
 
 
-def matches(path: Path) -> list[Path]:
+def matches(path: Place) -> list[Place]:
     """Give what matches a pattern, or the path itself where it is none."""
     try:
         if not glob.has_magic(str(path)) or path.exists():
             return [path]
     except OSError:  # a name longer than names can be
         return [path]
-    found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  Path.glob is relative
-    found = [match for match in found if match.is_dir() or not match.stem.endswith(RESTORED)]
+    found: list[Place] = [match for match in matching(path) if not match.stem.endswith(RESTORED) or match.is_dir()]
     if not found:
         raise AudioFileError(f"nothing matches {path}: check the pattern")
     return found
 
 
-def expand(path: Path, others: Callable[[Path], None]) -> Iterator[tuple[Path, Path]]:
+def matching(path: Place) -> Sequence[Place]:
+    """Give everything that matches a pattern."""
+    if isinstance(path, Url):
+        return path.matches()
+    return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  Path.glob is relative
+
+
+def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:
     """Give the files that a path stands for, each with the folder in which it lies below that path."""
     if not is_folder(path):
         yield path, Path()
         return
-    files = [file for file in audio_files(path, others) if not file.stem.endswith(RESTORED)]
-    for file in files:
-        yield file, file.relative_to(path).parent
-    if not files:
+    results = True
+    for file, inside in within(path, others):
+        if not file.stem.endswith(RESTORED):
+            results = False
+            yield file, inside.parent
+    if results:
         raise AudioFileError(f"{path} holds no audio file that is not restored already: give another folder")
 
 
-def is_folder(path: Path) -> bool:
+def within(folder: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:
+    """Give the audio files in a folder, each with where it lies in it."""
+    if isinstance(folder, Url):
+        yield from ((url, url.relative_to(folder)) for url in audio_objects(folder, others))
+    else:
+        yield from ((file, file.relative_to(folder)) for file in audio_files(folder, others))
+
+
+def is_folder(path: Place) -> bool:
     """Tell whether a path is a folder; of one that the system will not even look at, opening it says what is wrong."""
     try:
         return path.is_dir()

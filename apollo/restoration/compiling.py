@@ -9,7 +9,8 @@ import torch
 
 from apollo.audio import AudioReader
 from apollo.errors import ApolloError
-from apollo.restoration.batch import Task
+from apollo.restoration.batch import Task, likely_seconds
+from apollo.storage import Url
 
 LONG = 3600.0  # seconds of audio: compiling takes about half a minute
 
@@ -24,8 +25,11 @@ def pays_to_compile(tasks: Sequence[Task], device: torch.device) -> bool:
     seconds = 0.0
     for task in tasks:
         try:
-            with AudioReader(task.source, task.track) as reader:
-                seconds += reader.count() / reader.sample_rate
+            if isinstance(task.source, Url):
+                seconds += likely_seconds(task.source)
+            else:
+                with AudioReader(task.source, task.track) as reader:
+                    seconds += reader.count() / reader.sample_rate
         except ApolloError:
             continue  # restoring it will say what is wrong
         if seconds >= LONG:

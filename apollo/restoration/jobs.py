@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from apollo.atomic import claimed, make_folder
@@ -17,6 +18,7 @@ from apollo.restoration.engine import Restorer
 from apollo.restoration.output import Output
 from apollo.restoration.provenance import Provenance
 from apollo.restoration.recordings import Progress, Report, restore_file
+from apollo.storage import Url, at_hand, in_place_of, publish
 
 Status = Literal["restored", "finished", "undamaged", "failed"]
 
@@ -93,37 +95,42 @@ def restore_one(
     task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, progress: Progress, model: str
 ) -> Outcome:
     """Restore a file unless that is done or there is nothing to do."""
-    if not overwrite and is_finished(task, output, restorer.sample_rate):
-        made = Provenance.read(task.target)
-        wanted = Provenance.of(restorer, output.for_file(task.target), model, task.track)
-        if made is not None and not made.is_like(wanted):
-            raise AudioFileError(
-                f"{task.target} was made with {made}, not with {wanted}: use --overwrite to replace it"
-            )
-        return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
-    if not force and not (verdict := needs_restoration(task.source, task.track)).damaged:
-        message = f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
-        return Outcome(task, "undamaged", message)
-    make_folder(task.target.parent)
-    with claimed(task.target) as ours:
-        if not ours:
-            return Outcome(task, "finished", f"{task.target} is being made by another run of Apollo: left to it")
-        if not overwrite and is_finished(task, output, restorer.sample_rate):  # by a run that was at it a moment ago
-            return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
-        report = restore_file(task.source, task.target, restorer, overwrite, progress, output, model, task.track)
-    return Outcome(task, "restored", "", report)
+    if isinstance(task.source, Url) and task.source == task.target:
+        raise AudioFileError(f"{task.source} would be replaced by its own restoration: choose another output")
+    finished = Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
+    with at_hand(task.source) as source, in_place_of(task.target, overwrite) as target:
+        if not overwrite and is_finished(source, target, task.track, output, restorer.sample_rate):
+            made = Provenance.read(target)
+            wanted = Provenance.of(restorer, output.for_file(target), model, task.track)
+            if made is not None and not made.is_like(wanted):
+                raise AudioFileError(
+                    f"{task.target} was made with {made}, not with {wanted}: use --overwrite to replace it"
+                )
+            return finished
+        if not force and not (verdict := needs_restoration(source, task.track)).damaged:
+            message = f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
+            return Outcome(task, "undamaged", message)
+        make_folder(target.parent)
+        with claimed(target) as ours:
+            if not ours:
+                return Outcome(task, "finished", f"{task.target} is being made by another run of Apollo: left to it")
+            if not overwrite and is_finished(source, target, task.track, output, restorer.sample_rate):
+                return finished  # by a run that was at it a moment ago
+            report = restore_file(source, target, restorer, overwrite, progress, output, model, task.track)
+        publish(target, task.target, overwrite)
+    return Outcome(task, "restored", "", dataclasses.replace(report, source=task.source, target=task.target))
 
 
-def is_finished(task: Task, output: Output, network_rate: int) -> bool:
+def is_finished(source_file: Path, target_file: Path, track: int | None, output: Output, network_rate: int) -> bool:
     """Tell whether the target is there, as long as the source, and whole to its last sample."""
     with suppress(ApolloError, OSError):
-        if not task.target.is_file() or task.target.samefile(task.source):
+        if not target_file.is_file() or target_file.samefile(source_file):
             return False
-        with AudioReader(task.source, task.track) as source, AudioReader(task.target) as target:
+        with AudioReader(source_file, track) as source, AudioReader(target_file) as target:
             expected = resampled_length(source.count(), source.sample_rate, target.sample_rate)
             found = target.count()
             rate = output.rate_for(
-                source.sample_rate, network_rate, lambda: needs_restoration(task.source, task.track).damaged
+                source.sample_rate, network_rate, lambda: needs_restoration(source_file, track).damaged
             )
             if (target.sample_rate != rate and not target.info.lossy) or abs(
                 found - expected

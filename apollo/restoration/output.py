@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from apollo.audio import FORMATS
 from apollo.errors import ApolloError, nearest
+from apollo.storage import Place
 
 BITS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 CLIPS = ("scale", "clamp", "float")
@@ -44,7 +44,7 @@ class Output:
         if self.clip == "float" and self.bits not in (None, "float"):
             raise ApolloError(f"clip 'float' needs float samples, not {self.bits} bits: leave one of the two out")
 
-    def for_file(self, target: Path) -> Output:
+    def for_file(self, target: Place) -> Output:
         """The same, with all that the format of a file leaves no choice in.
 
         Raises:

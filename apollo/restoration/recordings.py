@@ -39,6 +39,7 @@ from apollo.restoration.levels import Sink, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
 from apollo.restoration.provenance import Provenance
+from apollo.storage import Place
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class Report:
         remarks: What a listener would not expect of the source: damage, several tracks, changes on the way.
     """
 
-    source: Path
-    target: Path
+    source: Place
+    target: Place
     sample_rate: int
     channels: int
     seconds: float

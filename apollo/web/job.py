@@ -212,7 +212,7 @@ class Job:
         number, name = len(self.state.results), outcome.task.source.name
         if outcome.report is None:
             return Result(number, name, outcome, self.told(outcome.message))
-        target = outcome.task.target
+        target = self.room.folder / "restored" / outcome.task.target.name
         address = self.room.serve(f"restored/{number}", target, target.name)
         no_player = ""
         if self.players:
@@ -237,7 +237,8 @@ class Job:
             count += 1
             return self.room.serve(f"player/{number}/{name}", folder / name)
 
-        source, target = outcome.task.source, outcome.task.target
+        source = self.room.folder / "songs" / outcome.task.source.name
+        target = self.room.folder / "restored" / outcome.task.target.name
         before, after = (look_at(path, lambda done, total: self._check()) for path in (source, target))
         names = (source.name, target.name, "difference")
         found = compare(before, after, keep, names, gain_db=-outcome.report.turned_down_db)

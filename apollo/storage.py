@@ -1,0 +1,316 @@
+"""Places: files of this machine, or objects in a store that URLs name, by the drivers of fsspec.
+
+A `Url` comes from `place` alone, which is given what the user has typed. A path that stands inside a file becomes a
+`Path`, which reaches no store whatever it says.
+
+What works on files works on objects too: an object to be read is brought into a temporary file, and a result is written
+to one and uploaded whole.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+from apollo import atomic
+from apollo.atomic import ExistsError
+from apollo.errors import ApolloError
+
+__all__ = ["Place", "Url", "at_hand", "in_place_of", "place", "publish", "replacing"]
+
+# The extra that brings the driver of a scheme; None where it is there already.
+EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
+
+BUCKETS = ("s3", "gs", "az")  # must be there before anything is written
+
+
+@dataclass(frozen=True)
+class Url:
+    """An object in a store, or what stands for a folder there; it behaves like a path as far as that is needed.
+
+    Attributes:
+        scheme: Which driver has it.
+        path: What the driver knows it by: bucket and key, without a slash at either end.
+        size: In bytes, if it was found in a listing.
+    """
+
+    scheme: str
+    path: str
+    size: int | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.path}"
+
+    def as_posix(self) -> str:
+        """All of it."""
+        return str(self)
+
+    @property
+    def name(self) -> str:
+        """What comes after the last slash."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name from its last dot on."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> Url:
+        """What lies above it."""
+        return Url(self.scheme, self.path.rpartition("/")[0])
+
+    def __truediv__(self, inside: str | Path) -> Url:
+        inside = inside.as_posix() if isinstance(inside, Path) else inside
+        return self if inside == "." else Url(self.scheme, f"{self.path}/{inside}".strip("/"))
+
+    def relative_to(self, above: Url) -> Path:
+        """Where it lies below another."""
+        return Path(self.path.removeprefix(above.path).lstrip("/"))
+
+    def is_dir(self) -> bool:
+        """Whether objects lie below it."""
+        return self._kind() == "directory"
+
+    def exists(self) -> bool:
+        """Whether there is such an object."""
+        return self._kind() == "file"
+
+    def check_bucket(self) -> None:
+        """Make sure, before there is anything to write, that there is a bucket to write it to.
+
+        Raises:
+            ApolloError: If there is none.
+        """
+        bucket = Url(self.scheme, self.path.partition("/")[0])
+        if self.scheme in BUCKETS and bucket._kind() is None:
+            raise ApolloError(f"there is no bucket {bucket}: make it, or choose another output")
+
+    def head(self, size: int) -> bytes:
+        """The first bytes of it."""
+        with _reached(self) as store:
+            return bytes(store.cat_file(str(self), start=0, end=size))
+
+    def matches(self) -> list[Url]:
+        """What matches it as a pattern, sorted."""
+        with _reached(self) as store:
+            return [self._other(*found) for found in sorted(store.glob(str(self), detail=True).items())]
+
+    def files(self) -> Iterator[Url]:
+        """All objects below it but those that are hidden, or whose names would lead out of a folder."""
+        with _reached(self) as store:
+            found = store.find(str(self), detail=True)
+        for url in (self._other(*each) for each in found.items()):
+            parts = url.path.removeprefix(self.path).strip("/").split("/")
+            if all(not part.startswith(".") and Path(part).name == part and "\0" not in part for part in parts):
+                yield url
+
+    def _kind(self) -> str | None:
+        with _reached(self) as store:
+            try:
+                return str(store.info(str(self))["type"])
+            except FileNotFoundError:
+                return None
+
+    def _other(self, path: str, information: dict[str, Any]) -> Url:
+        return Url(self.scheme, path.strip("/"), information.get("size"))
+
+
+Place: TypeAlias = Path | Url
+
+
+def place(text: str) -> Place:
+    """Give what the user has named, be it by a path or by a URL.
+
+    Raises:
+        ApolloError: If the URL is of an unknown kind, or holds what may be a secret.
+    """
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", text, re.DOTALL)
+    if found is None:
+        return Path(text)
+    scheme, path = found[1].lower(), found[2]
+    if scheme not in EXTRAS:
+        known = ", ".join(f"{name}://" for name in EXTRAS)
+        raise ApolloError(f"{scheme}:// leads to no store that is known: known are {known}")
+    if scheme == "file":
+        from fsspec.implementations.local import LocalFileSystem
+
+        return Path(LocalFileSystem._strip_protocol(text))
+    # Whatever a place is called comes into messages, reports and tags.
+    if "@" in path.partition("/")[0] or re.search(r"[?&][^/]*=", path):
+        raise ApolloError(
+            f"a {scheme}:// URL holds what may be a secret (before @ or after ?): leave that out, for its driver reads "
+            "credentials from the environment and from files of its own"
+        )
+    path = path.strip("/")
+    if not path:
+        raise ApolloError(f"{scheme}:// names no place: give it as {scheme}://bucket/folder")
+    return Url(scheme, path)
+
+
+@contextmanager
+def at_hand(place: Place) -> Iterator[Path]:
+    """Give a file that holds what is in a place; that of an object lasts as long as the block.
+
+    Errors raised within name the object.
+
+    Raises:
+        ApolloError: If there is no such object, it cannot be had, or the disk has no room for it.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    with _temporary(place) as file:
+        _download(place, file)
+        yield file
+
+
+@contextmanager
+def in_place_of(place: Place, overwrite: bool) -> Iterator[Path]:
+    """Give a file to work on in place of a target, which holds what is there unless that is to be replaced unseen.
+
+    What becomes of it stays here: `publish` uploads it.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    with _temporary(place) as file:
+        if not overwrite and place.exists():
+            _download(place, file)
+        yield file
+
+
+def publish(file: Path, place: Place, overwrite: bool) -> None:
+    """Put a whole file into its place: at once, or, where the store cannot do that, under another name and renamed.
+
+    Raises:
+        ExistsError: If something is there that is not to be replaced.
+        ApolloError: If the store does not take it.
+    """
+    if isinstance(place, Path):
+        return  # it was written there
+    with _reached(place) as store:
+        try:
+            if _puts_whole(store):
+                store.put_file(str(file), str(place), mode="overwrite" if overwrite else "create")
+                return
+            part = place.parent / f".{token_hex(4)}.part"
+            try:
+                store.put_file(str(file), str(part))
+                if not overwrite and store.exists(str(place)):
+                    raise FileExistsError
+                store.mv(str(part), str(place))
+            finally:
+                with suppress(Exception):
+                    store.invalidate_cache()
+                    if store.exists(str(part)):
+                        store.rm_file(str(part))
+        except FileExistsError:
+            raise _exists(place) from None
+
+
+@contextmanager
+def replacing(place: Place, overwrite: bool = True) -> Iterator[Path]:
+    """Give a file to write to, which takes the place when the block ends, as `apollo.atomic.replacing` does."""
+    if isinstance(place, Path):
+        with atomic.replacing(place, overwrite) as temporary:
+            yield temporary
+        return
+    if not overwrite and place.exists():
+        raise _exists(place)
+    with _temporary(place) as file:
+        yield file
+        publish(file, place, overwrite)
+
+
+def _exists(url: Url) -> ExistsError:
+    return ExistsError(f"{url} exists already: use --overwrite to replace it, or choose another output")
+
+
+def _puts_whole(store: Any) -> bool:
+    """Whether a driver uploads files by code of its own; what fsspec has for others leaves half a file when stopped."""
+    from fsspec import AbstractFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    kind = type(store)
+    if isinstance(store, AsyncFileSystem):
+        return kind._put_file is not AsyncFileSystem._put_file
+    return kind.put_file is not AbstractFileSystem.put_file
+
+
+@contextmanager
+def _temporary(url: Url) -> Iterator[Path]:
+    """Give a name for a file that stands for an object; errors raised within name the object instead."""
+    name = re.sub(r"[^\w .()+-]", "_", url.name)[-50:].strip(". ") or "object"
+    with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder:
+        file = Path(folder, name)
+        try:
+            yield file
+        except ApolloError as error:
+            error.args = tuple(str(part).replace(str(file), str(url)) for part in error.args)
+            raise
+
+
+def _download(url: Url, file: Path) -> None:
+    with _reached(url) as store:
+        size = int(store.info(str(url))["size"] or 0)
+        free = shutil.disk_usage(file.parent).free
+        if size > free:
+            raise ApolloError(
+                f"{url} has {size / 1e9:.1f} GB, but {file.parent.parent} has room for {free / 1e9:.1f} GB only: let "
+                "TMPDIR name a larger disk"
+            )
+        store.get_file(str(url), str(file))
+
+
+@contextmanager
+def _reached(url: Url) -> Iterator[Any]:
+    """Give the driver of a store, and turn whatever it raises into one sentence without secrets."""
+    import fsspec
+
+    try:
+        store = fsspec.filesystem(url.scheme)
+        store.invalidate_cache()  # others write there too
+        yield store
+    except ApolloError:
+        raise
+    except ImportError:
+        raise ApolloError(
+            f"{url} needs a driver that is not installed: in Apollo's source folder, run "
+            f"pip install -c constraints.txt '.[{EXTRAS[url.scheme]}]'"
+        ) from None
+    except FileNotFoundError:
+        raise ApolloError(f"there is no {url}: check the bucket and the name") from None
+    except PermissionError:
+        raise _refused(url) from None
+    except Exception as error:  # each driver has its own, and of its libraries'
+        kind = type(error).__name__
+        if re.search("credential|auth|token|forbidden|gated", kind, re.IGNORECASE):
+            raise _refused(url) from None
+        reason = _without_secrets(" ".join(str(error).split()))[:200]
+        raise ApolloError(f"{url} cannot be reached ({kind}: {reason}): check the connection and the address") from None
+
+
+def _refused(url: Url) -> ApolloError:
+    return ApolloError(f"{url} may not be accessed: check the credentials that its driver reads, and their rights")
+
+
+def _without_secrets(text: str) -> str:
+    """A driver's message with no more of its URLs than where they lead."""
+
+    def stripped(url: re.Match[str]) -> str:
+        return url[1] + re.split(r"[?#]", url[2].rpartition("@")[2])[0]
+
+    return re.sub(r"(\w+://)([^\s\"'<>]*)", stripped, text)
