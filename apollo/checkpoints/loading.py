@@ -20,25 +20,14 @@ from apollo.checkpoints.published import check_names, from_published
 from apollo.checkpoints.reading import read_file
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
-from apollo.nn.generator import BANDS
+from apollo.nn.generator import BANDS, LARGEST, MOST_CONVOLUTIONS
 from apollo.storage import Url, at_hand, place
 
 PUBLISHED_SAMPLE_RATE = 44100
 # What no shape tells: of published weights it is known, with ours it must be stated.
 PUBLISHED_OPTIONS = {"heads": 8, "dilations": [1, 1, 1]}
 OPTIONS = frozenset(signature(Apollo).parameters)
-# Far beyond any network that restores music; what a file states may ask for any time and memory else.
-LIMITS: dict[str, tuple[tuple[type, ...], int, int]] = {
-    "sr": ((int,), 1000, 768_000),
-    "win": ((int, float), 1, 1000),
-    "feature_dim": ((int,), 1, 1 << 14),
-    "layer": ((int,), 1, 100),
-    "expansion": ((int,), 1, 64),
-    "heads": ((int,), 1, 1 << 10),
-    "kernel_size": ((int,), 1, 255),
-    "dilations": ((int,), 1, 255),
-}
-MOST_CONVOLUTIONS = 16
+LEAST = {"sr": 1000}  # of what a file states, where it is more than 1
 
 # A parameter that every model has, by which its prefix in a larger state is found: published name and ours.
 ANCHORS = ("BN.0.0.weight", "band_split.equal.weight")
@@ -135,9 +124,10 @@ def stated_config(content: Mapping[str, Any], metadata: Mapping[str, str]) -> di
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Refuse options of other kinds and sizes than a network can have, before any work is done with them."""
-    for name, (kinds, least, most) in LIMITS.items():
+    for name, most in LARGEST.items():
         if name not in options:
             continue
+        kinds, least = (int, float) if name == "win" else (int,), LEAST.get(name, 1)
         several = options[name] if name == "dilations" else [options[name]]
         if not (
             isinstance(several, (list, tuple))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 REFERENCE_RATE = 44100
+MOST_CHANNELS, MOST_WINDOWS, LONGEST_WINDOW = 64, 32, 1 << 16  # far beyond any that is of use
 
 
 class Judgement(NamedTuple):
@@ -31,6 +32,9 @@ class MultiFrequencyDiscriminator(nn.Module):
         nch: Channels of the waveform.
         window: STFT windows in samples, one branch each; the hop is half a window.
         sample_rate: Of the waveform, in Hz; below 44.1 kHz only the proportional share of the bins is judged.
+
+    Raises:
+        ValueError: If there are more channels, windows or samples in one than any discriminator has.
     """
 
     def __init__(
@@ -40,6 +44,10 @@ class MultiFrequencyDiscriminator(nn.Module):
         sample_rate: int = REFERENCE_RATE,
     ) -> None:
         super().__init__()
+        if not 1 <= nch <= MOST_CHANNELS:
+            raise ValueError(f"nch must be 1 to {MOST_CHANNELS}, not {nch}")
+        if not 1 <= len(window) <= MOST_WINDOWS or not all(2 <= size <= LONGEST_WINDOW for size in window):
+            raise ValueError(f"window must be 1 to {MOST_WINDOWS} numbers from 2 to {LONGEST_WINDOW}")
         self.discriminators = nn.ModuleList(SpectrumDiscriminator(nch, size, sample_rate) for size in window)
 
     def forward(self, waveform: Tensor) -> list[Judgement]:

@@ -25,6 +25,7 @@ LEVEL_FRAMES = 17  # over which the level that others are measured against is av
 SILENCE = 1e-16
 EMPTY = 1e-9  # of a frame's power: what a band holds by rounding alone
 LONGEST = 100  # frames between taps
+MOST_CHANNELS, MOST_LAYERS = 1 << 12, 64
 RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
 
 
@@ -66,10 +67,10 @@ class Fill(nn.Module):
         self, widths: Sequence[int], n_fft: int, sample_rate: int, channels: int, dilations: Sequence[int]
     ) -> None:
         super().__init__()
-        if type(channels) is not int or channels < 1:
-            raise ValueError(f"fill.channels must be a whole number from 1, not {channels!r}")
-        if not dilations or not all(type(d) is int and 1 <= d <= LONGEST for d in dilations):
-            raise ValueError(f"fill.dilations must be whole numbers from 1 to {LONGEST}, not {dilations!r}")
+        if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS:
+            raise ValueError(f"fill.channels must be a whole number from 1 to {MOST_CHANNELS}, not {channels!r}")
+        if not 1 <= len(dilations) <= MOST_LAYERS or not all(type(d) is int and 1 <= d <= LONGEST for d in dilations):
+            raise ValueError(f"fill.dilations must be 1 to {MOST_LAYERS} whole numbers from 1 to {LONGEST}")
         self.widths = list(widths)
         self.levels = LevelNetwork(len(widths), channels, dilations)
         bins = torch.arange(n_fft // 2 + 1)

@@ -23,6 +23,36 @@ POWER_EPS = torch.finfo(torch.float32).eps
 
 Output = Literal["direct", "residual"]
 
+# Far beyond any network that restores music. What a file states may ask for any time and memory else.
+LARGEST = {
+    "sr": 768_000,
+    "win": 1000,
+    "feature_dim": 1 << 14,
+    "layer": 100,
+    "expansion": 64,
+    "heads": 1 << 10,
+    "kernel_size": 255,
+    "dilations": 255,
+}
+MOST_CONVOLUTIONS = 16
+
+
+def check_sizes(options: Mapping[str, Any]) -> None:
+    """Refuse sizes that no network has, before anything is made of them.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, most in LARGEST.items():
+        values = options[name] if name == "dilations" else [options[name]]
+        if not values or len(values) > MOST_CONVOLUTIONS:
+            raise ValueError(f"{name} must be 1 to {MOST_CONVOLUTIONS} numbers, not {len(values)}")
+        for value in values:
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+            if value > most:
+                raise ValueError(f"{name} must be at most {most}, not {value}")
+
 
 class Apollo(nn.Module):
     """Restores music that lossy compression has damaged.
@@ -74,13 +104,10 @@ class Apollo(nn.Module):
         }
         if fill is not None:
             self.config["fill"] = {"channels": fill["channels"], "dilations": list(fill["dilations"])}
+        check_sizes(self.config)
         self.n_fft = int(sr * win / 1000)
         self.hop_length = self.n_fft // 2
         self.band_widths = band_widths(self.n_fft)
-        smallest = {"sr": sr, "layer": layer, "expansion": expansion, "heads": heads, "kernel_size": kernel_size}
-        for name, value in {**smallest, "dilations": min(dilations, default=0)}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
         if feature_dim < 1 or feature_dim % (2 * heads):
             raise ValueError(f"feature_dim must be a positive multiple of 2 * heads = {2 * heads}, not {feature_dim}")
         if kernel_size % 2 == 0:

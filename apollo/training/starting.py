@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,11 +63,31 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
             f"{path} is the checkpoint of a run with other networks, which differ in {different[0]}: go on with that "
             f"run's own configuration, or start a new one from its generator with --init-from {path}"
         )
+    if broken := not_finite({key: content[key] for key in content if key not in ("callbacks", "random")}):
+        raise ModelFileError(
+            f"{path} holds NaN or infinity in {broken}: go on from an earlier checkpoint, or start a new run from a "
+            "model file with --init-from"
+        )
     if not whole_states(content, system):
         raise ModelFileError(
             f"{path} has lost a part of its optimisers or schedulers: go on from another, or start a new run "
             f"from its weights with --init-from {path}"
         )
+
+
+def not_finite(value: Any, name: str = "") -> str:
+    """Where something is NaN, or a tensor infinite, in dictionaries and lists of any depth; empty where nothing is.
+
+    A number alone may be infinite: schedulers begin with the best loss of all.
+    """
+    if isinstance(value, torch.Tensor):
+        return "" if not value.is_floating_point() or bool(value.isfinite().all()) else name
+    if isinstance(value, float):
+        return name if math.isnan(value) else ""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return next(
+        (found for key, item in items if (found := not_finite(item, f"{name}.{key}" if name else str(key)))), ""
+    )
 
 
 def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,31 @@ def test_a_broken_checkpoint_is_told_in_one_sentence(
         train(config, ["exp.name=broken", "trainer.max_epochs=2"], resume=path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not (config.parent / "broken" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("place", ["weights", "moments", "learning rate"])
+def test_numbers_that_are_none_are_not_gone_on_with(
+    config: Path, checkpoint: dict[str, Any], tmp_path: Path, place: str, number: float
+) -> None:
+    path = tmp_path / "broken.ckpt"
+    content = copy.deepcopy(checkpoint)
+    optimizer = content["optimizer_states"][0]
+    if place == "weights":
+        where = next(name for name, tensor in content["state_dict"].items() if tensor.is_floating_point())
+        content["state_dict"][where].view(-1)[0] = number
+    elif place == "moments":
+        where = "optimizer_states.0.state.0.exp_avg"
+        optimizer["state"][0]["exp_avg"].view(-1)[-1] = number
+    else:
+        where = "optimizer_states.0.param_groups.0.lr"
+        optimizer["param_groups"][0]["lr"] = math.nan
+    torch.save(content, path)
+    with pytest.raises(ModelFileError) as caught:
+        train(config, ["exp.name=broken", "trainer.max_epochs=2"], resume=path)
+    assert f"{path} holds NaN or infinity in " in str(caught.value)
+    assert where in str(caught.value)
     assert not (config.parent / "broken" / "checkpoints").exists()
 
 
