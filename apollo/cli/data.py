@@ -181,16 +181,14 @@ def prepare(
     require("train", "lightning", "omegaconf")
     from apollo.data.crops import Crops, FixedCrops
     from apollo.data.shards import prepare as write
-    from apollo.training.config import build, check, load_config, naming, section
+    from apollo.training.recipe import naming, parse
 
-    settings = load_config(config, overrides or [])
+    settings = parse(config, overrides or [])
     with naming(config):
-        check(settings)
-        seed = settings.get("seed", 0)
-        data = build(settings, "datas", seed=seed)
+        block, seed = settings["datas"].arguments, settings.seed
+        data = settings["datas"].build(seed=seed)
     if not isinstance(data.training, Crops) or not isinstance(data.validation, FixedCrops):
         raise ConfigError(f"{config}: datas makes no crops that can be kept: use apollo.data.StemDataModule")
-    block = section(settings, "datas")
     of_loading = ("num_steps", "batch_size", "num_workers", "pin_memory", "valid_crops")
     recipe = {key: value for key, value in block.items() if key not in of_loading}
     for name, source, count in (

@@ -31,12 +31,9 @@ def train(
     """Train a model from folders of music."""
     require("train", "lightning", "omegaconf")
     if print_config:
-        from apollo.training.config import check, load_config, naming, resolved
+        from apollo.training.recipe import parse
 
-        settings = load_config(config, overrides or [])
-        with naming(config):
-            check(settings)
-        say(*resolved(settings).rstrip("\n").split("\n"))
+        say(*parse(config, overrides or []).yaml.rstrip("\n").split("\n"))
         return
     from apollo.training.train import train as fit
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from apollo.audio import write
@@ -101,3 +102,10 @@ class Clips(Callback):
                     sample_rate=[self.sample_rate] * len(clips),
                     caption=list(clips),
                 )
+
+
+def averaging(decay: float) -> EMAWeightAveraging:
+    """An exponential moving average of all weights, validated and saved in their place."""
+    if not 0 < decay < 1:
+        raise ValueError(f"decay must lie between 0 and 1, not {decay}")
+    return EMAWeightAveraging(decay=decay)

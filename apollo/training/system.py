@@ -127,10 +127,6 @@ class ApolloSystem(LightningModule):
         optimizers = [make(parameters) for make, parameters in zip(self.make_optimizers, learning, strict=True)]
         return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
 
-    def on_train_start(self) -> None:
-        """Note that all is built and taken up."""
-        self.begun = True
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the network's sizes, so that the file alone tells how to build it, and the state of randomness."""
         checkpoint["config"] = self.generator.config
@@ -144,6 +140,22 @@ class ApolloSystem(LightningModule):
             torch.set_rng_state(checkpoint["random"]["cpu"].cpu())
             if len(checkpoint["random"]["cuda"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["random"]["cuda"]])
+
+    def on_train_start(self) -> None:
+        """Make sure that no schedule ends before the run does; a run that goes on has that of its checkpoint.
+
+        Raises:
+            ConfigError: If one does.
+        """
+        for scheduler in self._schedulers():
+            length = getattr(scheduler, "total_steps", None)
+            if length is not None and length < (self.trainer.max_epochs or 0):
+                raise ConfigError(
+                    f"the learning rate's schedule ends after {length} epochs, before trainer.max_epochs="
+                    f"{self.trainer.max_epochs}: leave out total_steps in a new run, which --init-from starts from "
+                    "this one's weights"
+                )
+        self.begun = True
 
     def training_step(self, batch: Crop, number: int) -> None:
         """Train both networks on one batch of `{original, degraded}`, each `(batch, channels, samples)`."""
@@ -249,9 +261,12 @@ class ApolloSystem(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Step the schedulers."""
+        for scheduler in self._schedulers():
+            scheduler.step()
+
+    def _schedulers(self) -> list[LRScheduler]:
         found = self.lr_schedulers()
-        for scheduler in found if isinstance(found, list) else [found]:
-            cast(LRScheduler, scheduler).step()
+        return cast(list[LRScheduler], found if isinstance(found, list) else [found])
 
     def validation_step(self, batch: Crop, number: int) -> Tensor:
         """Score one item of `{original, degraded}`, each `(1, channels, samples)`, of any length; give it restored.

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from omegaconf import DictConfig, OmegaConf
 
 from apollo.atomic import alone, replacing
 from apollo.checkpoints import load_model, save_model
@@ -26,19 +26,7 @@ from apollo.nn.level_loss import LevelLoss
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
-from apollo.training.config import (
-    blocks,
-    build,
-    build_block,
-    check,
-    construct,
-    factory,
-    load_config,
-    naming,
-    one_line,
-    resolved,
-    section,
-)
+from apollo.training.recipe import Recipe, Spec, naming, one_line, parse
 from apollo.training.saving import (
     CSVLogger,
     StopOnSignal,
@@ -48,7 +36,8 @@ from apollo.training.saving import (
     written,
 )
 from apollo.training.starting import check_checkpoint, going_on, refuse_to_overwrite, start_from
-from apollo.training.system import ApolloSystem
+from apollo.training.system import ApolloSystem, MakeScheduler
+from apollo.training.types import parameters_of
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +69,10 @@ def train(
         raise ConfigError("-m goes on with a run and --init-from starts a new one: give one of them")
     if resume is not None and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to go on from")
-    config = load_config(config_path, overrides)
+    recipe = parse(config_path, overrides)
     try:
         with naming(config_path):
-            return fit(config, resume, init)
+            return fit(recipe, resume, init)
     except ApolloError as error:
         *traceback, last = str(error).strip().splitlines()
         if not traceback:
@@ -93,7 +82,7 @@ def train(
     except MisconfigurationException as error:
         raise ConfigError(f"{config_path}: {one_line(error)}") from error
     except OSError as error:
-        place = error.filename or f"a file in {run_folder(config)}"
+        place = error.filename or f"a file in {recipe.run}"
         raise TrainingError(
             f"{place} cannot be read or written ({error.strerror or one_line(error)}): mend that, and go on with -m "
             "from the newest checkpoint, or begin again"
@@ -102,7 +91,7 @@ def train(
         if "DataLoader worker" in str(error):
             raise TrainingError(
                 "a process that loads data was killed, perhaps for want of memory: go on with -m from the newest "
-                f"checkpoint in {run_folder(config)}, with fewer datas.num_workers"
+                f"checkpoint in {recipe.run}, with fewer datas.num_workers"
             ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
@@ -112,25 +101,21 @@ def train(
         ) from error
 
 
-def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
-    """Build everything that a configuration names, train, and export the best model."""
-    check(config)
-    seed = config.get("seed", 0)
-    if not isinstance(seed, int):
-        raise ConfigError(f"seed must be a whole number, not {seed!r}")
-    seed_everything(seed, workers=True, verbose=False)
-    run = run_folder(config)
-    system = build_system(config)
-    callbacks = build_callbacks(config, run, system.generator.sample_rate)
+def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
+    """Build everything that a recipe names, train, and export the best model."""
+    seed_everything(recipe.seed, workers=True, verbose=False)
+    run = recipe.run
+    system = build_system(recipe)
+    callbacks = build_callbacks(recipe, system.generator.sample_rate)
     if resume is not None:
         check_checkpoint(system, resume)
     refuse_to_overwrite(run, last_checkpoint(callbacks, run), resume)
     if init is not None:
         start_from(system, init)
-    trainer = build_trainer(config, run, system, callbacks)
+    trainer = build_trainer(recipe, system, callbacks)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
-    data: CropModule = build(config, "datas", seed=seed)
+    data: CropModule = recipe["datas"].build(seed=recipe.seed)
     data.check_shares(trainer.world_size)
     with ExitStack() as stack:
         if trainer.is_global_zero:
@@ -138,7 +123,7 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
                 run.mkdir(parents=True, exist_ok=True)
             stack.enter_context(alone(run))
             with written(run / "config.yaml"), replacing(run / "config.yaml") as temporary:
-                temporary.write_text(resolved(config), encoding="utf-8")
+                temporary.write_text(recipe.yaml, encoding="utf-8")
         try:
             with signals_given_back(), going_on(resume, system):
                 trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
@@ -146,53 +131,55 @@ def fit(config: DictConfig, resume: Path | None = None, init: Path | str | None 
             finish(trainer.loggers, failed=True)
             raise
         finish(trainer.loggers, failed=False)
-        return export_best(trainer, run, str(config.get("licence", "not stated")))
+        return export_best(trainer, run, recipe.licence)
 
 
-def run_folder(config: DictConfig) -> Path:
-    """Where everything that a run writes goes: `exp.dir/exp.name`."""
-    experiment = section(config, "exp")
-    return Path(str(experiment.get("dir", "exps"))) / str(experiment.get("name", "apollo"))
-
-
-def build_system(config: DictConfig) -> ApolloSystem:
-    """The networks, losses and optimisers of a configuration; those of a discriminator only if the loss asks it."""
-    generator: Apollo = build(config, "model")
-    loss_g: GeneratorLoss | LevelLoss = build(config, "loss_g", sample_rate=generator.sample_rate)
+def build_system(recipe: Recipe) -> ApolloSystem:
+    """The networks, losses and optimisers of a recipe; those of a discriminator only if the loss asks it."""
+    generator: Apollo = recipe["model"].build()
+    loss_g: GeneratorLoss | LevelLoss = recipe["loss_g"].build(sample_rate=generator.sample_rate)
     sides = ("g", "d") if loss_g.needs_discriminator else ("g",)
-    system: ApolloSystem = build(
-        config,
-        "system",
+    settings = recipe["trainer"].arguments
+    system: ApolloSystem = recipe["system"].build(
         generator=generator,
-        discriminator=build(config, "discriminator") if "d" in sides else None,
+        discriminator=recipe["discriminator"].build() if "d" in sides else None,
         loss_g=loss_g,
-        loss_d=build(config, "loss_d") if "d" in sides else None,
-        metrics=build(config, "metrics"),
-        optimizers=[factory(config, f"optimizer_{side}") for side in sides],
-        schedulers=[factory(config, f"scheduler_{side}") for side in sides],
+        loss_d=recipe["loss_d"].build() if "d" in sides else None,
+        metrics=recipe["metrics"].build(),
+        optimizers=[recipe[f"optimizer_{side}"].build for side in sides],
+        schedulers=[schedule(recipe[f"scheduler_{side}"], settings.get("max_epochs")) for side in sides],
         # Lightning leaves accumulation to those who optimise by hand, and refuses its own key.
-        accumulate=section(config, "trainer").get("accumulate_grad_batches", 1),
+        accumulate=settings.get("accumulate_grad_batches", 1),
     )
     return system
 
 
-def build_callbacks(config: DictConfig, run: Path, sample_rate: int) -> list[Callback]:
-    """What a configuration has done beside the training steps, and what every run does."""
-    callbacks: list[Callback] = [build(config, name) for name in ("checkpoint", "early_stopping") if config.get(name)]
-    if config.get("ema"):
-        callbacks.append(construct("ema", averaging, **section(config, "ema")))
-    last = last_checkpoint(callbacks, run)
-    return [*callbacks, Speed(sample_rate), Clips(run / "clips", sample_rate), StopOnSignal(last)]
+def schedule(spec: Spec, epochs: int | None) -> MakeScheduler:
+    """A scheduler as long as the run, where it has a length that the block leaves open.
+
+    One step more than there are epochs: the last epoch still learns.
+    """
+    if epochs is None or epochs < 1 or "total_steps" not in parameters_of(spec.made)[0] or "epochs" in spec.arguments:
+        return spec.build
+    return partial(spec.build, total_steps=epochs + 1)
 
 
-def build_trainer(config: DictConfig, run: Path, system: ApolloSystem, callbacks: list[Callback]) -> Trainer:
-    """The Lightning trainer of a configuration, with its loggers.
+def build_callbacks(recipe: Recipe, sample_rate: int) -> list[Callback]:
+    """What a recipe has done beside the training steps, and what every run does."""
+    named = ("checkpoint", "early_stopping", "ema")
+    callbacks: list[Callback] = [recipe[name].build() for name in named if name in recipe.specs]
+    last = last_checkpoint(callbacks, recipe.run)
+    return [*callbacks, Speed(sample_rate), Clips(recipe.run / "clips", sample_rate), StopOnSignal(last)]
+
+
+def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback]) -> Trainer:
+    """The Lightning trainer of a recipe, with its loggers.
 
     Raises:
         ConfigError: If the accelerator asked for is not there.
     """
-    options: dict[str, Any] = {}
-    settings = section(config, "trainer")
+    settings = recipe["trainer"].arguments
+    options: dict[str, Any] = {"accumulate_grad_batches": 1}
     if settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
     on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
@@ -206,17 +193,15 @@ def build_trainer(config: DictConfig, run: Path, system: ApolloSystem, callbacks
     if system.discriminator is not None and settings.get("strategy", "auto") in ("auto", "ddp"):
         # Each of the two networks leaves the other without gradients.
         options["strategy"] = "ddp_find_unused_parameters_true" if processes(settings) > 1 else "auto"
-    config = config.copy()
-    for name, value in options.items():
-        OmegaConf.update(config, f"trainer.{name}", value)
-    OmegaConf.update(config, "trainer.accumulate_grad_batches", 1)
-    trainer: Trainer = build(
-        config,
-        "trainer",
-        callbacks=callbacks,
-        logger=build_loggers(config, run),
-        plugins=[WholeCheckpoints()],
-        use_distributed_sampler=False,  # crops know by their number whose they are
+    trainer: Trainer = (
+        recipe["trainer"]
+        .with_arguments(**options)
+        .build(
+            callbacks=callbacks,
+            logger=build_loggers(recipe),
+            plugins=[WholeCheckpoints()],
+            use_distributed_sampler=False,  # crops know by their number whose they are
+        )
     )
     return trainer
 
@@ -233,20 +218,20 @@ def processes(settings: Mapping[str, Any]) -> int:
     return count * int(settings.get("num_nodes", 1))
 
 
-def build_loggers(config: DictConfig, run: Path) -> list[Logger]:
-    """The loggers of the block `logger`, one or a list, and CSV always; TensorBoard where none is named."""
+def build_loggers(recipe: Recipe) -> list[Logger]:
+    """The loggers of a recipe, and CSV always; TensorBoard where none is named."""
     loggers: list[Logger] = []
-    for block in blocks(config, "logger"):
-        if str(block.get("_target_", "")).endswith(".WandbLogger") and find_spec("wandb") is None:
+    for spec in recipe.loggers:
+        if spec.made is WandbLogger and find_spec("wandb") is None:
             log.warning(
                 "logger asks for Weights & Biases, which is not installed (pip install wandb): logged without it"
             )
             continue
-        loggers.append(build_block(block, "logger"))
+        loggers.append(spec.build())
     if not loggers:
-        loggers.append(TensorBoardLogger(run, name="tensorboard"))
+        loggers.append(TensorBoardLogger(recipe.run, name="tensorboard"))
     if not any(isinstance(logger, CSVLogger) for logger in loggers):
-        loggers.append(CSVLogger(run, name="logs"))
+        loggers.append(CSVLogger(recipe.run, name="logs"))
     return loggers
 
 
@@ -256,13 +241,6 @@ def finish(loggers: Sequence[Logger], failed: bool) -> None:
         import wandb
 
         wandb.finish(exit_code=int(failed))
-
-
-def averaging(decay: float) -> EMAWeightAveraging:
-    """An exponential moving average of all weights, validated and saved in their place."""
-    if not 0 < decay < 1:
-        raise ValueError(f"decay must lie between 0 and 1, not {decay}")
-    return EMAWeightAveraging(decay=decay)
 
 
 def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -10,12 +11,28 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
-def hints_of(made: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a class's constructor; none where they cannot be evaluated."""
-    try:
-        return get_type_hints(made.__init__)
-    except (NameError, TypeError, AttributeError):
-        return {}
+def parameters_of(made: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
+    """The keywords that a function or a class takes, with their types, and whether it takes any others.
+
+    A class that passes keywords on takes those of its base too.
+    """
+    classes = made.__mro__ if isinstance(made, type) else (None,)
+    found: dict[str, Any] = {}
+    for each in classes:
+        init = made if each is None else vars(each).get("__init__")
+        if init is None:
+            continue
+        try:
+            hints = get_type_hints(init)
+        except (NameError, TypeError):  # of what is imported for type checkers only
+            hints = {}
+        parameters = signature(init).parameters.values()
+        for parameter in list(parameters)[each is not None :]:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                found.setdefault(parameter.name, hints.get(parameter.name, Any))
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return found, False
+    return found, True
 
 
 def fits(value: Any, hint: Any) -> bool:

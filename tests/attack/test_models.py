@@ -28,7 +28,7 @@ from apollo.checkpoints import load_model, to_published
 from apollo.data.store import StemStore
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.training.config import load_config, resolved
+from apollo.training.recipe import parse
 
 SHORT, LONG = 20, int(os.environ.get("ATTACKS", "2000"))  # attacks of each kind
 SECONDS = 10.0  # of this process's own time, for each
@@ -208,7 +208,7 @@ def test_yaml(attack: Attack, tmp_path: Path) -> None:
     def opened(content: str) -> None:
         path = tmp_path / "config.yaml"
         path.write_bytes(content.encode("utf-8", "surrogatepass"))
-        resolved(load_config(path))
+        parse(path)
 
     attack(text, opened)
 

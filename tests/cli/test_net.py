@@ -33,7 +33,7 @@ VERBS = {
     "data check": ("apollo.data.check.check", ["data", "check", "songs"]),
     "data degrade": ("apollo.data.offline.degrade_folder", ["data", "degrade", "songs", "pairs"]),
     "data prepare": (
-        "apollo.training.config.load_config",
+        "apollo.training.recipe.parse",
         ["data", "prepare", "-c", "configs/default-model-data.yaml", "shards"],
     ),
     "data stems": ("apollo.data.store_building.build_store", ["data", "stems", "a", "b", "--corpus", "musdb"]),

@@ -9,7 +9,7 @@ import pytest
 
 from apollo.checkpoints.exporting import model_options
 from apollo.errors import ConfigError
-from apollo.training.config import load_config, resolved
+from apollo.training.recipe import parse, read_config
 
 LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in pairwise("abcdefghij"))
 TEXTS = {
@@ -47,7 +47,7 @@ TEXTS = {
 def test_such_yaml_is_refused_with_one_sentence(tmp_path: Path, name: str) -> None:
     path, text = tmp_path / "config.yaml", TEXTS[name]
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    readers = [load_config]
+    readers = [parse]
     if "reference" not in name and "secret" not in name and name not in ("a decoder", "a block in itself"):
         readers.append(model_options)
     for read in readers:
@@ -64,11 +64,11 @@ def test_such_yaml_is_refused_with_one_sentence(tmp_path: Path, name: str) -> No
 def test_such_overrides_are_refused_likewise(tmp_path: Path, override: str) -> None:
     (tmp_path / "config.yaml").write_text("exp: {name: run}")
     with pytest.raises(ConfigError):
-        resolved(load_config(tmp_path / "config.yaml", [override]))
+        parse(tmp_path / "config.yaml", [override])
 
 
 def test_references_to_other_keys_are_filled_in(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("exp: {dir: a, name: b}\nlogger: [{name: '${exp.dir}/${exp.name}'}, '${logger[0].name}']\nseed: 1")
-    config = load_config(path, ["exp.dir=c"])
+    config = read_config(path, ["exp.dir=c"])
     assert config.logger[0].name == config.logger[1] == "c/b"

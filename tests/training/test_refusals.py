@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from apollo.errors import ApolloError, ConfigError, DataError, TrainingError
-from apollo.training.config import load_config
+from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem
 from apollo.training.train import train
 
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("model.feature_dims=16", "model.feature_dims is not known: did you mean 'feature_dim'"),
         ("model.feature_dim=17", "feature_dim must be a positive multiple"),
         ("optimizer_g._target_=os.system", "os.system, which is not allowed"),
-        ("model._target_=apollo.nn.Apolo", "does not exist"),
+        ("model._target_=apollo.nn.Apolo", "not allowed there: did you mean 'apollo.nn.Apollo'"),
         ("loss_g=null", "lacks the block 'loss_g'"),
         ("model.heads=0", "heads must be at least 1"),
         ("model.layer=1000000", "layer must be at most 100, not 1000000"),
@@ -48,9 +48,17 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("trainer=gpu", "trainer must be a block of keys and values, not 'gpu'"),
         ("logger=tensorboard", "logger must be a block of keys and values, not 'tensorboard'"),
         ("logger=[tensorboard]", "logger must be a block of keys and values, not 'tensorboard'"),
-        ("logger={_target_: lightning.pytorch.loggers.CSVLoger}", "CSVLoger, which does not exist"),
+        (
+            "logger={_target_: lightning.pytorch.loggers.WandLogger}",
+            "did you mean 'lightning.pytorch.loggers.WandbLogger'",
+        ),
         ("exp.dri=x", "exp.dri is not known: did you mean 'dir'"),
-        ("optimizer_g._target_=apollo.training.config.import_module", "no class of"),
+        ("optimizer_g._target_=apollo.training.recipe.import_module", "not allowed there"),
+        ("optimizer_g._target_=torch.optim.LBFGS", "not allowed there"),
+        ("model._target_=apollo.nn.MultiFrequencyDiscriminator", "not allowed there"),
+        ("datas._target_=apollo.data.offline.PairsReport", "not allowed there"),
+        ("checkpoint._target_=lightning.pytorch.callbacks.LambdaCallback", "not allowed there"),
+        ("exp.dir=???", "exp.dir"),
         ("nonsense", "not key=value"),
         ("exp.name=${nowhere}", "nowhere"),
     ],
@@ -186,11 +194,11 @@ def test_cuda_where_there_is_none_names_the_way_out(seed_config: tuple[Path, lis
 
 def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no configuration"):
-        load_config(tmp_path / "none.yaml")
+        parse(tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        load_config(broken)
+        parse(broken)
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="keys and values"):
-        load_config(broken)
+        parse(broken)

@@ -12,7 +12,7 @@ from apollo.cli import app
 from apollo.errors import ConfigError
 from apollo.nn import Apollo
 from apollo.nn.level_loss import level_bias
-from apollo.training.config import load_config
+from apollo.training.recipe import parse
 from apollo.training.train import build_system, train
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
@@ -59,7 +59,7 @@ def test_the_default_models_stages_train_a_part_each_and_keep_the_other(
     second = train(CONFIGS / "default-model-repair.yaml", words, init=first)
     assert first is not None
     assert second is not None
-    start = build_system(load_config(CONFIGS / "default-model-levels.yaml", words)).generator.state_dict()
+    start = build_system(parse(CONFIGS / "default-model-levels.yaml", words)).generator.state_dict()
     levels, repair = (apollo.load_model(path).state_dict() for path in (first, second))
     fill = {name for name in levels if name.startswith("fill.")}
     for name in fill:  # an average of equal weights rounds
@@ -85,7 +85,7 @@ def test_the_default_models_stages_train_a_part_each_and_keep_the_other(
 )
 def test_a_stage_that_does_not_fit_is_refused(name: str, change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_system(load_config(CONFIGS / f"default-model-{name}.yaml", [*SMALL, change]))
+        build_system(parse(CONFIGS / f"default-model-{name}.yaml", [*SMALL, change]))
 
 
 def test_level_bias_is_by_how_much_lost_bands_are_too_loud() -> None:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
-from apollo.training.config import load_config
+from apollo.training.recipe import parse
 from apollo.training.starting import start_from
 from apollo.training.train import build_system, build_trainer, train
 
@@ -98,12 +98,12 @@ def test_more_processes_than_validation_items_are_told(config: Path) -> None:
 
 
 def test_gpu_numbers_mean_nothing_to_a_cpu(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = load_config(config, ["trainer.devices=[0]"])
+    loaded = parse(config, ["trainer.devices=[0]"])
     system = build_system(loaded)
     callbacks: list[Callback] = []
     for there in (False, True):  # whether or not there are GPUs too
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert build_trainer(loaded, tmp_path, system, callbacks).num_devices == 1
+        assert build_trainer(loaded, system, callbacks).num_devices == 1
 
 
 def test_a_run_starts_from_the_published_codes_own_checkpoints(config: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_run_starts_from_the_published_codes_own_checkpoints(config: Path, tmp
     torch.save({**golden, "hyper_parameters": OmegaConf.create({"datas": {"batch_size": 1}})}, path)
     expected = load_model(path)
     sizes = [f"model.{name}={expected.config[name]}" for name in ("sr", "win", "feature_dim", "layer", "output")]
-    system = build_system(load_config(config, [*sizes, "discriminator={_target_: " + DISCRIMINATOR + "}"]))
+    system = build_system(parse(config, [*sizes, "discriminator={_target_: " + DISCRIMINATOR + "}"]))
     start_from(system, path)
     for name, value in expected.state_dict().items():
         assert torch.equal(system.generator.state_dict()[name], value), name
@@ -126,7 +126,7 @@ def test_a_run_starts_from_the_published_codes_own_checkpoints(config: Path, tmp
 def test_a_run_starts_from_what_the_predecessors_programs_write(config: Path, predecessors_file: Path) -> None:
     expected = load_model(predecessors_file)
     sizes = [f"model.{key}={expected.config[key]}" for key in ("sr", "win", "feature_dim", "layer", "output")]
-    system = build_system(load_config(config, sizes))
+    system = build_system(parse(config, sizes))
     assert system.discriminator is not None
     before = {key: value.clone() for key, value in system.discriminator.state_dict().items()}
     start_from(system, predecessors_file)

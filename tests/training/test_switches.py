@@ -11,7 +11,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from apollo.errors import ConfigError
 from apollo.nn import Apollo
 from apollo.training import system
-from apollo.training.config import build, load_config
+from apollo.training.recipe import parse
 from apollo.training.train import build_system, train
 
 
@@ -32,7 +32,7 @@ def test_a_compiled_run_learns_the_same_under_the_same_names(
         assert logged(tmp_path / "compiled", name) == pytest.approx(logged(tmp_path / "eager", name), rel=1e-4)
     for writer, reader in (("eager", "true"), ("compiled", "false")):
         state = torch.load(tmp_path / writer / "checkpoints" / "last.ckpt", weights_only=True)
-        build_system(load_config(config, [f"system.compile={reader}"])).load_state_dict(state["state_dict"])
+        build_system(parse(config, [f"system.compile={reader}"])).load_state_dict(state["state_dict"])
 
 
 def test_sixteen_bits_on_a_cpu_are_bfloat16(
@@ -47,7 +47,7 @@ def test_sixteen_bits_on_a_cpu_are_bfloat16(
 def test_a_scaler_of_gradients_changes_no_step(config: Path, accumulate: int) -> None:
     def learnt(**options: object) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        loaded = load_config(config, [f"trainer.accumulate_grad_batches={accumulate}"])
+        loaded = parse(config, [f"trainer.accumulate_grad_batches={accumulate}"])
         trained = build_system(loaded)
         trainer = Trainer(
             max_epochs=1,
@@ -59,7 +59,7 @@ def test_a_scaler_of_gradients_changes_no_step(config: Path, accumulate: int) ->
             limit_val_batches=0,
             **options,  # type: ignore[arg-type]
         )
-        trainer.fit(trained, datamodule=build(loaded, "datas", seed=0))
+        trainer.fit(trained, datamodule=loaded["datas"].build(seed=0))
         assert trained.skipped == 0
         return trained.generator.state_dict()
 

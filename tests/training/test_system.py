@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer, seed_everything
 import apollo
 from apollo.nn import MultiFrequencyDiscriminator
 from apollo.nn.losses import r1_penalty
-from apollo.training.config import build, load_config
+from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem, halves
 from apollo.training.train import build_system, train
 
@@ -32,7 +32,7 @@ def trained(config: Path, name: str, *more: str) -> dict[str, Any]:
 def untrained(config: Path) -> ApolloSystem:
     """The networks as a run begins with them."""
     seed_everything(0, verbose=False)
-    return build_system(load_config(config))
+    return build_system(parse(config))
 
 
 def part(state: dict[str, torch.Tensor], network: str) -> dict[str, torch.Tensor]:
@@ -73,11 +73,11 @@ def test_averaged_weights_are_what_is_validated_and_exported(
     assert not same(part(averaged, "generator"), part(current, "generator"))
     newest = logged(tmp_path / "run", "val_loss")[-1]
     for weights, is_validated in ((averaged, True), (current, False)):
-        loaded = load_config(config)
+        loaded = parse(config)
         system = build_system(loaded)
         system.load_state_dict(weights)
         trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
-        (scores,) = trainer.validate(system, datamodule=build(loaded, "datas", seed=0), verbose=False)
+        (scores,) = trainer.validate(system, datamodule=loaded["datas"].build(seed=0), verbose=False)
         assert (scores["val_loss"] == pytest.approx(newest, abs=1e-6)) is is_validated
     exported = apollo.load_model(tmp_path / "run" / "best_model.safetensors").state_dict()
     (best,) = (tmp_path / "run" / "checkpoints").glob("epoch=*.ckpt")
@@ -106,7 +106,7 @@ def test_the_gradient_penalty_is_that_of_real_music_and_is_learnt_from(
     penalised = trained(config, "penalised", "loss_d.r1=10")["state_dict"]
     system = untrained(config).train()
     assert system.discriminator is not None
-    batch = next(iter(build(load_config(config), "datas", seed=0).train_dataloader()))
+    batch = next(iter(parse(config)["datas"].build(seed=0).train_dataloader()))
     original = batch["original"].requires_grad_()
     real, _ = halves(system.discriminator(torch.cat((original, system.generator(batch["degraded"]).detach()))))
     terms = {name: logged(tmp_path / name, "train/loss_d") for name in ("plain", "penalised")}

@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
 import apollo
-from apollo.errors import TrainingError
+from apollo.errors import ConfigError, TrainingError
 from apollo.training import train as assemble
-from apollo.training.config import load_config, target
+from apollo.training.recipe import parse, spec
 from apollo.training.system import ApolloSystem
 from apollo.training.train import build_system, train
 
@@ -81,7 +81,7 @@ def test_weights_and_biases_that_is_not_installed_is_done_without(
     path, overrides = seed_config
     overrides.remove(WITHOUT_WANDB)
     monkeypatch.setattr(assemble, "find_spec", lambda package: None)
-    loggers = assemble.build_loggers(load_config(path, overrides), tmp_path)
+    loggers = assemble.build_loggers(parse(path, overrides))
     assert [type(logger).__name__ for logger in loggers] == ["TensorBoardLogger", "CSVLogger"]
     assert "pip install wandb" in caplog.text
 
@@ -106,11 +106,12 @@ def test_weights_and_biases_without_a_key_is_one_sentence(seed_config: tuple[Pat
 def test_loggers_may_be_a_list_and_have_names(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(f"""
+exp: {{dir: {tmp_path}}}
 logger:
 - {{_target_: lightning.pytorch.loggers.TensorBoardLogger, save_dir: {tmp_path}, name: one}}
 - {{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: {tmp_path}, name: two}}
 """)
-    loggers = assemble.build_loggers(load_config(path), tmp_path)
+    loggers = assemble.build_loggers(parse(path))
     assert [(type(logger).__name__, logger.name) for logger in loggers] == [
         ("TensorBoardLogger", "one"),
         ("CSVLogger", "two"),
@@ -145,17 +146,38 @@ def test_training_brings_the_loss_down(stems: Path, tmp_path: Path) -> None:
 def test_the_shipped_configurations_build() -> None:
     built = 0
     for path in sorted(CONFIGS.glob("*.yaml")):
-        if "model" in load_config(path):  # else it is for `apollo data prepare`
-            system = build_system(load_config(path, ["model.layer=1"]))
+        if "model" in parse(path).specs:  # else it is for `apollo data prepare`
+            system = build_system(parse(path, ["model.layer=1"]))
             assert system.generator.config["sr"] == 44100
             built += 1
     assert built >= 4
 
 
 def test_published_names_mean_ours() -> None:
-    made, arguments = target({"_target_": "look2hear.models.apollo.Apollo", "win": 40}, "model")
-    assert made is apollo.Apollo
-    assert arguments == {"win": 40}
+    found = spec({"_target_": "look2hear.models.apollo.Apollo", "win": 40}, "model")
+    assert found.made is apollo.Apollo
+    assert found.arguments == {"win": 40}
+
+
+def test_a_schedule_is_as_long_as_the_run() -> None:
+    path = CONFIGS / "default-model.yaml"
+    for overrides, steps in (([], 37), (["trainer.max_epochs=50"], 51), (["scheduler_g.total_steps=99"], 99)):
+        system = build_system(parse(path, ["model.layer=1", *overrides]))
+        assert system.configure_optimizers()[1][0].total_steps == steps
+
+
+def test_a_run_that_outlasts_its_schedule_is_told_before_it_begins(stems: Path, tmp_path: Path) -> None:
+    short = [
+        *(f"datas.{key}={stems}" for key in ("train_dir", "valid_dir")),
+        *("datas.valid_crops=1", "datas.segments=0.3", "datas.num_steps=1", "datas.batch_size=1", "model.layer=1"),
+        *("trainer.accelerator=cpu", "trainer.precision=32", "trainer.max_epochs=1", f"exp.dir={tmp_path}"),
+    ]
+    train(CONFIGS / "default-model.yaml", short)
+    last = tmp_path / "default-model" / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    with pytest.raises(ConfigError, match=r"schedule ends after 2 epochs, before trainer\.max_epochs=9"):
+        train(CONFIGS / "default-model.yaml", [*short, "trainer.max_epochs=9"], resume=last)
+    assert last.read_bytes() == before
 
 
 def test_steps_that_are_not_finite_are_left_out_and_end_the_run_when_there_are_too_many(
