@@ -49,13 +49,7 @@ class DataModule(CropModule):
         stems: Names of the two sides, `original` and `codec`: of files for type 1, of folders for type 2.
         train: `dir`, one root or a list, and optionally `original_format` and `codec_format`.
         valid: Likewise.
-        sr: Sample rate in Hz.
-        segments: Length of a crop in seconds.
-        num_steps: Batches in an epoch.
-        batch_size: Crops in a batch.
-        num_workers: Processes that make crops.
-        pin_memory: Whether batches are put where a GPU can fetch them.
-        seed: Of all randomness.
+        loading: As `CropModule` takes it.
 
     Raises:
         ConfigError: If the keys describe no data.
@@ -75,15 +69,9 @@ class DataModule(CropModule):
         stems: Mapping[str, str] | None = None,
         train: Mapping[str, Any] | None = None,
         valid: Mapping[str, Any] | None = None,
-        sr: int = 44100,
-        segments: float = 3,
-        num_steps: int = 1000,
-        batch_size: int = 1,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
+        super().__init__(**loading)
         for key, block, known in (
             ("codec", codec, ("enable", "options")),
             ("stems", stems, SIDES),
@@ -93,34 +81,37 @@ class DataModule(CropModule):
             refuse_unknown(block or {}, known, f"datas.{key}.")
         damage = None
         if codec and codec.get("enable"):
-            damage = random_codec(sr, codec.get("options") or {}, "datas.codec.options")
-        validation = None
+            damage = random_codec(self.sample_rate, codec.get("options") or {}, "datas.codec.options")
+        found = None
         if valid is not None:
-            validation = roots("valid", valid, dataset_type, stems or {})
+            found = roots("valid", valid, dataset_type, stems or {})
         elif valid_dir is not None:
-            validation = song_folders(Path(valid_dir), valid_original, valid_codec)
-        if validation is not None:
-            self.validation = WholePairs(open_pairs(validation), sr)
-        elif damage is None:
+            found = song_folders(Path(valid_dir), valid_original, valid_codec)
+        elif damage is None or train is not None:
             raise ConfigError("datas lacks valid_dir (or valid): give pairs to validate on")
+        if found is not None:
+            self.validation = WholePairs(open_pairs(found), self.sample_rate)
 
         if train is not None:
-            pairs = open_pairs(roots("train", train, dataset_type, stems or {}))
+            self._train_on_pairs(roots("train", train, dataset_type, stems or {}))
         elif original_dir is None:
             raise ConfigError("datas lacks original_dir (or train): give the folder of the music to train on")
         elif damage is not None:
             tracks = find_tracks(Path(original_dir))
-            if validation is None:
+            if found is None:
                 tracks, held_out = hold_out(tracks)
-                unheard = Crops(MusicFolder(held_out, sr), damage, self.samples, seed)
-                self.validation = FixedCrops(unheard, VALID_CROPS)
-            self.training = Crops(MusicFolder(tracks, sr), damage, self.samples, seed)
-            return
+                self.validation = FixedCrops(self._damaged_on_the_fly(held_out, damage), VALID_CROPS)
+            self.training = self._damaged_on_the_fly(tracks, damage)
         elif codec_dir is None:
             raise ConfigError("datas lacks codec_dir: give the damaged versions, or set datas.codec.enable=true")
         else:
-            pairs = open_pairs(two_folders(Path(original_dir), Path(codec_dir), codec_format=codec_format or ""))
-        self.training = PairCrops(pairs, self.samples, sr, seed)
+            self._train_on_pairs(two_folders(Path(original_dir), Path(codec_dir), codec_format=codec_format or ""))
+
+    def _train_on_pairs(self, found: Found) -> None:
+        self.training = PairCrops(open_pairs(found), self.samples, self.sample_rate, self.seed)
+
+    def _damaged_on_the_fly(self, tracks: Sequence[Track], damage: RandomCodec) -> Crops:
+        return Crops(MusicFolder(tracks, self.sample_rate), damage, self.samples, self.seed)
 
 
 def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> RandomCodec:
@@ -179,13 +170,7 @@ class StemDataModule(CropModule):
         peak: Lowest and highest peak of a crop in dBFS.
         mono: Share of crops whose two channels are two mono pieces.
         valid_crops: How many crops to validate on.
-        sr: Sample rate in Hz.
-        segments: Length of a crop in seconds.
-        num_steps: Batches in an epoch.
-        batch_size: Crops in a batch.
-        num_workers: Processes that make crops.
-        pin_memory: Whether batches are put where a GPU can fetch them.
-        seed: Of all randomness.
+        loading: As `CropModule` takes it.
     """
 
     def __init__(
@@ -197,25 +182,19 @@ class StemDataModule(CropModule):
         peak: Sequence[float] = (-12.0, 0.0),
         mono: float = 0.0,
         valid_crops: int = 24,
-        sr: int = 44100,
-        segments: float = 3,
-        num_steps: int = 1000,
-        batch_size: int = 1,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
+        super().__init__(**loading)
         levels = (float(peak[0]), float(peak[-1]))
-        damage = random_codec(sr, codec or {}, "datas.codec")
+        damage = random_codec(self.sample_rate, codec or {}, "datas.codec")
         refuse_unknown(mixing or {}, list(signature(StemFolder).parameters)[2:], "datas.mixing.")
 
         def crops(folder: str) -> Crops:
             try:
-                stems = StemFolder(Path(folder), sr, **(mixing or {}))
+                stems = StemFolder(Path(folder), self.sample_rate, **(mixing or {}))
             except ValueError as error:
                 raise ConfigError(f"datas.mixing.{error}") from None
-            return Crops(stems, damage, self.samples, seed, levels, mono)
+            return Crops(stems, damage, self.samples, self.seed, levels, mono)
 
         self.training = crops(train_dir)
         self.validation = FixedCrops(crops(valid_dir), valid_crops)
@@ -231,13 +210,7 @@ class ShardDataModule(CropModule):
         valid_dir: Another, for validation.
         peak: Lowest and highest level in dBFS that a crop's full scale is brought to.
         valid_crops: How many crops to validate on, at most.
-        sr: Sample rate in Hz.
-        segments: Length of a crop in seconds.
-        num_steps: Batches in an epoch.
-        batch_size: Crops in a batch.
-        num_workers: Processes that read crops.
-        pin_memory: Whether batches are put where a GPU can fetch them.
-        seed: Of all randomness.
+        loading: As `CropModule` takes it.
     """
 
     def __init__(
@@ -246,18 +219,12 @@ class ShardDataModule(CropModule):
         valid_dir: str,
         peak: Sequence[float] = (-12.0, 0.0),
         valid_crops: int = 24,
-        sr: int = 44100,
-        segments: float = 3,
-        num_steps: int = 1000,
-        batch_size: int = 1,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
-        super().__init__(sr, segments, num_steps, batch_size, num_workers, pin_memory)
+        super().__init__(**loading)
         levels = (float(peak[0]), float(peak[-1]))
-        self.training = ShardCrops(Shards(Path(train_dir), sr), self.samples, seed, levels)
-        self.validation = StoredCrops(Shards(Path(valid_dir), sr), valid_crops)
+        self.training = ShardCrops(Shards(Path(train_dir), self.sample_rate), self.samples, self.seed, levels)
+        self.validation = StoredCrops(Shards(Path(valid_dir), self.sample_rate), valid_crops)
 
 
 class StemStoreDataModule(CropModule):
@@ -270,15 +237,10 @@ class StemStoreDataModule(CropModule):
         eval_dir: Folder of validation songs, one folder each, with `ori_wav` and `codec_wav` files.
         codec_type: The codec: mp3, aac, opus or vorbis.
         codec_options: Options of `RandomCodec`.
-        sr: Sample rate in Hz.
-        segments: Length of a crop in seconds.
         num_stems: The most stems in a mix.
         snr_range: Lowest and highest gain of a stem in dB.
         num_samples: Crops in an epoch.
-        batch_size: Crops in a batch.
-        num_workers: Processes that make crops.
-        pin_memory: Whether batches are put where a GPU can fetch them.
-        seed: Of all randomness.
+        loading: As `CropModule` takes it, but for `num_steps`.
     """
 
     def __init__(
@@ -287,20 +249,19 @@ class StemStoreDataModule(CropModule):
         eval_dir: str,
         codec_type: str = "mp3",
         codec_options: Mapping[str, Any] | None = None,
-        sr: int = 44100,
-        segments: float = 3,
         num_stems: int = 8,
         snr_range: Sequence[int] = (-10, 10),
         num_samples: int = 1000,
-        batch_size: int = 1,
-        num_workers: int = 0,
-        pin_memory: bool = False,
-        seed: int = 0,
+        **loading: Any,
     ) -> None:
         if not isinstance(num_samples, int) or num_samples < 1:
             raise ConfigError(f"datas.num_samples must be a whole number from 1, not {num_samples!r}")
-        super().__init__(sr, segments, max(1, num_samples // max(1, batch_size)), batch_size, num_workers, pin_memory)
-        codec = random_codec(sr, {"formats": [codec_type], **(codec_options or {})}, "datas.codec_options")
-        self.validation = WholePairs(open_pairs(song_folders(Path(eval_dir), "ori_wav", "codec_wav")), sr)
-        stems = open_stems(Path(train_dir), sr, num_stems, snr_range, samples=self.samples + 2 * MARGIN)
-        self.training = Crops(stems, codec, self.samples, seed)
+        if "num_steps" in loading:
+            raise ConfigError("datas.num_steps is not known here: num_samples says how many crops an epoch has")
+        super().__init__(**loading)
+        self.num_steps = max(1, num_samples // self.batch_size)
+        rate = self.sample_rate
+        codec = random_codec(rate, {"formats": [codec_type], **(codec_options or {})}, "datas.codec_options")
+        self.validation = WholePairs(open_pairs(song_folders(Path(eval_dir), "ori_wav", "codec_wav")), rate)
+        stems = open_stems(Path(train_dir), rate, num_stems, snr_range, samples=self.samples + 2 * MARGIN)
+        self.training = Crops(stems, codec, self.samples, self.seed)

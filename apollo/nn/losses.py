@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -65,45 +67,127 @@ def feature_matching_loss(real: Sequence[Judgement], made: Sequence[Judgement], 
     return torch.stack(terms).mean()
 
 
+@dataclass(frozen=True)
+class Spectra:
+    """What spectral terms compare: `(batch · channels, bins, frames)`, Hann windows with a hop of half of them.
+
+    Attributes:
+        estimate: Of the restored waveforms.
+        reference: Of the originals.
+        make_degraded: Gives that of the input, which one term needs.
+        bands: Averages of neighbouring bins, see `hearing_bands`.
+        eps: Added to denominators.
+    """
+
+    estimate: Tensor
+    reference: Tensor
+    make_degraded: Callable[[], Tensor]
+    bands: Tensor
+    eps: float
+
+    @cached_property
+    def magnitudes(self) -> tuple[Tensor, Tensor]:
+        """Of estimate and reference."""
+        return magnitude(self.estimate), magnitude(self.reference)
+
+    @cached_property
+    def level(self) -> Tensor:
+        """Mean power of each reference, `(batch · channels, 1, 1)`."""
+        return self.magnitudes[1].square().mean((1, 2), keepdim=True)
+
+
+def magnitude_distance(spectra: Spectra) -> Tensor:
+    """Mean `||E| − |R|| / |R|`, as published."""
+    estimate, reference = spectra.magnitudes
+    return (estimate - reference).abs().mean() / (reference.mean() + spectra.eps)
+
+
+def complex_distance(spectra: Spectra) -> Tensor:
+    """Mean `|E − R| / |R|`: magnitude and phase."""
+    return magnitude(spectra.estimate - spectra.reference).mean() / (spectra.magnitudes[1].mean() + spectra.eps)
+
+
+def log_magnitude_distance(spectra: Spectra) -> Tensor:
+    """Mean `|ln |E| − ln |R||`, with a floor 60 dB below the reference's level."""
+    floor = 1e-3 * spectra.level.sqrt() + spectra.eps
+    estimate, reference = (torch.log(side + floor) for side in spectra.magnitudes)
+    return (estimate - reference).abs().mean()
+
+
+def band_level_distance(spectra: Spectra) -> Tensor:
+    """The same on the power in bands as wide as hearing resolves them: it asks for the right level, not noise."""
+    estimate, reference = (spectra.bands @ side.square() for side in spectra.magnitudes)
+    return 0.5 * log_ratio(estimate, reference, 1e-5 * spectra.level).abs().mean()
+
+
+def band_error_ratio(spectra: Spectra) -> Tensor:
+    """`error_ratio` in each of those bands on its own, averaged."""
+
+    def energy(spectrum: Tensor) -> Tensor:
+        return (spectra.bands @ spectrum.square()).sum(-1)
+
+    error = energy(magnitude(spectra.estimate - spectra.reference))
+    before = energy(magnitude(spectra.make_degraded() - spectra.reference))
+    frames = spectra.reference.shape[-1]
+    floor = 1e-6 * energy(spectra.magnitudes[1]) + 1e-8 * spectra.level[..., 0] * frames
+    return log_ratio(error, before, floor).mean()
+
+
+def waveform_distance(estimate: Tensor, reference: Tensor, degraded: Tensor) -> Tensor:
+    """Mean `|e − r|`."""
+    return (estimate - reference).abs().mean()
+
+
+def error_ratio(estimate: Tensor, reference: Tensor, degraded: Tensor) -> Tensor:
+    """`ln(Σ|e − r|² / Σ|d − r|²)` of each channel, averaged: what is good already is left alone.
+
+    Undamaged and badly damaged music weigh the same.
+    """
+    return channel_error_ratios(estimate, reference, degraded).mean()
+
+
+def harm(estimate: Tensor, reference: Tensor, degraded: Tensor) -> Tensor:
+    """Mean of `max(0, that logarithm)²`: few pieces made worse weigh more than many made a little better."""
+    return channel_error_ratios(estimate, reference, degraded).clamp(min=0).square().mean()
+
+
+def channel_error_ratios(estimate: Tensor, reference: Tensor, degraded: Tensor) -> Tensor:
+    """`ln(Σ|e − r|² / Σ|d − r|²)` of each channel, `(batch, channels)`."""
+    error, before, level = (x.square().sum(-1) for x in (estimate - reference, degraded - reference, reference))
+    return log_ratio(error, before, 1e-8 * level)
+
+
+# The terms of `GeneratorLoss` by the names of their weights: a new one is entered here.
+JUDGED = ("adversarial", "feature_matching")
+SPECTRAL: dict[str, Callable[[Spectra], Tensor]] = {
+    "magnitude": magnitude_distance,
+    "complex": complex_distance,
+    "log_magnitude": log_magnitude_distance,
+    "band_level": band_level_distance,
+    "band_error_ratio": band_error_ratio,
+}
+OF_WAVEFORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "waveform": waveform_distance,
+    "error_ratio": error_ratio,
+    "harm": harm,
+}
+
+
 class GeneratorLoss(nn.Module):
     """The generator's loss: a weighted sum of named terms.
 
-    Terms (`E`, `R`, `D` = spectra of estimate, reference and degraded input, Hann windows with a hop of half of them):
-
-    - `adversarial`, `feature_matching`: from the discriminator, as published.
-    - `magnitude`: mean `||E| − |R|| / |R|` over `windows`, as published.
-    - `complex`: mean `|E − R| / |R|` over `windows`: magnitude and phase.
-    - `waveform`: mean `|e − r|` over the waveform.
-    - `log_magnitude`: mean `|ln |E| − ln |R||`, with a floor 60 dB below the reference's level.
-    - `band_level`: the same on the power in bands as wide as hearing resolves them: it asks for the right level, not
-      for the right noise.
-    - `error_ratio`: `ln(Σ|e − r|² / Σ|d − r|²)` over the waveform of each channel. Undamaged and badly damaged music
-      weigh the same, so what is already good is left alone.
-    - `harm`: mean of `max(0, that logarithm)²`: the few pieces that would be made worse weigh more than the many that
-      are made a little better.
-    - `band_error_ratio`: `error_ratio` in each of those bands on its own, averaged.
-    - `similarity`: 1 − the mean NSIM of gammatone spectra, what ViSQOL hears; see `apollo.nn.similarity`.
+    Those of `JUDGED` come from the discriminator, as published; those of `SPECTRAL` are averaged over `windows`; those
+    of `OF_WAVEFORMS` compare the waveforms themselves; `similarity` is 1 − the mean NSIM of gammatone spectra,
+    what ViSQOL hears (see `apollo.nn.similarity`).
 
     Args:
         eps: Added to denominators.
-        weights: Weight by name; terms not named are not computed.
+        weights: Weight by name; terms not named are not computed. By default the published three weigh 1 each.
         windows: STFT windows of the spectral terms, in samples.
         sample_rate: Of the waveforms, in Hz; it places the hearing bands.
     """
 
-    TERMS = (
-        "adversarial",
-        "feature_matching",
-        "magnitude",
-        "complex",
-        "waveform",
-        "log_magnitude",
-        "band_level",
-        "error_ratio",
-        "harm",
-        "band_error_ratio",
-        "similarity",
-    )
+    TERMS = (*JUDGED, *SPECTRAL, *OF_WAVEFORMS, "similarity")
 
     def __init__(
         self,
@@ -130,7 +214,7 @@ class GeneratorLoss(nn.Module):
     @property
     def needs_discriminator(self) -> bool:
         """Whether any term asks the discriminator."""
-        return "adversarial" in self.weights or "feature_matching" in self.weights
+        return any(name in self.weights for name in JUDGED)
 
     def forward(
         self,
@@ -162,50 +246,27 @@ class GeneratorLoss(nn.Module):
         return {**terms, "loss": total}
 
     def _reconstruction(self, estimate: Tensor, reference: Tensor, degraded: Tensor) -> dict[str, Tensor]:
-        wanted = set(self.weights) & {"magnitude", "complex", "log_magnitude", "band_level", "band_error_ratio"}
-        sums: dict[str, list[Tensor]] = {name: [] for name in sorted(wanted)}
-        for size in self.windows if wanted else ():
-            for name, value in self._spectral(size, estimate, reference, degraded).items():
-                sums[name].append(value)
-        terms = {name: torch.stack(values).mean() for name, values in sums.items()}
-        if "waveform" in self.weights:
-            terms["waveform"] = (estimate - reference).abs().mean()
+        values: dict[str, list[Tensor]] = {name: [] for name in SPECTRAL if name in self.weights}
+        for size in self.windows if values else ():
+            spectra = self._spectra(size, estimate, reference, degraded)
+            for name, found in values.items():
+                found.append(SPECTRAL[name](spectra))
+        terms = {name: torch.stack(found).mean() for name, found in values.items()}
+        for name, term in OF_WAVEFORMS.items():
+            if name in self.weights:
+                terms[name] = term(estimate, reference, degraded)
         if self.gammatone is not None:
             heard, restored = (self.gammatone(side.flatten(0, 1)) for side in (reference, estimate))
             terms["similarity"] = 1 - similarity(heard, restored).mean()
-        if {"error_ratio", "harm"} & set(self.weights):
-            error, before, level = (x.square().sum(-1) for x in (estimate - reference, degraded - reference, reference))
-            ratio = log_ratio(error, before, 1e-8 * level)
-            of_ratio = {"error_ratio": ratio.mean(), "harm": ratio.clamp(min=0).square().mean()}
-            terms |= {name: value for name, value in of_ratio.items() if name in self.weights}
         return terms
 
-    def _spectral(self, size: int, estimate: Tensor, reference: Tensor, degraded: Tensor) -> dict[str, Tensor]:
+    def _spectra(self, size: int, estimate: Tensor, reference: Tensor, degraded: Tensor) -> Spectra:
         window, bands = getattr(self, f"window_{size}"), getattr(self, f"bands_{size}")
 
         def spectrum(waveform: Tensor) -> Tensor:
             return torch.stft(waveform.flatten(0, 1), size, size // 2, window=window, return_complex=True)
 
-        e, r = spectrum(estimate), spectrum(reference)
-        e_magnitude, r_magnitude = magnitude(e), magnitude(r)
-        level = r_magnitude.square().mean((1, 2), keepdim=True)
-        terms = {}
-        if "magnitude" in self.weights:
-            terms["magnitude"] = (e_magnitude - r_magnitude).abs().mean() / (r_magnitude.mean() + self.eps)
-        if "complex" in self.weights:
-            terms["complex"] = magnitude(e - r).mean() / (r_magnitude.mean() + self.eps)
-        if "log_magnitude" in self.weights:
-            floor = 1e-3 * level.sqrt() + self.eps
-            terms["log_magnitude"] = (torch.log(e_magnitude + floor) - torch.log(r_magnitude + floor)).abs().mean()
-        if "band_level" in self.weights:
-            e_bands, r_bands = bands @ e_magnitude.square(), bands @ r_magnitude.square()
-            terms["band_level"] = 0.5 * log_ratio(e_bands, r_bands, 1e-5 * level).abs().mean()
-        if "band_error_ratio" in self.weights:
-            error = (bands @ magnitude(e - r).square()).sum(-1)
-            before = (bands @ magnitude(spectrum(degraded) - r).square()).sum(-1)
-            floor = 1e-6 * (bands @ r_magnitude.square()).sum(-1) + 1e-8 * level[..., 0] * r.shape[-1]
-            terms["band_error_ratio"] = log_ratio(error, before, floor).mean()
-        return terms
+        return Spectra(spectrum(estimate), spectrum(reference), lambda: spectrum(degraded), bands, self.eps)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
