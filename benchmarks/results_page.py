@@ -14,6 +14,7 @@ from pathlib import Path
 
 from apollo.evaluation.results import UNPROCESSED, Evaluation
 from apollo.evaluation.run import run_evaluation
+from apollo.evaluation.systems import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -54,10 +55,8 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/results_page.py", *sys.argv[1:]])
     result = run_evaluation(
         arguments.real,
-        [arguments.model],
+        Settings([arguments.model], metrics=METRICS, workers=arguments.workers),
         codecs=tuple(arguments.codecs),
-        metrics=METRICS,
-        workers=arguments.workers,
         output=arguments.report,
         command=command,
     )

@@ -76,7 +76,7 @@ def evaluate(
     require("eval", "visqol")
     from apollo.cli.screen import Screen
     from apollo.evaluation.run import run_evaluation
-    from apollo.evaluation.systems import parse_restorations
+    from apollo.evaluation.systems import Settings, parse_restorations
     from apollo.metrics import DEFAULT_METRICS, METRICS
     from apollo.shards import Shard
 
@@ -90,14 +90,16 @@ def evaluate(
     )
     result = run_evaluation(
         folder,
-        models or ([] if others else [usual_model()]),
-        restorations=others,
+        Settings(
+            models=models or ([] if others else [usual_model()]),
+            restorations=others,
+            metrics=list(dict.fromkeys(chosen)),
+            workers=workers or os.cpu_count() or 1,
+            device=device,
+            chunk_seconds=chunk,
+        ),
         codecs=parse_codecs(codecs),
         bitrates=[whole_kilobits(rate) for rate in parse_bitrates(bitrates)],
-        metrics=list(dict.fromkeys(chosen)),
-        workers=workers or os.cpu_count() or 1,
-        device=device,
-        chunk_seconds=chunk,
         output=output,
         shard=Shard.parse(shard) if shard is not None else None,
         command=shlex.join(["apollo", *sys.argv[1:]]),

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader, Subset
 
 from apollo.data.crops import Crop, CropBatches, Crops, FixedCrops, Place
 from apollo.data.pairs import PairCrops, WholePairs
-from apollo.data.processes import leave_signals_to_parent
 from apollo.data.shards import ShardCrops, StoredCrops
 from apollo.errors import ConfigError, DataError
+from apollo.work import leave_signals_to_parent
 
 
 class CropModule(LightningDataModule):
@@ -27,6 +27,10 @@ class CropModule(LightningDataModule):
         batch_size: Crops in a batch.
         num_workers: Processes that make crops.
         pin_memory: Whether batches are put where a GPU can fetch them.
+        seed: Of all randomness.
+
+    Raises:
+        ConfigError: If one of them is out of range.
     """
 
     training: Crops | PairCrops | ShardCrops
@@ -34,12 +38,13 @@ class CropModule(LightningDataModule):
 
     def __init__(
         self,
-        sr: int,
-        segments: float,
-        num_steps: int,
-        batch_size: int,
-        num_workers: int,
-        pin_memory: bool,
+        sr: int = 44100,
+        segments: float = 3,
+        num_steps: int = 1000,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         for name, value, lowest in (
@@ -52,7 +57,9 @@ class CropModule(LightningDataModule):
                 raise ConfigError(f"datas.{name} must be a whole number from {lowest}, not {value!r}")
         if not isinstance(segments, int | float) or not 0.1 <= segments <= 600:
             raise ConfigError(f"datas.segments must be a number of seconds from 0.1 to 600, not {segments!r}")
+        self.sample_rate = sr
         self.samples = round(segments * sr)
+        self.seed = seed
         self.num_steps = num_steps
         self.batch_size = batch_size
         self.num_workers = num_workers

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from apollo.atomic import replacing
+from apollo.work import as_line, entries_of
 
 MANIFEST = "manifest.jsonl"
 
@@ -56,14 +56,13 @@ class Pair:
 def read_manifest(path: Path) -> list[Pair]:
     """The pairs in a manifest; a line that a killed run left half-written is passed over."""
     pairs = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+    for entry in entries_of(path):
         try:
-            entry = json.loads(line)
             sides = {side: Written(**entry[side]) for side in ("original", "codec")}
             if not all(is_inside(side.path) for side in sides.values()):
                 continue  # what a run replaces or removes lies in its own folder, whatever the manifest says
             pairs.append(Pair(**{**entry, **sides}))
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (TypeError, KeyError):
             continue
     return pairs
 
@@ -74,13 +73,8 @@ def is_inside(path: str) -> bool:
     return not place.is_absolute() and not place.drive and ".." not in place.parts and "\0" not in path
 
 
-def as_line(pair: Pair) -> str:
-    """A pair as a line of the manifest."""
-    return json.dumps(asdict(pair), ensure_ascii=False) + "\n"
-
-
 def write_manifest(target: Path, pairs: Iterable[Pair]) -> None:
     """Write the manifest of a folder of pairs anew, sorted by damaged side."""
     with replacing(target / MANIFEST) as temporary:
-        lines = map(as_line, sorted(pairs, key=lambda pair: pair.codec.path))
+        lines = [as_line(asdict(pair)) for pair in sorted(pairs, key=lambda pair: pair.codec.path)]
         temporary.write_text("".join(lines), encoding="utf-8")

@@ -16,9 +16,8 @@ import hashlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -32,13 +31,12 @@ from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
 from apollo.data.degradation import Degradation, RandomCodec, degraded
 from apollo.data.folders import Problem, files_of
-from apollo.data.manifest import MANIFEST, Pair, Written, as_line, read_manifest, write_manifest
-from apollo.data.processes import in_processes
+from apollo.data.manifest import MANIFEST, Pair, Written, read_manifest, write_manifest
 from apollo.errors import ApolloError, ConfigError, DataError, unexpected
+from apollo.work import Ledger, Progress, resumable, run
 
 Waveform = npt.NDArray[np.float32]
 Layout = Literal["songs", "folders"]
-Progress = Callable[[int, int, str], None]
 
 _BLOCK = 1 << 18
 _COPIED = {"FLAC": ".flac", "WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav"}
@@ -115,7 +113,7 @@ def degrade_folder(
     inside, outside = target.resolve(), source.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         raise DataError(f"{target} and {source} must not lie in each other: give a folder elsewhere for the pairs")
-    try:
+    with resumable(target, "pairs"):
         target.mkdir(parents=True, exist_ok=True)
         with alone(target):
             foreign = next((path.name for path in target.iterdir() if not path.name.startswith(".")), None)
@@ -130,10 +128,8 @@ def degrade_folder(
                 earlier = pairs.get(f"{files[1]}.wav")
                 jobs.append(_Job(source, path, target, files[0], files[1], codec_options, seed, earlier))
             made, kept, failures = 0, 0, []
-            if progress:
-                progress(0, len(jobs), "")
-            with (target / MANIFEST).open("a", encoding="utf-8") as manifest:
-                for done, (job, outcome) in enumerate(in_processes(_make, jobs, workers), start=1):
+            with Ledger(target / MANIFEST) as manifest:
+                for job, outcome in run(_make, jobs, workers, progress, lambda job: job.source):
                     if isinstance(outcome, Problem):
                         failures.append(outcome)
                         pairs.pop(f"{job.codec}.wav", None)
@@ -142,21 +138,8 @@ def degrade_folder(
                     else:
                         made += 1
                         pairs[outcome.codec.path] = outcome
-                        manifest.write(as_line(outcome))
-                        manifest.flush()
-                    if progress:
-                        progress(done, len(jobs), job.source)
+                        manifest.add(asdict(outcome))
             write_manifest(target, pairs.values())
-    except BrokenProcessPool:
-        raise DataError(
-            f"a process that worked on {target} was killed, perhaps for want of memory: run again with fewer workers, "
-            "finished pairs are kept"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{target} cannot be written ({error.strerror or error}): check permissions and free space and run again, "
-            "finished pairs are kept"
-        ) from None
     failures.sort(key=lambda failure: failure.path)
     return PairsReport(target / MANIFEST, made, kept, tuple(failures))
 

@@ -8,8 +8,7 @@ through is written beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,8 @@ from torch.utils.data import Dataset
 
 from apollo.atomic import alone, make_folder, replacing
 from apollo.data.crops import Crop, Crops, Waveform, bitrate_of, on_one_level
-from apollo.data.processes import in_processes
 from apollo.errors import DataError
-
-Progress = Callable[[int, int, str], None]
+from apollo.work import Progress, resumable, run
 
 MANIFEST = "shards.json"
 SUFFIX = ".safetensors"
@@ -109,22 +106,11 @@ def prepare(
     """
     contents = Contents(sample_rate, crops.samples, count, json.loads(json.dumps(recipe)))
     make_folder(target)
-    try:
-        with alone(target):
-            return _prepare(crops, target, contents, workers, progress or (lambda done, total, name: None))
-    except BrokenProcessPool:
-        raise DataError(
-            f"a process that made crops was killed, perhaps for want of memory: run again with fewer workers; finished "
-            f"shards in {target} are kept"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{target} cannot be written ({error.strerror or error}): check permissions and free space and run again, "
-            "finished shards are kept"
-        ) from None
+    with resumable(target, "shards"), alone(target):
+        return _prepare(crops, target, contents, workers, progress)
 
 
-def _prepare(crops: Crops, target: Path, contents: Contents, workers: int, progress: Progress) -> Prepared:
+def _prepare(crops: Crops, target: Path, contents: Contents, workers: int, progress: Progress | None) -> Prepared:
     manifest = target / MANIFEST
     if manifest.exists():
         refuse_other_recipe(target, read_manifest(target), contents)
@@ -132,13 +118,10 @@ def _prepare(crops: Crops, target: Path, contents: Contents, workers: int, progr
         raise DataError(f"{target} holds {foreign}, and no {MANIFEST} of ours: give an empty folder for the crops")
     jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
     missing = [job for job in jobs if not finished(job, contents)]
-    done = len(jobs) - len(missing)
     with replacing(manifest) as temporary:
         temporary.write_text(json.dumps(asdict(contents), indent=1), encoding="utf-8")
-    progress(done, len(jobs), "")
-    for job, _ in in_processes(write_shard, missing, workers):
-        done += 1
-        progress(done, len(jobs), job.path.name)
+    for _ in run(write_shard, missing, workers, progress, lambda job: job.path.name, len(jobs) - len(missing)):
+        pass
     return Prepared(contents.crops, len(jobs), len(jobs) - len(missing))
 
 

@@ -8,10 +8,8 @@ left to do.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -24,13 +22,12 @@ from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import as_stereo
 from apollo.data.hdf5 import stored
-from apollo.data.processes import in_processes
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
 from apollo.errors import ApolloError, AudioFileError, DataError, unexpected
+from apollo.work import Progress, resumable, run
 
 Waveform = npt.NDArray[np.float32]
-Progress = Callable[[int, int, str], None]
 
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 16
@@ -116,7 +113,7 @@ def build_store(
         )
     settings = {"corpus": corpus, "dtype": dtype, "include_test": include_test, "sample_rate": sample_rate}
     plan = plan_store(corpus, source, include_test)
-    try:
+    with resumable(target, "files"):
         if not target.is_file():
             target.mkdir(parents=True, exist_ok=True)
         with alone(target):
@@ -126,26 +123,11 @@ def build_store(
             _write_manifest(target, source, settings, plan)
             done = {file.name: file for file in plan if file.segments is not None}
             kept = sum(1 for file in done.values() if file.segments)
-            if progress:
-                progress(len(done), len(plan), "")
             jobs = [(file, source, target, dtype, sample_rate) for file in plan if file.name not in done]
-            for _, finished in in_processes(_make, jobs, workers):
+            for _, finished in run(_make, jobs, workers, progress, lambda job: job[0].name, len(done)):
                 done[finished.name] = finished
-                if progress:
-                    progress(len(done), len(plan), finished.name)
             plan = [done[file.name] for file in plan]
             _write_manifest(target, source, settings, plan)
-    except BrokenProcessPool:
-        raise DataError(
-            f"a process that worked on {target} was killed, perhaps for want of memory or disk quota: run again with "
-            "fewer workers, finished files are kept"
-        ) from None
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise DataError(
-            f"{target} cannot be written ({reason}): check permissions and free space and run again, finished files "
-            "are kept"
-        ) from None
     return _report(plan, kept)
 
 

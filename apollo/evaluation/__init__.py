@@ -4,7 +4,7 @@ from apollo.evaluation.cases import KINDS, Case, Cases, find_cases
 from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Average, Condition, Evaluation, Failure, Score
 from apollo.evaluation.statistics import Interval
-from apollo.evaluation.systems import Restorations
+from apollo.evaluation.systems import Restorations, Settings
 
 __all__ = [
     "KINDS",
@@ -19,6 +19,7 @@ __all__ = [
     "Interval",
     "Restorations",
     "Score",
+    "Settings",
     "evaluate",
     "find_cases",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from apollo.audio.signal import Signal, recut
 from apollo.errors import ApolloError
 from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation
-from apollo.evaluation.systems import Restorations, restorer_of
+from apollo.evaluation.systems import Settings
 from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, waveforms
 from apollo.metrics import metric
 from apollo.restoration import Restorer
@@ -54,26 +53,15 @@ class Clip:
     scores: dict[str, float]
 
 
-def cut_clips(
-    evaluation: Evaluation,
-    cases: Cases,
-    models: Sequence[str] = (),
-    restorations: Sequence[Restorations] = (),
-    *,
-    device: str = "cpu",
-    chunk_seconds: float | None = None,
-) -> list[Clip]:
+def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[Clip]:
     """Cut out the loudest 6 s of the case that each system restored best, middling and worst, and restore it again.
 
     The first metric of the evaluation tells which those are; ViSQOL, where it is among them.
 
     Args:
-        evaluation: Of these cases, models and restorations.
+        evaluation: Of these cases with these settings.
         cases: From `find_cases`.
-        models: As `evaluate` took them.
-        restorations: Likewise.
-        device: Likewise.
-        chunk_seconds: Likewise.
+        settings: As `evaluate` took them.
 
     Returns:
         Up to three clips a system; without those that can no longer be read.
@@ -91,9 +79,7 @@ def cut_clips(
             }
             try:
                 with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as scratch:
-                    start, original, versions = _moment(
-                        case, cases, models, restorations, Path(scratch), device, chunk_seconds
-                    )
+                    start, original, versions = _moment(case, cases, settings, Path(scratch))
             except ApolloError:  # It was readable when it was scored.
                 continue
             clips.append(
@@ -124,23 +110,15 @@ def _places(evaluation: Evaluation, system: str, judge: str) -> dict[str, tuple[
     return dict(zip(PLACES[: len(ranked)], chosen[: len(ranked)], strict=True))
 
 
-def _moment(
-    case: Case,
-    cases: Cases,
-    models: Sequence[str],
-    restorations: Sequence[Restorations],
-    scratch: Path,
-    device: str,
-    chunk_seconds: float | None,
-) -> tuple[int, Waveform, dict[str, Waveform]]:
+def _moment(case: Case, cases: Cases, settings: Settings, scratch: Path) -> tuple[int, Waveform, dict[str, Waveform]]:
     """Where the loudest moment of a case begins, the original there, and what every system made of it."""
     original, damaged = waveforms(case, scratch)
     start = loudest(original, round(SECONDS * SAMPLE_RATE))
     moment = slice(start, start + round(SECONDS * SAMPLE_RATE))
     versions = {UNPROCESSED: np.array(damaged[:, moment])}
-    for model in models:
-        versions[model] = _restored_moment(restorer_of(model, device, chunk_seconds), damaged, moment)
-    for folder in restorations:
+    for model in settings.models:
+        versions[model] = _restored_moment(settings.restorer(model), damaged, moment)
+    for folder in settings.restorations:
         try:
             path = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
             _, other = pair_waveforms(case.sources[0], path, scratch)

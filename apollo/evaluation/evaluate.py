@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,20 +14,18 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from apollo.data.processes import in_processes
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
-from apollo.evaluation.systems import Restorations, distinct, mark_of_file, mark_of_model, restorer_of
+from apollo.evaluation.systems import Settings, mark_of_file, mark_of_model, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, pair_waveforms, restored, waveforms
-from apollo.metrics import DEFAULT_METRICS, codec_cutoff, lost_bands, metric
+from apollo.metrics import codec_cutoff, lost_bands, metric
+from apollo.work import Progress, run
 
 log = logging.getLogger(__name__)
 
 METHOD = 2  # counts up when a score means something else than before
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,14 @@ class _Job:
         files: What other tools made of it, by their names.
         keys: Under which each system's scores are kept.
         missing: Metrics that each system still lacks.
-        device: Where models run.
-        chunk_seconds: Of `Restorer`.
+        settings: The evaluation's.
     """
 
     case: Case
     files: Mapping[str, Path]
     keys: Mapping[str, str]
     missing: Mapping[str, Sequence[str]]
-    device: str
-    chunk_seconds: float | None
+    settings: Settings
 
 
 @dataclass
@@ -58,16 +54,7 @@ class _Outcome:
 
 
 def evaluate(
-    cases: Cases,
-    models: Sequence[str] = (),
-    *,
-    restorations: Sequence[Restorations] = (),
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    workers: int = 1,
-    device: str = "cpu",
-    chunk_seconds: float | None = None,
-    kept: Path | None = None,
-    progress: Progress | None = None,
+    cases: Cases, settings: Settings | None = None, *, kept: Path | None = None, progress: Progress | None = None
 ) -> Evaluation:
     """Score every case unprocessed, restored by every model, and as it lies in every folder of restorations.
 
@@ -76,12 +63,7 @@ def evaluate(
 
     Args:
         cases: From `find_cases`.
-        models: Paths or names, as `apollo.load_model` takes them.
-        restorations: Folders of what other tools made of the damaged versions.
-        metrics: Names that `apollo.metrics.metric` knows.
-        workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
-        device: Where the models run, as `Restorer` takes it.
-        chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.
+        settings: What is compared, and with what; by default only what is damaged.
         kept: A file that keeps every score as soon as it is known. What is in it already, of the same files, weights
             and conditions, is not scored again.
         progress: Called with (done, total, piece) as cases get done.
@@ -94,18 +76,17 @@ def evaluate(
         ModelFileError: A model cannot be loaded.
     """
     began = time.monotonic()
-    systems = [UNPROCESSED, *models, *(folder.name for folder in restorations)]
-    distinct(systems)
-    for name in metrics:
-        metric(name)
+    settings = settings or Settings()
+    settings.check()
     restorer_of.cache_clear()  # A checkpoint may have been written anew since the last evaluation in this process.
     # A bad model is one error now rather than one a piece later.
-    marks = {UNPROCESSED: "", **{model: mark_of_model(restorer_of(model, device, chunk_seconds)) for model in models}}
+    marks = {UNPROCESSED: "", **{model: mark_of_model(settings.restorer(model)) for model in settings.models}}
     failures = [Failure(name, cases.conditions[0], "", reason) for name, reason in cases.problems]
-    with Scorebook(kept) as book:
+    book = Scorebook(kept)
+    with book.ledger:
         jobs: list[_Job] = []
         for case in cases.cases:
-            files, lacking = _files(case, cases, restorations)
+            files, lacking = _files(case, cases, settings)
             failures.extend(lacking)
             try:
                 keys = _keys(case, marks, files)
@@ -113,35 +94,39 @@ def evaluate(
                 failures.append(Failure(case.piece, case.condition, "", f"it cannot be read ({error.strerror})"))
                 continue
             missing = {
-                system: [name for name in metrics if name not in book.values(key)] for system, key in keys.items()
+                system: [name for name in settings.metrics if name not in book.values(key)]
+                for system, key in keys.items()
             }
             missing = {system: names for system, names in missing.items() if names}
-            jobs.append(_Job(case, files, keys, missing, device, chunk_seconds))
-        pending = [job for job in jobs if job.missing]
-        for done, (job, outcome) in enumerate(_outcomes(pending, workers), start=len(jobs) - len(pending) + 1):
+            jobs.append(_Job(case, files, keys, missing, settings))
+        for job, outcome in _outcomes(jobs, settings.workers, progress):
             for system, values in outcome.values.items():
                 book.add(job.keys[system], values)
             failures.extend(outcome.failures)
-            if progress is not None:
-                progress(done, len(jobs), job.case.piece)
         found = [(job.case, system, book.values(key)) for job in jobs for system, key in job.keys.items()]
     scores = [
-        Score(case.piece, case.kind, case.condition, system, {name: values[name] for name in metrics})
+        Score(case.piece, case.kind, case.condition, system, {name: values[name] for name in settings.metrics})
         for case, system, values in found
-        if all(name in values for name in metrics)
+        if all(name in values for name in settings.metrics)
     ]
     if cases.cases and not scores:
         reason = f"; the first: {failures[0]}" if failures else ""
         raise DataError(f"none of the {len(cases.cases)} cases could be evaluated{reason}")
     return Evaluation(
-        cases.source, cases.conditions, systems, list(metrics), scores, failures, time.monotonic() - began
+        cases.source,
+        cases.conditions,
+        settings.systems,
+        list(settings.metrics),
+        scores,
+        failures,
+        time.monotonic() - began,
     )
 
 
-def _files(case: Case, cases: Cases, restorations: Sequence[Restorations]) -> tuple[dict[str, Path], list[Failure]]:
+def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:
     """What other tools made of a case, and what is missing of it."""
     files, failures = {}, []
-    for folder in restorations:
+    for folder in settings.restorations:
         try:
             files[folder.name] = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
         except DataError as error:
@@ -156,15 +141,16 @@ def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path]) -> di
     return {system: sha256(f"{METHOD} {mark} {own}".encode()).hexdigest()[:32] for system, own in marks.items()}
 
 
-def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Outcome]]:
-    """Do all jobs; those that are under way or to come when a process is killed have failed."""
-    waiting = list(jobs)
+def _outcomes(jobs: Sequence[_Job], workers: int, progress: Progress | None) -> Iterator[tuple[_Job, _Outcome]]:
+    """Do all jobs that miss something; those that are under way or to come when a process is killed have failed."""
+    waiting = [job for job in jobs if job.missing]
+    finished = len(jobs) - len(waiting)
     try:
-        for job, outcome in in_processes(_evaluate_one, jobs, workers):
+        for job, outcome in run(_evaluate_one, list(waiting), workers, progress, lambda job: job.case.piece, finished):
             waiting.remove(job)
             yield job, outcome
     except BrokenProcessPool:
-        reason = "a process was killed, perhaps for want of memory: run the same command again, with fewer --workers"
+        reason = "a process was killed, perhaps for lack of memory: run the same command again, with fewer --workers"
         for job in waiting:
             yield job, _Outcome(failures=[Failure(job.case.piece, job.case.condition, "", reason)])
 
@@ -200,7 +186,7 @@ def _evaluate_one(job: _Job) -> _Outcome:
                 if system in job.files:
                     truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch)
                 elif system != UNPROCESSED:
-                    version = restored(damaged, restorer_of(system, job.device, job.chunk_seconds), scratch)
+                    version = restored(damaged, job.settings.restorer(system), scratch)
                 outcome.values[system] = {
                     name: metric(name).score(truth, version, SAMPLE_RATE, cutoff, lost) for name in names
                 }

@@ -21,11 +21,10 @@ from apollo.errors import DataError, StoppedError
 from apollo.evaluation.cases import find_cases
 from apollo.evaluation.clips import cut_clips
 from apollo.evaluation.evaluate import evaluate
-from apollo.evaluation.report import REPORTS, tables, write_reports
+from apollo.evaluation.report import REPORTS, Grids, tables, write_reports
 from apollo.evaluation.results import Evaluation
-from apollo.evaluation.systems import Restorations
+from apollo.evaluation.systems import Settings
 from apollo.machine import describe
-from apollo.metrics import DEFAULT_METRICS
 from apollo.shards import Shard
 
 BITRATES = (24, 32, 48, 64, 96, 128)
@@ -34,15 +33,10 @@ SCOREBOOK = "scores.jsonl"
 
 def run_evaluation(
     root: Path,
-    models: Sequence[str] = (),
+    settings: Settings,
     *,
-    restorations: Sequence[Restorations] = (),
     codecs: Sequence[str] = ("mp3",),
     bitrates: Sequence[int] = BITRATES,
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    workers: int = 1,
-    device: str = "cpu",
-    chunk_seconds: float | None = None,
     output: Path | None = None,
     shard: Shard | None = None,
     command: str = "",
@@ -52,14 +46,9 @@ def run_evaluation(
 
     Args:
         root: As `find_cases` takes it.
-        models: Paths or names, as `apollo.load_model` takes them.
-        restorations: Folders of what other tools made of the damaged versions.
+        settings: What is compared, and with what.
         codecs: What originals and mixes are put through.
         bitrates: In kbit/s.
-        metrics: Names of metrics.
-        workers: Processes.
-        device: Where the models run.
-        chunk_seconds: Passed to `Restorer`; None leaves its default.
         output: Folder of the report; made when missing, before anything else. Scores are kept there as they come, so
             that the same command goes on after it was stopped. None writes nothing.
         shard: The share of the pieces to evaluate; None is all of them. A share without a piece gives a report without
@@ -100,23 +89,13 @@ def run_evaluation(
                 done = now
                 bar.update(task, completed=now, total=total, description=piece[-30:])
 
-            result = evaluate(
-                cases,
-                models,
-                restorations=restorations,
-                metrics=metrics,
-                workers=workers,
-                device=device,
-                chunk_seconds=chunk_seconds,
-                kept=output / SCOREBOOK if output else None,
-                progress=show,
-            )
+            result = evaluate(cases, settings, kept=output / SCOREBOOK if output else None, progress=show)
             result.made = provenance(command)
-            console.print(tables(result))
+            grids = Grids.of(result)
+            console.print(tables(result, grids))
             if output is not None:
                 bar.update(task, description="Report")
-                clips = cut_clips(result, cases, models, restorations, device=device, chunk_seconds=chunk_seconds)
-                written = write_reports(result, clips, output)
+                written = write_reports(result, cut_clips(result, cases, settings), output, grids)
     except KeyboardInterrupt:
         kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to go on"
         raise StoppedError(f"stopped{kept if output else ''}", code=130) from None

@@ -13,6 +13,8 @@ from apollo.audio import SUFFIXES
 from apollo.data.relations import fingerprint
 from apollo.errors import DataError
 from apollo.evaluation.cases import Case
+from apollo.evaluation.results import UNPROCESSED
+from apollo.metrics import DEFAULT_METRICS, metric
 
 if TYPE_CHECKING:
     from apollo.restoration import Restorer
@@ -89,6 +91,48 @@ def _with_any_ending(name: Path) -> list[Path]:
     )
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What is compared, by which metrics, and with what.
+
+    Attributes:
+        models: Paths or names, as `apollo.load_model` takes them.
+        restorations: Folders of what other tools made of the damaged versions.
+        metrics: Names that `apollo.metrics.metric` knows.
+        workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
+        device: Where the models run, as `Restorer` takes it.
+        chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.
+    """
+
+    models: Sequence[str] = ()
+    restorations: Sequence[Restorations] = ()
+    metrics: Sequence[str] = DEFAULT_METRICS
+    workers: int = 1
+    device: str = "cpu"
+    chunk_seconds: float | None = None
+
+    @property
+    def systems(self) -> list[str]:
+        """All names in a table, `UNPROCESSED` first."""
+        return [UNPROCESSED, *self.models, *(folder.name for folder in self.restorations)]
+
+    def check(self) -> None:
+        """Make sure that all metrics are known and no two systems have one name.
+
+        Raises:
+            DataError: If that is not so.
+        """
+        for name in self.metrics:
+            metric(name)
+        for name in self.systems:
+            if self.systems.count(name) > 1:
+                raise DataError(f"two systems are called {name!r}: give each a name of its own")
+
+    def restorer(self, model: str) -> Restorer:
+        """A model, which is loaded once a process."""
+        return restorer_of(model, self.device, self.chunk_seconds)
+
+
 @cache
 def restorer_of(model: str, device: str, chunk_seconds: float | None) -> Restorer:
     """Load a model once a process."""
@@ -113,14 +157,3 @@ def mark_of_model(restorer: Restorer) -> str:
 def mark_of_file(path: Path) -> str:
     """The same only for the same file, unchanged."""
     return fingerprint(path)
-
-
-def distinct(names: Sequence[str]) -> None:
-    """Make sure that no two systems have one name.
-
-    Raises:
-        DataError: Two have.
-    """
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"two systems are called {name!r}: give each a name of its own")

@@ -15,8 +15,8 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from apollo.atomic import replacing
+from apollo import work
 from apollo.cli.net import run
-from apollo.data.processes import in_processes
 
 def hold(path):
     with replacing(Path(path)) as temporary:
@@ -25,7 +25,7 @@ def hold(path):
         time.sleep(600)
 
 if __name__ == "__main__":
-    run(lambda: list(in_processes(hold, sys.argv[1:], 2)) and 0)
+    run(lambda: list(work.run(hold, sys.argv[1:], 2)) and 0)
 """
 
 

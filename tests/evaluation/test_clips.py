@@ -11,6 +11,7 @@ from apollo.evaluation.cases import Cases, find_cases
 from apollo.evaluation.clips import Clip, cut_clips, loudest
 from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.systems import Settings
 
 SAMPLE_RATE = 44_100
 TINY_MODEL = str(Path(__file__).parents[1] / "golden" / "apollo-tiny.msst.ckpt")
@@ -29,7 +30,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, song: np.ndarray) -> tup
     folder = tmp_path_factory.mktemp("music")
     soundfile.write(folder / "song.wav", song.T, SAMPLE_RATE, subtype="FLOAT")
     cases = find_cases(folder, ("mp3",), (24, 64, 128))
-    return evaluate(cases, [TINY_MODEL], metrics=("si_sdr",)), cases
+    return evaluate(cases, Settings([TINY_MODEL], metrics=("si_sdr",))), cases
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def clips(evaluated: tuple[Evaluation, Cases]) -> list[Clip]:
     """Of 1 s each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("apollo.evaluation.clips.SECONDS", 1.0)
-        return cut_clips(*evaluated, [TINY_MODEL])
+        return cut_clips(*evaluated, Settings([TINY_MODEL]))
 
 
 def test_a_clip_holds_the_samples_of_the_whole_restoration(clips: list[Clip], song: np.ndarray) -> None:
@@ -71,7 +72,7 @@ def test_best_and_worst_are_those_by_the_gain(evaluated: tuple[Evaluation, Cases
 def test_a_piece_that_is_gone_leaves_no_clip(evaluated: tuple[Evaluation, Cases]) -> None:
     evaluation, cases = evaluated
     gone = [replace(case, sources=(Path("gone.wav"),)) for case in cases.cases]
-    assert cut_clips(evaluation, replace(cases, cases=gone), [TINY_MODEL]) == []
+    assert cut_clips(evaluation, replace(cases, cases=gone), Settings([TINY_MODEL])) == []
 
 
 @pytest.mark.parametrize("samples", [1, 1000, SAMPLE_RATE, 3 * SAMPLE_RATE, 9 * SAMPLE_RATE])

@@ -1,5 +1,6 @@
 import math
 import shutil
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import find_cases
 from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Condition, Evaluation
-from apollo.evaluation.systems import Restorations, parse_restorations
+from apollo.evaluation.systems import Restorations, Settings, parse_restorations
 from apollo.metrics import si_sdr
 
 module = import_module("apollo.evaluation.evaluate")  # the package's own `evaluate` is the function
@@ -41,16 +42,23 @@ def pairs(tmp_path: Path, chords: np.ndarray) -> Path:
     return root
 
 
-def run(root: Path, *models: str, bitrates: tuple[int, ...] = (64,), **options: object) -> Evaluation:
-    return evaluate(find_cases(root, ("mp3",), bitrates), models, metrics=("si_sdr",), **options)  # type: ignore[arg-type]
+def run(
+    root: Path,
+    *models: str,
+    bitrates: tuple[int, ...] = (64,),
+    workers: int = 1,
+    restorations: Sequence[Restorations] = (),
+    **options: Any,
+) -> Evaluation:
+    settings = Settings(models, restorations, ("si_sdr",), workers)
+    return evaluate(find_cases(root, ("mp3",), bitrates), settings, **options)
 
 
 def test_scores_come_for_every_piece_condition_and_system(folder: Path) -> None:
     calls: list[tuple[int, int]] = []
     result = evaluate(
         find_cases(folder, ("mp3", "opus"), (64, 24)),
-        [TINY_MODEL],
-        metrics=("si_sdr", "lsd"),
+        Settings([TINY_MODEL], metrics=("si_sdr", "lsd")),
         progress=lambda done, total, piece: calls.append((done, total)),
     )
     assert [(s.piece, str(s.condition), s.system) for s in result.scores] == [
@@ -61,7 +69,7 @@ def test_scores_come_for_every_piece_condition_and_system(folder: Path) -> None:
         for system in (UNPROCESSED, TINY_MODEL)
     ]
     assert not result.failures
-    assert calls == [(done, 8) for done in range(1, 9)]
+    assert calls == [(done, 8) for done in range(9)]
     # Random weights do nothing good, so the two systems cannot be mixed up.
     assert result.mean(TINY_MODEL, "si_sdr") < result.mean(UNPROCESSED, "si_sdr")
 
@@ -108,7 +116,7 @@ def test_nothing_that_can_be_scored_is_an_error(tmp_path: Path, folder: Path) ->
     with pytest.raises(DataError, match="none of the 1 cases"):
         run(tmp_path / "bad")
     with pytest.raises(DataError, match="pesq"):
-        evaluate(find_cases(folder, ("mp3",), (64,)), metrics=("pesq",))
+        evaluate(find_cases(folder, ("mp3",), (64,)), Settings(metrics=("pesq",)))
     with pytest.raises(DataError, match="two systems are called"):
         run(folder, TINY_MODEL, TINY_MODEL)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from apollo.errors import DataError, StoppedError
 from apollo.evaluation import run as module
 from apollo.evaluation.run import SCOREBOOK, run_evaluation
+from apollo.evaluation.systems import Settings
 
 SAMPLE_RATE = 44_100
 TINY_MODEL = str(Path(__file__).parents[1] / "golden" / "apollo-tiny.msst.ckpt")
@@ -33,9 +34,8 @@ def test_everything_is_written_and_told(folder: Path, tmp_path: Path) -> None:
     (folder / "broken.flac").write_bytes(b"no audio")
     result = run_evaluation(
         folder,
-        [TINY_MODEL],
+        Settings([TINY_MODEL], metrics=("si_sdr", "lsd")),
         bitrates=(64,),
-        metrics=("si_sdr", "lsd"),
         output=report,
         command="apollo evaluate x",
         console=out,
@@ -53,14 +53,14 @@ def test_everything_is_written_and_told(folder: Path, tmp_path: Path) -> None:
 def test_nothing_is_written_unless_asked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    run_evaluation(folder, bitrates=(64,), metrics=("si_sdr",), console=console())
+    run_evaluation(folder, Settings(metrics=("si_sdr",)), bitrates=(64,), console=console())
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_report_that_cannot_be_written_is_known_before_the_work(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="give another folder"):
-        run_evaluation(folder, output=tmp_path / "file", console=console())
+        run_evaluation(folder, Settings(), output=tmp_path / "file", console=console())
 
 
 def test_ctrl_c_says_what_is_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +69,14 @@ def test_ctrl_c_says_what_is_kept(folder: Path, tmp_path: Path, monkeypatch: pyt
     def interrupted(*arguments: object, progress: object, **options: object) -> None:
         def stop(done: int, total: int, piece: str) -> None:
             progress(done, total, piece)  # type: ignore[operator]
-            raise KeyboardInterrupt
+            if done == 1:
+                raise KeyboardInterrupt
 
         evaluate(*arguments, progress=stop, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "evaluate", interrupted)
     with pytest.raises(StoppedError, match="1 of 2 cases are kept") as stopped:
-        run_evaluation(folder, bitrates=(64,), metrics=("si_sdr",), output=tmp_path / "report", console=console())
+        run_evaluation(
+            folder, Settings(metrics=("si_sdr",)), bitrates=(64,), output=tmp_path / "report", console=console()
+        )
     assert stopped.value.code == 130

@@ -24,7 +24,9 @@ from apollo.foreign import shown_in_csv, shown_in_json
 REPORTS = ("scores.csv", "averages.csv", "report.json", "report.md", "tables.tex", "report.html")
 
 
-def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -> list[Path]:
+def write_reports(
+    evaluation: Evaluation, clips: Sequence[Clip], folder: Path, grids: Grids | None = None
+) -> list[Path]:
     """Write `scores.csv`, `averages.csv`, `report.json`, `report.md`, `tables.tex` and `report.html`.
 
     Each is written whole or not at all.
@@ -34,6 +36,7 @@ def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -
         clips: What to look at and listen to in the HTML file; may be empty. They make up nearly all of its size, which
             `apollo.evaluation.report.media` keeps below about 15 MB.
         folder: Where to; made when missing. Files of these names are replaced.
+        grids: The evaluation's, where they are known already.
 
     Returns:
         The paths of the files, in this order.
@@ -41,7 +44,7 @@ def write_reports(evaluation: Evaluation, clips: Sequence[Clip], folder: Path) -
     Raises:
         DataError: The folder or a file cannot be written.
     """
-    grids = Grids.of(evaluation)
+    grids = grids or Grids.of(evaluation)
     texts = (
         scores_csv(evaluation),
         averages_csv(grids),

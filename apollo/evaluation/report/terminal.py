@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from apollo.evaluation.report.grids import Cell, Grid, by_bitrate, by_kind, codec_name, number
+from apollo.evaluation.report.grids import Cell, Grid, Grids, codec_name, number
 from apollo.evaluation.report.names import describe, labels, scale, verdict
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
@@ -21,7 +21,7 @@ COLUMNS = 8
 _RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 
 
-def tables(evaluation: Evaluation) -> RenderableType:
+def tables(evaluation: Evaluation, grids: Grids) -> RenderableType:
     """Lay out one table a codec and metric, then, where kinds of music are known, one a metric by kind.
 
     Under every system stands what it gained over the unprocessed signal: green for better and red for worse where the
@@ -29,17 +29,18 @@ def tables(evaluation: Evaluation) -> RenderableType:
 
     Args:
         evaluation: What to show.
+        grids: Its averages and gains.
 
     Returns:
         Something for `rich.console.Console.print`.
     """
     parts: list[RenderableType] = []
     for codec in evaluation.codecs:
-        for metric in evaluation.metrics:
-            parts += _table(evaluation, by_bitrate(evaluation, metric, codec), codec_name(codec))
-    if evaluation.kinds:
-        for metric in evaluation.metrics:
-            parts += _table(evaluation, by_kind(evaluation, metric), "Kinds of music")
+        for grid in grids.by_bitrate:
+            if grid.codec == codec:
+                parts += _table(evaluation, grid, codec_name(codec))
+    for grid in grids.by_kind:
+        parts += _table(evaluation, grid, "Kinds of music")
     return Group(*parts)
 
 

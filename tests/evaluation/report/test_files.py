@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apollo.errors import DataError
-from apollo.evaluation.report import markdown_tables, write_reports
+from apollo.evaluation.report import Grids, markdown_tables, write_reports
 from apollo.evaluation.report.files import scores_csv
 from apollo.evaluation.report.latex import escaped as latex_escaped
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
@@ -20,7 +20,7 @@ FILES = ["scores.csv", "averages.csv", "report.json", "report.md", "tables.tex",
 @pytest.fixture
 def folder(evaluation: Evaluation, tmp_path: Path) -> Path:
     """Where everything has been written."""
-    written = write_reports(evaluation, [], tmp_path / "new" / "report")
+    written = write_reports(evaluation, [], tmp_path / "new" / "report", Grids.of(evaluation))
     assert written == [tmp_path / "new" / "report" / name for name in FILES]
     assert sorted(path.name for path in (tmp_path / "new" / "report").iterdir()) == sorted(FILES)
     return tmp_path / "new" / "report"
@@ -145,7 +145,7 @@ def test_folder_that_cannot_be_written_gives_one_sentence_and_no_file(evaluation
     (tmp_path / "report").write_text("mine")
     for folder in (tmp_path / "report", tmp_path / "report" / "inner"):
         with pytest.raises(DataError, match=r"cannot be written .*; give another folder\.$"):
-            write_reports(evaluation, [], folder)
+            write_reports(evaluation, [], folder, Grids.of(evaluation))
     assert (tmp_path / "report").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
@@ -153,19 +153,19 @@ def test_folder_that_cannot_be_written_gives_one_sentence_and_no_file(evaluation
 def test_file_that_cannot_be_replaced_leaves_no_part_behind(evaluation: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "scores.csv" / "inner").mkdir(parents=True)
     with pytest.raises(DataError, match=r"scores\.csv cannot be written"):
-        write_reports(evaluation, [], tmp_path)
+        write_reports(evaluation, [], tmp_path, Grids.of(evaluation))
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_names_that_are_no_text_can_be_written(evaluation: Evaluation, tmp_path: Path) -> None:
     evaluation.scores = [Score("\udcff.flac", "", evaluation.conditions[0], UNPROCESSED, {"visqol": 1.0})]
-    write_reports(evaluation, [], tmp_path)
+    write_reports(evaluation, [], tmp_path, Grids.of(evaluation))
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["scores"][0]["piece"] == "\udcff.flac"
 
 
 def test_unusual_evaluations_can_be_written(unusual: Evaluation, tmp_path: Path) -> None:
-    write_reports(unusual, [], tmp_path)
+    write_reports(unusual, [], tmp_path, Grids.of(unusual))
     for name in FILES[1:]:
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert "nan" not in text.replace("tenance", "")

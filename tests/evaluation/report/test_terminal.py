@@ -5,13 +5,13 @@ import pytest
 from rich.console import Console
 
 from apollo.evaluation.report import short_names, tables
-from apollo.evaluation.report.grids import by_bitrate, by_kind, number
+from apollo.evaluation.report.grids import Grids, by_bitrate, number
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
 
 
 def rendered(evaluation: Evaluation, width: int = 80, **options: object) -> str:
     console = Console(file=io.StringIO(), width=width, **options)
-    console.print(tables(evaluation))
+    console.print(tables(evaluation, Grids.of(evaluation)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -22,9 +22,8 @@ def test_every_number_is_whole_in_80_columns(wide: Evaluation) -> None:
     assert "…" not in shown
     assert max(len(line) for line in shown.splitlines()) <= 80
     words = shown.split()
-    grids = [by_bitrate(evaluation, metric, codec) for metric in evaluation.metrics for codec in evaluation.codecs]
-    grids += [by_kind(evaluation, metric) for metric in evaluation.metrics]
-    for grid in grids:
+    grids = Grids.of(evaluation)
+    for grid in [*grids.by_bitrate, *grids.by_kind]:
         for system, cells in grid.rows.items():
             row = [number(cell.average.mean).replace("−", "-") for cell in cells]
             assert re.search(r" +".join(map(re.escape, row)), shown), (grid.metric, system, row)

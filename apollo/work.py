@@ -1,0 +1,198 @@
+"""Many jobs in processes that never outlive the one that asked for them, and what is kept of them when it ends early.
+
+A run that was killed, stopped or had no room is started again with the same words and goes on: what it had finished
+stands in a `Ledger` or in files that appear whole or not at all (`apollo.atomic`).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from apollo.atomic import discard_unfinished
+from apollo.errors import DataError
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+Progress = Callable[[int, int, str], None]  # jobs done, of how many, and the name of the last
+
+
+def run(
+    function: Callable[[Job], Outcome],
+    jobs: Sequence[Job],
+    workers: int,
+    progress: Progress | None = None,
+    name: Callable[[Job], str] = str,
+    finished: int = 0,
+) -> Iterator[tuple[Job, Outcome]]:
+    """Do all jobs and give each with its outcome, in any order.
+
+    Args:
+        function: Of a module, so that another process can import it.
+        jobs: What it is called with.
+        workers: Processes at work; with one, all is done in this one.
+        progress: Called at the start, and again whenever the caller has dealt with an outcome.
+        name: What `progress` calls a job.
+        finished: How many jobs beside these an earlier run has done.
+
+    Raises:
+        BrokenProcessPool: If a process was killed.
+    """
+    total = finished + len(jobs)
+    if progress:
+        progress(finished, total, "")
+    for done, (job, outcome) in enumerate(_outcomes(function, jobs, workers), start=finished + 1):
+        yield job, outcome
+        if progress:
+            progress(done, total, name(job))
+
+
+def _outcomes(function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield job, function(job)
+        return
+    # Spawned: libraries that decode hold threads and locks that must not be copied half-way.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin)
+    try:
+        futures = {pool.submit(function, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def resumable(target: Path, finished: str) -> Iterator[None]:
+    """Say in one sentence why a run ended early, and that it can go on.
+
+    Args:
+        target: What it makes.
+        finished: What of it is kept, in the plural.
+
+    Raises:
+        DataError: If a process was killed or the target cannot be written.
+    """
+    try:
+        yield
+    except BrokenProcessPool:
+        raise DataError(
+            f"a process that worked on {target} was killed, perhaps for lack of memory or disk quota: run again with "
+            f"fewer workers, finished {finished} are kept"
+        ) from None
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise DataError(
+            f"{target} cannot be written ({reason}): check permissions and free space and run again, finished "
+            f"{finished} are kept"
+        ) from None
+
+
+class Ledger:
+    """A file with a JSON object a line, each on the disk as soon as it is known.
+
+    Args:
+        path: The file, made when the first entry comes; None keeps nothing.
+
+    Attributes:
+        entries: What the file held.
+
+    Raises:
+        OSError: If the file cannot be read or written; so do all methods.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.entries = [] if path is None else entries_of(path)
+        self._file: IO[str] | None = None
+        if path is not None:
+            self._file = path.open("a+", encoding="utf-8", newline="\n")
+            # So that what a killed run left of a line does not swallow the next.
+            if self._file.tell() and not path.read_bytes().endswith(b"\n"):
+                self._file.write("\n")
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Write one more entry."""
+        if self._file is not None:
+            self._file.write(as_line(entry))
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def entries_of(path: Path) -> list[dict[str, Any]]:
+    """The objects in a file with one a line; a line that is not whole, as a killed run leaves one, is passed over."""
+    entries = []
+    # Not `splitlines`, which takes some characters of names for ends of lines.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            entries.append(entry)
+    return entries
+
+
+def as_line(entry: dict[str, Any]) -> str:
+    """An object as a line of such a file."""
+    return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+def _begin() -> None:
+    """Begin a worker that ends with its parent, which cannot tell it to, or on SIGTERM; no half-written file stays."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end(code: int) -> None:
+        discard_unfinished()
+        os._exit(code)
+
+    def watch() -> None:
+        parent.join()
+        end(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer: it lets begun files be finished
+    signal.signal(signal.SIGTERM, lambda number, frame: end(128 + number))
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def leave_signals_to_parent(worker: int = 0) -> None:
+    """Let a worker survive Ctrl+C and SIGTERM, which terminals and clusters send to all processes.
+
+    The parent answers them: it may still need what its workers are at. The worker ends when its parent, and nobody
+    else, sends it a SIGTERM; systems other than Linux cannot tell who has sent one, and there every SIGTERM ends it.
+
+    Args:
+        worker: Its number, as a data loader gives it; it does not matter.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "linux":
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def listen() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
