@@ -84,6 +84,8 @@ def _with_libsndfile(path: Path) -> Decoder | None:
     # Of GSM, libsndfile takes the byte that pads a WAV for one more block of sound.
     if decoder.subtype.startswith("MPEG") or (decoder.subtype == "GSM610" and decoder.format.startswith("WAV")):
         return _instead_of(decoder, path, 0)
+    if decoder.format == "VOC":
+        return _fewer_of(decoder, path)
     if decoder.format == "FLAC":
         extent = _extent_of_flac(path, decoder)
         if extent is not None and extent > (decoder.frames or 0):
@@ -157,6 +159,17 @@ def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
         whole = False
     (decoder if whole else other).close()
     return other if whole else decoder
+
+
+def _fewer_of(decoder: SoundFileDecoder, path: Path) -> Decoder:
+    """FFmpeg's view of a VOC of several blocks: libsndfile takes the heads of all but the first one for sound."""
+    try:
+        other = FFmpegDecoder(path)
+        fewer = other.count() < decoder.stated
+    except AudioFileError:
+        return decoder
+    (decoder if fewer else other).close()
+    return other if fewer else decoder
 
 
 def _is_free_format(path: Path) -> bool:

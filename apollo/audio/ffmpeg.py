@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.stream import AudioStream
 
 from apollo.audio.containers import audio_track, is_protected, open_container
 from apollo.audio.remarks import Remarks
@@ -136,7 +137,7 @@ class FFmpegDecoder:
             raise
         self._stream = stream
         is_mp4 = self._container.format.name.startswith("mov")
-        if self._stream.codec_context.codec_tag == "aavd" or (is_mp4 and is_protected(self._path)):
+        if is_mp4 and (_tag_of(self._stream) == "aavd" or is_protected(self._path)):
             self._container.close()
             raise AudioFileError(
                 f"{self._path} is protected (encrypted), so it cannot be read; give a copy without protection."
@@ -144,6 +145,8 @@ class FFmpegDecoder:
         self._codec = self._stream.codec_context.codec.canonical_name
         if self._codec == "flac":  # whose frames know whether they are whole
             self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        if self._codec == "alac" and self._container.format.name == "caf":  # FFmpeg cuts its last packet short twice
+            self._stream.codec_context.options = {"flags2": "skip_manual"}
 
     def _decode(self) -> Iterator[av.AudioFrame]:
         """Decode from here on to frames of floats; the last one is without the padding that MP4 marks by durations."""
@@ -309,6 +312,13 @@ def flac_extent(path: Path, near: int) -> int | None:
             return end if stream.time_base.denominator == stream.codec_context.sample_rate else None
     except (av.FFmpegError, ValueError, OSError, IndexError):
         return None
+
+
+def _tag_of(stream: AudioStream) -> str:
+    """The four letters by which a container calls a codec; nothing where they are none, as in AVI and ASF."""
+    with suppress(UnicodeDecodeError):
+        return stream.codec_context.codec_tag
+    return ""
 
 
 def _kind_of_mpeg(header: bytes) -> tuple[int, int, bool]:

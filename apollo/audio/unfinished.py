@@ -16,7 +16,9 @@ from typing import BinaryIO
 __all__ = ["mended_sizes"]
 
 _UNKNOWN = 0xFFFFFFFF
+_AU_HEADER = 24  # bytes, at least
 _LOOK = 1 << 20  # bytes behind the sound: only zeros there are what a disk or a download has filled up
+_TAGS = (b"TAG", b"ID3", b"APETAGEX")  # that programs put behind any file
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the identifiers of all chunks but the first
 
 
@@ -58,7 +60,11 @@ def mended_sizes(path: Path) -> dict[int, bytes]:
         head = file.read(40)
         if head[:4] == b".snd" and len(head) >= 12:
             start, size = struct.unpack(">II", head[4:12])
-            return {8: struct.pack(">I", _UNKNOWN)} if start + size < end else {}
+            file.seek(start + size)
+            if start < _AU_HEADER:
+                return {4: struct.pack(">II", _AU_HEADER, _UNKNOWN)}
+            goes_on = start + size < end and not file.read(8).startswith(_TAGS)
+            return {8: struct.pack(">I", _UNKNOWN)} if goes_on else {}
         if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
             return _mended_wav(file, end, head[:4] == b"RF64")
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -117,7 +123,8 @@ def _goes_on(file: BinaryIO, kind: _Kind, start: int, size: int, end: int) -> bo
     if stop >= end - 1 or _chunk_at(file, stop, kind) is not None:
         return False
     file.seek(stop)
-    return not size or any(file.read(_LOOK))
+    behind = file.read(_LOOK)
+    return not behind.startswith(_TAGS) and (not size or any(behind))
 
 
 def _chunks(file: BinaryIO, kind: _Kind) -> Iterator[tuple[bytes, int, int]]:
@@ -133,6 +140,8 @@ def _chunks(file: BinaryIO, kind: _Kind) -> Iterator[tuple[bytes, int, int]]:
 
 def _chunk_at(file: BinaryIO, position: int, kind: _Kind) -> tuple[bytes, int] | None:
     """Name and size of the chunk that begins here; None where none can."""
+    if position > os.fstat(file.fileno()).st_size:
+        return None
     file.seek(position)
     head = file.read(kind.head)
     name = head[: kind.name]
