@@ -39,12 +39,13 @@ class ApolloPlayer extends HTMLElement {
     this.all = all; // the difference has a picture, and no sound of its own
     this.top = Number(data.top);
     this.engine = new Engine(this.about, this.sounds.map((sound) => sound.chunks));
-    this.pair = [0, 1];
-    this.chosen = 1; // an index of sounds, "D" or "X"
+    const first = Number(data.first) || 1;
+    this.pair = [0, first];
+    this.chosen = first; // an index of sounds, "D" or "X"
     this.zoom = 1;
     this.test = null;
     this.build();
-    this.choose(1);
+    this.choose(first);
     this.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -71,7 +72,8 @@ class ApolloPlayer extends HTMLElement {
     this.trouble = make("p", { class: "trouble", role: "status" });
     const bar = make("div", { class: "bar" }, this.playButton, group, matching, this.time, this.trouble);
 
-    this.strip = make("div", { class: "strip" }, ...this.figures);
+    this.axis = make("div", { class: "axis", "aria-hidden": "true" });
+    this.strip = make("div", { class: "strip" }, ...this.figures, this.axis);
     this.head = make("span", { class: "head" });
     this.selection = make("span", { class: "selection", hidden: true });
     this.strip.append(this.selection, this.head);
@@ -90,7 +92,11 @@ class ApolloPlayer extends HTMLElement {
       (this.whole = button(words.whole, () => this.setLoop(null), { hidden: true })),
       make("span", { class: "hint" }, words.drag),
     );
-    this.prepend(bar, this.scroller, this.slider, tools);
+    const scale = make(
+      "p", { class: "scale" }, `−${this.dataset.range} dB`, make("span", { class: "colours", "aria-hidden": "true" }), `0 dB · ${words.scale}`,
+    );
+    this.prepend(bar, this.scroller, this.slider, scale, tools);
+    this.tickTime();
     if (this.sounds.length > 2) bar.after(this.pairs());
     this.append(this.curves(), this.blind(), this.help());
     this.draw();
@@ -124,7 +130,7 @@ class ApolloPlayer extends HTMLElement {
     const picture = figure.querySelector(".picture");
     if (!sound.chunks.length) figure.querySelector("figcaption b").textContent = sound.name = words.difference;
     for (let khz = 5; khz * 1000 < this.top; khz += 5) {
-      picture.append(make("i", { class: "tick", style: `bottom:${(khz * 100000) / this.top}%` }, String(khz)));
+      picture.append(make("i", { class: "tick", style: `bottom:${(khz * 100000) / this.top}%` }, `${khz} kHz`));
     }
     if (sound.cutoff && sound.cutoff < 0.97 * this.top) {
       const text = `${words.cutoff} ${(sound.cutoff / 1000).toFixed(1)} kHz`;
@@ -212,6 +218,19 @@ class ApolloPlayer extends HTMLElement {
     this.zoom = Math.min(Math.max(1, zoom), Math.max(1, 2 ** Math.ceil(Math.log2(this.seconds / 2))), 64);
     this.strip.style.width = `${100 * this.zoom}%`;
     box.scrollLeft = middle * this.zoom - box.clientWidth / 2;
+    this.tickTime();
+  }
+
+  // Times under the pictures, about eight in what is seen of them.
+  tickTime() {
+    const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
+    const step = steps.find((each) => each >= this.seconds / this.zoom / 8) || 14400;
+    const digits = step < 1 ? 1 : 0, ticks = [];
+    for (let n = 0; n * step < this.seconds - step / 3; n++) {
+      const text = this.seconds < 100 ? `${(n * step).toFixed(digits)} s` : clock(n * step);
+      ticks.push(make("i", { style: `left:${(100 * n * step) / this.seconds}%` }, text));
+    }
+    this.axis.replaceChildren(...ticks);
   }
 
   pointer() {

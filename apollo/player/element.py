@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from apollo.foreign import shown
-from apollo.player.tiles import TILE
+from apollo.player.tiles import RANGE_DB, TILE
 
 _HERE = Path(__file__).parent
 
@@ -52,6 +52,7 @@ def element(
     chunk: int | None = None,
     lead: int = 0,
     repeats: bool = False,
+    first_heard: int = 1,
 ) -> str:
     """The player, to be put into a page that has `style` and, after the player or before, `script`.
 
@@ -63,11 +64,12 @@ def element(
         chunk: Samples that each part adds; None where there is but one.
         lead: Samples before what is heard in all parts but the first.
         repeats: Whether to begin again at the end.
+        first_heard: Number of the sound that is heard when playback starts, and that the first is compared with.
     """
     repeating = " data-repeats" if repeats else ""
     about = (
         f'data-rate="{sample_rate}" data-samples="{samples}" data-chunk="{chunk or samples}" data-lead="{lead}" '
-        f'data-top="{top_hz:g}"{repeating}'
+        f'data-top="{top_hz:g}" data-range="{RANGE_DB:g}" data-first="{first_heard}"{repeating}'
     )
     figures = "".join(_figure(sound, top_hz) for sound in sounds)
     return f"<apollo-player {about}>{figures}</apollo-player>"

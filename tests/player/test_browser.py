@@ -156,6 +156,19 @@ def test_keys_do_what_the_page_says(browser: WebDriver) -> None:
     assert state("e.playing") is False
 
 
+def test_pictures_have_a_time_axis_and_a_scale(browser: WebDriver) -> None:
+    def times() -> list[str]:
+        return [mark.get_attribute("textContent") or "" for mark in browser.find_elements(By.CSS_SELECTOR, ".axis i")]
+
+    assert times() == ["0 s", "1 s", "2 s", "3 s", "4 s"]
+    browser.execute_script("document.querySelector('apollo-player').setZoom(2)")
+    assert times()[:3] == ["0.0 s", "0.5 s", "1.0 s"]
+    scale = browser.find_element(By.CSS_SELECTOR, ".scale").text
+    assert "−90 dB" in scale
+    assert "0 dB" in scale
+    assert [mark.text for mark in browser.find_elements(By.CSS_SELECTOR, ".tick")] == []  # up to 4 kHz there is none
+
+
 def test_blind_test_by_keyboard_gives_score_and_p_value(browser: WebDriver) -> None:
     browser.find_element(By.CSS_SELECTOR, ".blind summary").click()
     view = browser.find_element(By.CSS_SELECTOR, ".scroller")

@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from apollo.evaluation.report.grids import codec_name, number
 from apollo.evaluation.report.names import describe, labels
-from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
 
-WIDTH, HEIGHT = 320, 190
-LEFT, RIGHT, TOP, BOTTOM = 36, 10, 10, 24
+WIDTH, HEIGHT = 320, 204
+LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 38
 STYLES = 6  # systems that look different; the next look like the first again
 MOST_DOTS = 40  # pieces that are drawn one by one beside their box
 
@@ -85,7 +85,7 @@ def _curve(
 ) -> Markup:
     bitrates, names = evaluation.at(codec=codec).bitrates, labels(evaluation)
     x = _positions([str(bitrate) for bitrate in bitrates])
-    parts, told = [_frame(axis, x)], []
+    parts, told = [_frame(axis, x), _titles(axis_title(metric), "bitrate, kbit/s")], []
     for index, (system, line) in enumerate(points.items()):
         places = [(x[str(bitrate)], axis.y(mean)) for bitrate, mean in line]
         if places:
@@ -137,13 +137,14 @@ def _boxes(
     names = labels(evaluation)
     x = _positions(list(next(iter(gains.values()), {})))
     zero = axis.y(0)
-    parts = [_frame(axis, x), Markup(f'<path class="zero" d="M{LEFT} {zero}H{WIDTH - RIGHT}"/>')]
+    titles = _titles(axis_title(metric, change=True), "" if codec == PAIRS else "bitrate, kbit/s")
+    parts = [_frame(axis, x), titles, Markup(f'<path class="zero" d="M{LEFT} {zero}H{WIDTH - RIGHT}"/>')]
     slot = (WIDTH - LEFT - RIGHT) / max(1, len(x))
     breadth = min(18.0, 0.8 * slot / max(1, len(gains)))
     told = []
-    for index, (system, columns) in enumerate(gains.items(), start=1):
+    for index, (system, by_column) in enumerate(gains.items(), start=1):
         offset = (index - (len(gains) + 1) / 2) * breadth
-        for column, values in columns.items():
+        for column, values in by_column.items():
             if values:
                 middle = number(float(np.median(values)), signed=True)
                 told.append(f"{names[system]} {column}: median {middle}")
@@ -216,8 +217,25 @@ def _frame(axis: Axis, x: dict[str, float]) -> Markup:
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:g}" text-anchor="end">{text}</text>')
     # Every label of up to ten columns, every second of up to twenty.
     for column, place in list(x.items())[:: math.ceil(len(x) / 10) or 1]:
-        parts.append(f'<text class="tick" x="{place}" y="{HEIGHT - 7}" text-anchor="middle">{column}</text>')
+        parts.append(f'<text class="tick" x="{place}" y="{HEIGHT - 22}" text-anchor="middle">{column}</text>')
     return Markup("".join(parts))
+
+
+def axis_title(metric: str, change: bool = False) -> str:
+    """What an axis shows, with its unit: `change in SI-SDR, dB`."""
+    about = describe(metric)
+    title = f"change in {about.label}" if change else about.label
+    return f"{title}, {about.unit}" if about.unit else title
+
+
+def _titles(upright: str, below: str) -> Markup:
+    """The titles of both axes; a long one is set closer, so that it stays as long as its axis."""
+    middle, length = TOP + (HEIGHT - TOP - BOTTOM) / 2, HEIGHT - TOP - 4
+    fitted = Markup(' textLength="{}" lengthAdjust="spacingAndGlyphs"').format(length) if len(upright) > 36 else ""
+    return Markup(
+        '<text class="title" x="{}" y="12" transform="rotate(-90)" text-anchor="middle"{}>{}</text>'
+        '<text class="title" x="{}" y="{}" text-anchor="middle">{}</text>'
+    ).format(-middle if not fitted else -HEIGHT / 2, fitted, upright, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, below)
 
 
 def _svg(title: str, description: str, parts: Sequence[Markup]) -> Markup:

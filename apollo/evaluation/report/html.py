@@ -58,7 +58,7 @@ def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
     names = labels(evaluation)
     sections = [_section(evaluation, metric, grids) for metric in evaluation.metrics]
     return _template().render(
-        source=shown(Path(evaluation.source).name or evaluation.source),
+        title=_title(evaluation),
         subtitle=_subtitle(evaluation),
         facts=_facts(evaluation),
         found=_by_system(evaluation),
@@ -95,6 +95,13 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.jinja")
+
+
+def _title(evaluation: Evaluation) -> str:
+    """Who was evaluated on what."""
+    source = shown(Path(evaluation.source).name or evaluation.source)
+    systems = [label for system, label in labels(evaluation).items() if system != UNPROCESSED]
+    return f"{listed(systems)} on {source}" if systems else f"{source}, unprocessed"
 
 
 def _subtitle(evaluation: Evaluation) -> str:
@@ -248,7 +255,11 @@ def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[
             )
         )
     samples = clip.original.shape[1]
-    player = element(sounds, clip.sample_rate, samples, top_frequency(clip.sample_rate), repeats=True)
+    # What the clip was chosen for is heard first: the first of the sounds is the original.
+    first = 1 + list(clip.versions).index(clip.system) if clip.system in clip.versions else 1
+    player = element(
+        sounds, clip.sample_rate, samples, top_frequency(clip.sample_rate), repeats=True, first_heard=first
+    )
     minutes, start = divmod(clip.start, 60)
     return {
         "places": [{"place": other.place, "system": names.get(other.system, other.system)} for other, _ in views],

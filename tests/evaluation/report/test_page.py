@@ -135,3 +135,21 @@ def test_metric_without_a_unit_reads_well(evaluation: Evaluation, monkeypatch: p
     for text in (parsed(evaluation, []).text, document(evaluation, grids)):
         assert "higher is better" in text
         assert re.search(r"[( ],|\d  \\?\[|in ,", text.replace("\n", "")) is None
+
+
+def test_playback_starts_on_what_the_clip_was_chosen_for(evaluation: Evaluation, clip: Clip) -> None:
+    (player,) = parsed(evaluation, [clip]).all("apollo-player")
+    assert player["data-first"] == "2"  # after the original and the unprocessed
+    assert float(player["data-range"]) == 90
+
+
+def test_title_says_what_was_evaluated(evaluation: Evaluation) -> None:
+    found = parsed(evaluation, [])
+    for expected in ("model.ckpt and default on <i>my & songs", "4 pieces through MP3 and Vorbis at 24 to 96 kbit/s"):
+        assert found.text.count(expected) == 2  # in the tab and on the page
+
+
+def test_axes_have_titles_with_units(evaluation: Evaluation) -> None:
+    text = parsed(evaluation, []).text
+    for expected in ("SI-SDR, dB", "change in SI-SDR, dB", "change in ViSQOL, MOS", "bitrate, kbit/s"):
+        assert expected in text
