@@ -18,9 +18,14 @@ log = logging.getLogger(__name__)
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """What may have been meant by an unknown key, to end a message with."""
-    known = sorted(known)
-    near = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    near = near_misses(key, known)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+
+
+def near_misses(key: str, known: Iterable[str]) -> list[str]:
+    """The known key that an unknown one may be a slip of, if there is one."""
+    # Letters may be swapped in a short key, which is a large share of it; longer ones must agree more.
+    return difflib.get_close_matches(key, sorted(known), 1, cutoff=0.65 if len(key) < 6 else 0.75)
 
 
 class ApolloError(Exception):
@@ -73,11 +78,23 @@ def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str =
         prefix: What its keys are called by from outside, such as `"datas.codec."`.
 
     Raises:
-        ConfigError: If it holds another; the message names the nearest known one.
+        ConfigError: If it holds others; the message names them all, and the nearest known ones.
     """
-    for key in map(str, block):
-        if key not in known:
-            raise ConfigError(f"{prefix}{key} is not known: {nearest(key, known)}")
+    if unknown := unknown_keys(block, known, prefix):
+        raise ConfigError("; ".join(unknown))
+
+
+def unknown_keys(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "") -> list[str]:
+    """Say which keys of a block are not among the known ones, as `refuse_unknown` does."""
+    known = list(known)
+    unknown = [key for key in map(str, block) if key not in known]
+    guesses = {key: near_misses(key, known) for key in unknown}
+    told = [f"{prefix}{key} is not known: did you mean {near[0]!r}?" for key, near in guesses.items() if near]
+    if far := [f"{prefix}{key}" for key, near in guesses.items() if not near]:
+        told.append(
+            f"{', '.join(far)} {'is' if len(far) == 1 else 'are'} not known: known are {', '.join(sorted(known))}"
+        )
+    return told
 
 
 @contextmanager

@@ -32,8 +32,11 @@ def train(
     require("train", "lightning", "omegaconf")
     if print_config:
         from apollo.training.recipe import parse
+        from apollo.training.train import check
 
-        say(*parse(config, overrides or []).yaml.rstrip("\n").split("\n"))
+        recipe = parse(config, overrides or [])
+        check(config, recipe)
+        say(*recipe.yaml.rstrip("\n").split("\n"))
         return
     from apollo.training.train import train as fit
 

@@ -18,7 +18,8 @@ from apollo.work import leave_signals_to_parent
 class CropModule(LightningDataModule):
     """Random crops for training, `batch_size` at a time, and something fixed to validate on.
 
-    Who inherits sets `training` and `validation`, so that missing data are told before anything starts.
+    Who inherits checks its options, and then calls `open`, which sets `training` and `validation`, so that missing data
+    are told before anything starts.
 
     Args:
         sr: Sample rate in Hz.
@@ -64,6 +65,23 @@ class CropModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.pin_memory = pin_memory
+
+    @classmethod
+    def check(cls, **arguments: Any) -> None:
+        """Look at options as who makes a module of them does, without opening any data.
+
+        Raises:
+            ConfigError: If they describe no data.
+        """
+        type(cls.__name__, (cls,), {"open": lambda self: None})(**arguments)
+
+    def open(self) -> None:
+        """Find the data and set `training` and `validation`.
+
+        Raises:
+            DataError: If they are missing or cannot be used.
+        """
+        raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader[Crop]:
         """Batches of `{original, degraded}`, each `(batch, 2, samples)`, from where the run stands."""

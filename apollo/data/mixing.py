@@ -61,18 +61,13 @@ class StemMixer:
         snr_range: Sequence[int] = (-10, 10),
         coherent_probability: float = 0.5,
     ) -> None:
-        if not isinstance(num_stems, int) or num_stems < 1:
-            raise ConfigError(f"num_stems must be a whole number from 1, not {num_stems!r}")
-        gains = list(snr_range) if isinstance(snr_range, Sequence) else []
-        if len(gains) != 2 or not all(isinstance(gain, int) for gain in gains) or gains[0] > gains[1]:
-            raise ConfigError(f"snr_range must be the lowest and the highest gain in whole dB, not {snr_range!r}")
+        self.gains = gain_range(num_stems, snr_range)
         if not 0 <= coherent_probability <= 1:
             raise ConfigError(f"coherent_probability must be from 0 to 1, not {coherent_probability!r}")
         if coherent_probability > 0 and not stems.coherent:
             raise DataError("there are no mixtures to draw from: put them there, or set coherent_probability to 0")
         self.stems = stems
         self.num_stems = num_stems
-        self.gains = (gains[0], gains[1])
         self.coherent_probability = coherent_probability
 
     def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
@@ -84,6 +79,20 @@ class StemMixer:
             stem = first_sounding(lambda: self.stems.stem(rng, samples), lambda crop: crop)
             mix += stem * decibels(int(rng.integers(self.gains[0], self.gains[1] + 1)))
         return mix
+
+
+def gain_range(num_stems: int, snr_range: Sequence[int]) -> tuple[int, int]:
+    """The lowest and the highest gain of a stem in dB.
+
+    Raises:
+        ConfigError: If there are none, or no number of stems.
+    """
+    if not isinstance(num_stems, int) or num_stems < 1:
+        raise ConfigError(f"num_stems must be a whole number from 1, not {num_stems!r}")
+    gains = list(snr_range) if isinstance(snr_range, Sequence) else []
+    if len(gains) != 2 or not all(isinstance(gain, int) for gain in gains) or gains[0] > gains[1]:
+        raise ConfigError(f"snr_range must be the lowest and the highest gain in whole dB, not {snr_range!r}")
+    return gains[0], gains[1]
 
 
 def open_stems(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, Track, find_tracks
 from apollo.data.layouts import Found, join, song_folders, two_folders
 from apollo.data.loading import CropModule
-from apollo.data.mixing import open_stems
+from apollo.data.mixing import gain_range, open_stems
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs
 from apollo.data.shards import ShardCrops, Shards, StoredCrops
 from apollo.data.stems import StemFolder
 from apollo.errors import ConfigError, refuse_unknown
+
+log = logging.getLogger(__name__)
 
 SIDES = ("original", "codec")  # what `stems` may hold
 ROOTS = ("dir", "original_format", "codec_format")  # what `train` and `valid` may
@@ -79,36 +83,43 @@ class DataModule(CropModule):
             ("valid", valid, ROOTS),
         ):
             refuse_unknown(block or {}, known, f"datas.{key}.")
-        damage = None
+        self.damage: RandomCodec | None = None
         if codec and codec.get("enable"):
-            damage = random_codec(self.sample_rate, codec.get("options") or {}, "datas.codec.options")
-        found = None
+            self.damage = random_codec(self.sample_rate, codec.get("options") or {}, "datas.codec.options")
+        self.find_valid: Callable[[], Found] | None = None
         if valid is not None:
-            found = roots("valid", valid, dataset_type, stems or {})
+            self.find_valid = roots("valid", valid, dataset_type, stems or {})
         elif valid_dir is not None:
-            found = song_folders(Path(valid_dir), valid_original, valid_codec)
-        elif damage is None or train is not None:
+            self.find_valid = partial(song_folders, Path(valid_dir), valid_original, valid_codec)
+        elif self.damage is None or train is not None:
             raise ConfigError("datas lacks valid_dir (or valid): give pairs to validate on")
-        if found is not None:
-            self.validation = WholePairs(open_pairs(found), self.sample_rate)
 
+        self.find_train: Callable[[], Found] | None = None
         if train is not None:
-            self._train_on_pairs(roots("train", train, dataset_type, stems or {}))
+            self.find_train = roots("train", train, dataset_type, stems or {})
         elif original_dir is None:
             raise ConfigError("datas lacks original_dir (or train): give the folder of the music to train on")
-        elif damage is not None:
-            tracks = find_tracks(Path(original_dir))
-            if found is None:
-                tracks, held_out = hold_out(tracks)
-                self.validation = FixedCrops(self._damaged_on_the_fly(held_out, damage), VALID_CROPS)
-            self.training = self._damaged_on_the_fly(tracks, damage)
-        elif codec_dir is None:
-            raise ConfigError("datas lacks codec_dir: give the damaged versions, or set datas.codec.enable=true")
-        else:
-            self._train_on_pairs(two_folders(Path(original_dir), Path(codec_dir), codec_format=codec_format or ""))
+        elif self.damage is None:
+            if codec_dir is None:
+                raise ConfigError("datas lacks codec_dir: give the damaged versions, or set datas.codec.enable=true")
+            folders = Path(original_dir), Path(codec_dir)
+            self.find_train = partial(two_folders, *folders, codec_format=codec_format or "")
+        self.original = Path(original_dir or "")
+        self.open()
 
-    def _train_on_pairs(self, found: Found) -> None:
-        self.training = PairCrops(open_pairs(found), self.samples, self.sample_rate, self.seed)
+    def open(self) -> None:
+        """Find the music, in pairs or to be damaged."""
+        if self.find_valid is not None:
+            self.validation = WholePairs(open_pairs(self.find_valid()), self.sample_rate)
+        if self.find_train is not None:
+            self.training = PairCrops(open_pairs(self.find_train()), self.samples, self.sample_rate, self.seed)
+            return
+        assert self.damage is not None
+        tracks = find_tracks(self.original)
+        if self.find_valid is None:
+            tracks, held_out = hold_out(tracks)
+            self.validation = FixedCrops(self._damaged_on_the_fly(held_out, self.damage), VALID_CROPS)
+        self.training = self._damaged_on_the_fly(tracks, self.damage)
 
     def _damaged_on_the_fly(self, tracks: Sequence[Track], damage: RandomCodec) -> Crops:
         return Crops(MusicFolder(tracks, self.sample_rate), damage, self.samples, self.seed)
@@ -117,9 +128,15 @@ class DataModule(CropModule):
 def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> RandomCodec:
     """The codec that a block of options describes.
 
+    Published configurations also give `complexity` and `vbr` as words, which the published code reads and does not use.
+
     Raises:
         ConfigError: If it describes none; the message names the key.
     """
+    idle = [name for name in ("complexity", "vbr") if isinstance(options.get(name), str) or name == "complexity"]
+    if idle := [name for name in idle if name in options]:
+        log.warning("%s.%s: ignored, as the published code does", key, f" and {key}.".join(idle))
+        options = {name: value for name, value in options.items() if name not in idle}
     refuse_unknown(options, list(signature(RandomCodec).parameters)[1:], f"{key}.")
     try:
         return RandomCodec(sample_rate, **options)
@@ -127,8 +144,8 @@ def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> Rand
         raise ConfigError(f"{key}: {error}") from None
 
 
-def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Found:
-    """Look for the pairs that `datas.train` or `datas.valid` describes.
+def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Callable[[], Found]:
+    """What looks for the pairs that `datas.train` or `datas.valid` describes.
 
     Raises:
         ConfigError: If the block describes none.
@@ -141,11 +158,9 @@ def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[s
     sides = [str(names.get(side, side)) for side in SIDES]
     endings = [str(block.get(f"{side}_format") or "").lstrip(".") for side in SIDES]
     if kind == 2:
-        found = [two_folders(Path(root) / sides[0], Path(root) / sides[1], *endings) for root in folders]
-    else:
-        files = [f"{side}.{ending}" if ending else side for side, ending in zip(sides, endings, strict=True)]
-        found = [song_folders(Path(root), *files) for root in folders]
-    return join(found)
+        return lambda: join([two_folders(Path(root) / sides[0], Path(root) / sides[1], *endings) for root in folders])
+    files = [f"{side}.{ending}" if ending else side for side, ending in zip(sides, endings, strict=True)]
+    return lambda: join([song_folders(Path(root), *files) for root in folders])
 
 
 def hold_out(tracks: Sequence[Track]) -> tuple[list[Track], list[Track]]:
@@ -185,19 +200,25 @@ class StemDataModule(CropModule):
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        levels = (float(peak[0]), float(peak[-1]))
-        damage = random_codec(self.sample_rate, codec or {}, "datas.codec")
+        self.levels = (float(peak[0]), float(peak[-1]))
+        self.damage = random_codec(self.sample_rate, codec or {}, "datas.codec")
+        self.mono, self.mixing = mono, mixing or {}
         refuse_unknown(mixing or {}, list(signature(StemFolder).parameters)[2:], "datas.mixing.")
+        try:
+            StemFolder.check(**(mixing or {}))
+        except ValueError as error:
+            raise ConfigError(f"datas.mixing.{error}") from None
+        self.train_dir, self.valid_dir, self.valid_crops = Path(train_dir), Path(valid_dir), valid_crops
+        self.open()
 
-        def crops(folder: str) -> Crops:
-            try:
-                stems = StemFolder(Path(folder), self.sample_rate, **(mixing or {}))
-            except ValueError as error:
-                raise ConfigError(f"datas.mixing.{error}") from None
-            return Crops(stems, damage, self.samples, self.seed, levels, mono)
+    def open(self) -> None:
+        """Find the songs."""
+        self.training = self._crops(self.train_dir)
+        self.validation = FixedCrops(self._crops(self.valid_dir), self.valid_crops)
 
-        self.training = crops(train_dir)
-        self.validation = FixedCrops(crops(valid_dir), valid_crops)
+    def _crops(self, folder: Path) -> Crops:
+        stems = StemFolder(folder, self.sample_rate, **self.mixing)
+        return Crops(stems, self.damage, self.samples, self.seed, self.levels, self.mono)
 
 
 class ShardDataModule(CropModule):
@@ -222,9 +243,14 @@ class ShardDataModule(CropModule):
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        levels = (float(peak[0]), float(peak[-1]))
-        self.training = ShardCrops(Shards(Path(train_dir), self.sample_rate), self.samples, self.seed, levels)
-        self.validation = StoredCrops(Shards(Path(valid_dir), self.sample_rate), valid_crops)
+        self.levels = (float(peak[0]), float(peak[-1]))
+        self.train_dir, self.valid_dir, self.valid_crops = Path(train_dir), Path(valid_dir), valid_crops
+        self.open()
+
+    def open(self) -> None:
+        """Find the shards."""
+        self.training = ShardCrops(Shards(self.train_dir, self.sample_rate), self.samples, self.seed, self.levels)
+        self.validation = StoredCrops(Shards(self.valid_dir, self.sample_rate), self.valid_crops)
 
 
 class StemStoreDataModule(CropModule):
@@ -260,8 +286,16 @@ class StemStoreDataModule(CropModule):
             raise ConfigError("datas.num_steps is not known here: num_samples says how many crops an epoch has")
         super().__init__(**loading)
         self.num_steps = max(1, num_samples // self.batch_size)
-        rate = self.sample_rate
-        codec = random_codec(rate, {"formats": [codec_type], **(codec_options or {})}, "datas.codec_options")
-        self.validation = WholePairs(open_pairs(song_folders(Path(eval_dir), "ori_wav", "codec_wav")), rate)
-        stems = open_stems(Path(train_dir), rate, num_stems, snr_range, samples=self.samples + 2 * MARGIN)
-        self.training = Crops(stems, codec, self.samples, self.seed)
+        options = {"formats": [codec_type], **(codec_options or {})}
+        self.damage = random_codec(self.sample_rate, options, "datas.codec_options")
+        self.gains = gain_range(num_stems, snr_range)
+        self.num_stems = num_stems
+        self.train_dir, self.eval_dir = Path(train_dir), Path(eval_dir)
+        self.open()
+
+    def open(self) -> None:
+        """Find the stems, and the pairs to validate on."""
+        rate, reach = self.sample_rate, self.samples + 2 * MARGIN
+        self.validation = WholePairs(open_pairs(song_folders(self.eval_dir, "ori_wav", "codec_wav")), rate)
+        stems = open_stems(self.train_dir, rate, self.num_stems, self.gains, samples=reach)
+        self.training = Crops(stems, self.damage, self.samples, self.seed)

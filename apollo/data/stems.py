@@ -176,9 +176,7 @@ class StemFolder:
             "compression_probability": compression_probability,
             "mash_up_probability": mash_up_probability,
         }
-        every = kinds_of({"any": {"folders": ["*"], "weight": 1}} if kinds is None else kinds, shares)
-        self.songs = by_kind(find_songs(root), every, root)
-        self.kinds = [kind for kind in every if kind.name in self.songs]
+        self.kinds = kinds_of({"any": {"folders": ["*"], "weight": 1}} if kinds is None else kinds, shares)
         self.sample_rate = sample_rate
         self.coherent_probability = coherent_probability
         self.max_stems = max_stems
@@ -187,6 +185,25 @@ class StemFolder:
         self.equalisation = equalisation
         self.speed = speed
         self.dull_probability = dull_probability
+        self.open(root)
+
+    @classmethod
+    def check(cls, **options: Any) -> None:
+        """Look at options without opening a folder.
+
+        Raises:
+            ValueError: If one is out of range; the message begins with its name.
+        """
+        type(cls.__name__, (cls,), {"open": lambda self, root: None})(Path(), 1, **options)
+
+    def open(self, root: Path) -> None:
+        """Find the songs of every kind.
+
+        Raises:
+            DataError: If the folder holds none, or one of no kind.
+        """
+        self.songs = by_kind(find_songs(root), self.kinds, root)
+        self.kinds = [kind for kind in self.kinds if kind.name in self.songs]
 
     def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
         """Draw a mix `(2, samples)` with a peak of 1."""

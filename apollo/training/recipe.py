@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from apollo.errors import ApolloError, ConfigError, nearest, refuse_unknown
+from apollo.errors import ApolloError, ConfigError, nearest, unknown_keys
 from apollo.regular import refuse_special
 from apollo.training.references import check_references
 from apollo.training.types import described, fits, parameters_of
@@ -67,6 +67,8 @@ TARGETS = {
 PLAIN = {"exp": "apollo.training.recipe.run_folder", "ema": "apollo.training.callbacks.averaging"}
 # The seed of all randomness, and the licence of the result.
 VALUES = ("seed", "licence")
+# What configurations of MSST hold, and ours do not.
+OF_MSST = {"audio", "training"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Spec:
             raise
         except Exception as error:
             raise ConfigError(f"{self.name} cannot be built: {one_line(error)}") from error
+
+    def unknown(self) -> list[str]:
+        """Say which arguments it does not take."""
+        parameters, open_ended = parameters_of(self.made)
+        return [] if open_ended else unknown_keys(self.arguments, parameters, f"{self.name}.")
 
     def with_arguments(self, **arguments: Any) -> Spec:
         """The same with other values, whatever the block says."""
@@ -172,8 +179,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Read a YAML file and apply `key=value` overrides.
 
     Raises:
-        ConfigError: If the file is missing or not YAML, an override is malformed, or there are unknown blocks or
-            references to anything but other keys; it names the file.
+        ConfigError: If the file is missing or not YAML, an override is malformed, or there are references to anything
+            but other keys; it names the file.
     """
     refuse_special(path, ConfigError)
     if not path.is_file():
@@ -188,7 +195,6 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
         for override in overrides:
             apply(config, override)
         check_references(OmegaConf.to_container(config, resolve=False))
-        refuse_unknown(config, (*TARGETS, *PLAIN, *VALUES))
     return config
 
 
@@ -211,14 +217,22 @@ def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:
     """Look at every block.
 
     Raises:
-        ConfigError: If one of them cannot be used.
+        ConfigError: If one of them cannot be used; where keys are unknown, it names all that are.
     """
+    if held.keys() >= OF_MSST:
+        raise ConfigError("this is a configuration of MSST: give it with --from-msst")
     seed = held.get("seed", 0)
     if not fits(seed, int):
         raise ConfigError(f"seed must be a whole number, not {seed!r}")
     specs = {name: spec(held[name], name) for name in (*PLAIN, *TARGETS) if name != "logger" and held.get(name)}
     loggers = held.get("logger") or []
     loggers = [spec(each, "logger") for each in (loggers if isinstance(loggers, list) else [loggers]) if each]
+    unknown = unknown_keys(held, (*PLAIN, *TARGETS, *VALUES))
+    unknown += [told for each in (*specs.values(), *loggers) for told in each.unknown()]
+    if len(unknown) > 2:
+        unknown.append("--from-msst converts configurations of other codes")
+    if unknown:
+        raise ConfigError("; ".join(unknown))
     return Recipe(specs, loggers, seed, str(held.get("licence", "not stated")), yaml)
 
 
@@ -226,14 +240,12 @@ def spec(given: Any, name: str) -> Spec:
     """What a block describes.
 
     Raises:
-        ConfigError: If it is no block, its target is missing or not allowed, or it holds keys or kinds of values that
-            the target does not take.
+        ConfigError: If it is no block, its target is missing or not allowed, or it holds values of kinds that the
+            target does not take.
     """
     arguments = block(given, name)
     made = found(PLAIN[name] if name in PLAIN else target(arguments.pop("_target_", None), name))
-    parameters, open_ended = parameters_of(made)
-    if not open_ended:
-        refuse_unknown(arguments, parameters, f"{name}.")
+    parameters, _ = parameters_of(made)
     for key, value in arguments.items():
         if key in parameters and not fits(value, parameters[key]):
             raise ConfigError(f"{name}.{key} must be {described(parameters[key])}, not {value!r}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,9 +70,20 @@ def train(
     if resume is not None and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to go on from")
     recipe = parse(config_path, overrides)
+    with telling(config_path, recipe):
+        return fit(recipe, resume, init)
+
+
+@contextmanager
+def telling(path: Path, recipe: Recipe) -> Iterator[None]:
+    """Say in one sentence what a configuration or a run fails of.
+
+    Raises:
+        ApolloError: Whatever it is that a user can cause.
+    """
     try:
-        with naming(config_path):
-            return fit(recipe, resume, init)
+        with naming(path):
+            yield
     except ApolloError as error:
         *traceback, last = str(error).strip().splitlines()
         if not traceback:
@@ -80,7 +91,7 @@ def train(
         # From a worker process it comes wrapped in the worker's traceback, whose last line is the message.
         raise type(error)(last.removeprefix(f"apollo.errors.{type(error).__name__}: ")) from error
     except MisconfigurationException as error:
-        raise ConfigError(f"{config_path}: {one_line(error)}") from error
+        raise ConfigError(f"{path}: {one_line(error)}") from error
     except OSError as error:
         place = error.filename or f"a file in {recipe.run}"
         raise TrainingError(
@@ -96,9 +107,28 @@ def train(
         if not type(error).__module__.startswith("wandb."):
             raise
         raise ConfigError(
-            f"{config_path}: Weights & Biases cannot begin ({one_line(error)}): set WANDB_API_KEY, or "
-            "logger.offline=true"
+            f"{path}: Weights & Biases cannot begin ({one_line(error)}): set WANDB_API_KEY, or logger.offline=true"
         ) from error
+
+
+def check(path: Path, recipe: Recipe) -> None:
+    """Look at all that a recipe says as its run would before it reads any data, on a machine of any kind.
+
+    Raises:
+        ApolloError: If the run would end there.
+    """
+    with telling(path, recipe):
+        if "datas" in recipe.specs:
+            recipe["datas"].made.check(**recipe["datas"].arguments)  # type: ignore[attr-defined]
+        if "model" in recipe.specs:  # else it is for `apollo data prepare`
+            system = build_system(recipe)
+            system.configure_optimizers()
+            callbacks = build_callbacks(recipe, system.generator.sample_rate)
+            quietly = logging.getLogger("lightning.pytorch")
+            level = quietly.level
+            quietly.setLevel(logging.ERROR)
+            build_trainer(recipe, system, callbacks, accelerator="cpu", devices=1, num_nodes=1, strategy="auto")
+            quietly.setLevel(level)
 
 
 def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
@@ -172,20 +202,25 @@ def build_callbacks(recipe: Recipe, sample_rate: int) -> list[Callback]:
     return [*callbacks, Speed(sample_rate), Clips(recipe.run / "clips", sample_rate), StopOnSignal(last)]
 
 
-def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback]) -> Trainer:
-    """The Lightning trainer of a recipe, with its loggers.
+def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback], **instead: Any) -> Trainer:
+    """The Lightning trainer of a recipe, with its loggers; `instead` is what it has in place of what the recipe says.
 
     Raises:
         ConfigError: If the accelerator asked for is not there.
     """
-    settings = recipe["trainer"].arguments
+    settings = {**recipe["trainer"].arguments, **instead}
     options: dict[str, Any] = {"accumulate_grad_batches": 1}
     if settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
+    if settings.get("gradient_clip_val") is not None:
+        raise ConfigError(
+            "trainer.gradient_clip_val is not for two networks: system.clip is the largest norm of a gradient"
+        )
     on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
     if isinstance(settings.get("devices"), list) and on_cpu:
-        # A list of device numbers, as configurations for GPUs have it, means nothing to a CPU.
-        options["devices"] = len(settings["devices"])
+        # A list of GPUs, as configurations have it, is not one of CPUs: every process takes all of the machine's.
+        settings = {**settings, "devices": 1}
+        options["devices"] = 1
     precision = str(settings.get("precision", "32"))
     options["precision"] = PRECISIONS.get(precision, precision)
     if options["precision"] not in PRECISIONS.values():
@@ -195,7 +230,7 @@ def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback
         options["strategy"] = "ddp_find_unused_parameters_true" if processes(settings) > 1 else "auto"
     trainer: Trainer = (
         recipe["trainer"]
-        .with_arguments(**options)
+        .with_arguments(**{**options, **instead})
         .build(
             callbacks=callbacks,
             logger=build_loggers(recipe),

@@ -88,7 +88,7 @@ def layouts(music: Path, pairs: Path, stems: Path, store: Path) -> dict[str, dic
         "_target_": "look2hear.datas.MusdbMoisesdbDataModule",
         "eval_dir": str(pairs / "eval"),
         "codec_type": "mp3",
-        "codec_options": {"bitrate": "random", "compression": "random"},
+        "codec_options": dict.fromkeys(("bitrate", "compression", "complexity", "vbr"), "random"),
         "num_stems": 8,
         "snr_range": [-10, 10],
         "num_samples": 4,
@@ -189,6 +189,22 @@ def test_blocks_that_describe_no_data_are_told(block: dict[str, Any], message: s
         DataModule(
             **{key: places.get(value, value) if isinstance(value, str) else value for key, value in block.items()}
         )
+
+
+def test_options_that_the_published_code_does_not_use_are_ignored_and_told(
+    pairs: Path, stems: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = dict.fromkeys(("bitrate", "compression", "complexity", "vbr"), "random")
+    data = StemStoreDataModule(train_dir=str(stems), eval_dir=str(pairs / "eval"), codec_options=options)
+    assert data.damage.vbr is None
+    assert [record.message for record in caplog.records] == [
+        "datas.codec_options.complexity and datas.codec_options.vbr: ignored, as the published code does"
+    ]
+    caplog.clear()
+    StemStoreDataModule.check(
+        train_dir="none", eval_dir="none", codec_options={"vbr": {"probability": 1, "quality": [0, 9]}}
+    )
+    assert not caplog.records
 
 
 def test_one_file_cannot_be_held_out_from_itself(music: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from apollo.errors import ApolloError, ConfigError, DataError, TrainingError
 from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem
-from apollo.training.train import train
+from apollo.training.train import check, train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -120,6 +120,49 @@ def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path
     assert result.returncode == 1
     assert result.stderr.startswith(f"Error: {path}: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("datas.codec.options.bitrate=fast", "bitrate must be 'random' or a whole number"),
+        ("datas.codec.options.formats=[mp9]", "formats must be a list of mp3"),
+        ("datas.train={dirs: x}", "datas.train.dirs is not known: did you mean 'dir'"),
+        ("datas.segments=0", "datas.segments must be a number of seconds"),
+        ("model.heads=0", "heads must be at least 1"),
+        ("loss_g.weights={magnitud: 1}", "unknown loss 'magnitud': did you mean 'magnitude'"),
+        ("optimizer_g.lr=-1", "optimizer_g cannot be built: Invalid learning rate"),
+        ("trainer.precision=transformer-engine", "trainer.precision must be 32, 16, bf16 or 64"),
+        ("trainer.gradient_clip_val=5", "system.clip is the largest norm of a gradient"),
+        ("ema={decay: 2}", "decay must lie between 0 and 1"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused_where_it_is_printed(
+    seed_config: tuple[Path, list[str]], override: str, message: str
+) -> None:
+    path, overrides = seed_config
+    overrides = [*overrides, "datas.original_dir=nowhere", "datas.valid_dir=nowhere", "trainer.accelerator=cuda"]
+    check(path, parse(path, overrides))
+    with pytest.raises(ConfigError, match=message):
+        check(path, parse(path, [*overrides, override]))
+
+
+def test_all_unknown_keys_are_told_at_once(seed_config: tuple[Path, list[str]]) -> None:
+    path, overrides = seed_config
+    wrong = ["model.layers=2", "trainr.max_epochs=3", "datas.inference=1", "inference.batch_size=1", "loss_d.gamma=1"]
+    with pytest.raises(ConfigError) as caught:
+        parse(path, [*overrides, *wrong])
+    message = str(caught.value)
+    for told in (
+        "model.layers is not known: did you mean 'layer'?",
+        "trainr is not known: did you mean 'trainer'?",
+        "datas.inference is not known",
+        "inference is not known: known are",
+        "loss_d.gamma is not known: known are eps, r1",
+        "--from-msst",
+    ):
+        assert told in message
+    assert "licence'" not in message
 
 
 def full(path: Path) -> None:

@@ -98,7 +98,7 @@ def test_more_processes_than_validation_items_are_told(config: Path) -> None:
 
 
 def test_gpu_numbers_mean_nothing_to_a_cpu(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = parse(config, ["trainer.devices=[0]"])
+    loaded = parse(config, ["trainer.devices=[0, 1, 2, 3, 4, 5, 6, 7]"])
     system = build_system(loaded)
     callbacks: list[Callback] = []
     for there in (False, True):  # whether or not there are GPUs too
