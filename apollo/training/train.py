@@ -38,6 +38,7 @@ from apollo.training.saving import (
 from apollo.training.starting import check_checkpoint, going_on, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem, MakeScheduler
 from apollo.training.types import parameters_of
+from apollo.training.weights_and_biases import PATIENCE, begin, finish
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +107,7 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
             ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
-        raise ConfigError(
-            f"{path}: Weights & Biases cannot begin ({one_line(error)}): set WANDB_API_KEY, or logger.offline=true"
-        ) from error
+        raise ConfigError(f"{path}: Weights & Biases cannot go on ({one_line(error)}): set logger=null") from error
 
 
 def check(path: Path, recipe: Recipe) -> None:
@@ -154,6 +153,7 @@ def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = No
             stack.enter_context(alone(run))
             with written(run / "config.yaml"), replacing(run / "config.yaml") as temporary:
                 temporary.write_text(recipe.yaml, encoding="utf-8")
+            trainer.loggers = begin(trainer.loggers, recipe.loggers)
         try:
             with signals_given_back(), going_on(resume, system):
                 trainer.fit(system, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
@@ -262,20 +262,13 @@ def build_loggers(recipe: Recipe) -> list[Logger]:
                 "logger asks for Weights & Biases, which is not installed (pip install wandb): logged without it"
             )
             continue
-        loggers.append(spec.build())
+        patient = {"settings": {"init_timeout": PATIENCE}} if spec.made is WandbLogger else {}
+        loggers.append(spec.build(**patient))
     if not loggers:
         loggers.append(TensorBoardLogger(recipe.run, name="tensorboard"))
     if not any(isinstance(logger, CSVLogger) for logger in loggers):
         loggers.append(CSVLogger(recipe.run, name="logs"))
     return loggers
-
-
-def finish(loggers: Sequence[Logger], failed: bool) -> None:
-    """End the run at Weights & Biases, which else takes the next run of this process for the same."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish(exit_code=int(failed))
 
 
 def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:
