@@ -30,16 +30,19 @@ class Degradation:
 
     Attributes:
         lowpass: Frequency in Hz of a low-pass before the first codec, or None.
-        encodings: The codecs that it goes through, one after the other.
+        encodings: The codecs that it goes through, one after the other; none leaves it undamaged.
+        clip: Level in dB below its own peak that it is cut off at before the first codec, or None.
     """
 
     lowpass: float | None
     encodings: tuple[Encoding, ...]
+    clip: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same in what JSON knows, without what does not apply."""
         encodings = [{key: value for key, value in asdict(e).items() if value is not None} for e in self.encodings]
-        return {"lowpass": self.lowpass, "encodings": encodings}
+        clip = {} if self.clip is None else {"clip": self.clip}
+        return {"lowpass": self.lowpass, **clip, "encodings": encodings}
 
 
 class RandomCodec:
@@ -51,7 +54,8 @@ class RandomCodec:
     What is drawn depends on the generator alone, in this order, and on whether an option is in use, never on how the
     draws before came out: the bitrate (unless fixed); the format (if there are several); for `compression` as a mapping
     its probability and level; for `vbr` its probability and quality; for `stereo: random` the mode; with `double` its
-    probability and all of the above for the first codec; for `lowpass` its probability and frequency.
+    probability and all of the above for the first codec; for `lowpass` its probability and frequency; for `clipping`
+    its probability and level; with `undamaged` its probability.
 
     Args:
         sample_rate: Of the waveforms, in Hz.
@@ -65,6 +69,8 @@ class RandomCodec:
         stereo: How MP3 codes two channels: "joint" as LAME sees fit, "separate", or "random" for one or the other.
         lowpass: `{probability: 0.5, frequency: [12000, 16000]}` first takes away what lies above a frequency in Hz.
         double: Share of waveforms that go through a first codec before the second, each with settings of its own.
+        clipping: `{probability: 0.2, level: [-12, -1]}` first cuts off what exceeds a level, in dB against the peak.
+        undamaged: Share of waveforms that nothing is done to, so that a network learns to leave what is good alone.
 
     Raises:
         ValueError: If an option is not among these.
@@ -81,6 +87,8 @@ class RandomCodec:
         stereo: Literal["joint", "separate", "random"] = "joint",
         lowpass: Mapping[str, Any] | None = None,
         double: float = 0.0,
+        clipping: Mapping[str, Any] | None = None,
+        undamaged: float = 0.0,
     ) -> None:
         self.sample_rate = sample_rate
         self.formats, self.weights = _formats(formats)
@@ -107,6 +115,8 @@ class RandomCodec:
                 raise ValueError(f"{name} is a mode of LAME and needs mp3 among formats, which are {self.formats}")
         self.lowpass = None if lowpass is None else _sometimes("lowpass", lowpass, "frequency", 20, 1_000_000)
         self.double = _probability("double", double)
+        self.clipping = None if clipping is None else _sometimes("clipping", clipping, "level", -60, 0)
+        self.undamaged = _probability("undamaged", undamaged)
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         """Encode and decode `(channels, samples)`; the result is aligned and as long."""
@@ -118,7 +128,11 @@ class RandomCodec:
         if self.double:
             twice, first = rng.random() < self.double, self._encoding(rng, channels)
             encodings = (first, *encodings) if twice else encodings
-        return Degradation(None if self.lowpass is None else self.lowpass.draw(rng), encodings)
+        lowpass = None if self.lowpass is None else self.lowpass.draw(rng)
+        clip = None if self.clipping is None else self.clipping.draw(rng)
+        if self.undamaged and rng.random() < self.undamaged:
+            return Degradation(None, ())
+        return Degradation(lowpass, encodings, clip)
 
     def apply(self, waveform: Waveform, degradation: Degradation) -> Waveform:
         """Do what was chosen to `(channels, samples)`; see `degraded`."""
@@ -167,12 +181,24 @@ def degraded(signal: Signal, degradation: Degradation) -> Signal:
 def _degraded(signal: Signal, degradation: Degradation) -> Signal:
     if degradation.lowpass is not None:
         signal = signal.low_passed(degradation.lowpass)
+    if degradation.clip is not None:
+        signal = _clipped(signal, 10 ** (degradation.clip / 20))
     for encoding in degradation.encodings:
         if encoding.bitrate is not None:
             bitrate = nearest_bitrate(encoding.codec, encoding.bitrate, signal.channels)
             encoding = replace(encoding, bitrate=bitrate)
         signal = coded(signal, encoding)
     return signal
+
+
+def _clipped(signal: Signal, share: float) -> Signal:
+    """A signal cut off at a share of its peak."""
+
+    def read() -> Iterator[Waveform]:
+        ceiling = np.float32(share * max(signal.measure()[0]))
+        return (np.clip(block, -ceiling, ceiling) for block in signal.blocks())
+
+    return replace(signal, read=read)
 
 
 @dataclass(frozen=True)

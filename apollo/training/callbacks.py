@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from torch import Tensor
 
 from apollo.audio import write
 from apollo.data.crops import Crop
@@ -104,8 +106,22 @@ class Clips(Callback):
                 )
 
 
-def averaging(decay: float) -> EMAWeightAveraging:
-    """An exponential moving average of all weights, validated and saved in their place."""
+def averaging(decay: float, warmup: bool = False) -> WeightAveraging:
+    """An exponential moving average of all weights, validated and saved in their place.
+
+    Args:
+        decay: Share of the average that a step keeps.
+        warmup: Whether it is `(1 + n) / (10 + n)` after `n` steps as long as that is less, so that what the run began
+            with is soon forgotten.
+    """
     if not 0 < decay < 1:
         raise ValueError(f"decay must lie between 0 and 1, not {decay}")
-    return EMAWeightAveraging(decay=decay)
+    if not warmup:
+        return EMAWeightAveraging(decay=decay)
+
+    def average(averages: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
+        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        for mean, weight in zip(averages, current, strict=True):
+            mean.copy_(kept * mean + (1 - kept) * weight)
+
+    return WeightAveraging(multi_avg_fn=average)

@@ -26,6 +26,7 @@ from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, r1_p
 CHUNK_SECONDS = 10  # validated at a time
 
 Trained = Literal["all", "repair", "levels"]
+MatmulPrecision = Literal["highest", "high", "medium"]
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -49,12 +50,15 @@ class ApolloSystem(LightningModule):
             a step of their own.
         clip: Largest norm of the gradient of either network.
         adversarial_warmup: Batches at the start of a run that train the generator without the discriminator.
+        adversarial_ramp: Batches after those in which the discriminator's terms of the loss grow to their full weights.
         compile: Whether the generator is compiled for training.
         gradient_checkpointing: Whether the generator's blocks are computed again for the backward pass instead of kept.
         skip_limit: How many steps of one network in a row are left out until the run is ended.
         visqol: Whether validation measures ViSQOL, which takes about a second for ten of music.
         train: Which part of the generator learns, the rest staying as it is: `all`; `repair`, what corrects the
             spectrum, trained and validated without fill; or `levels`, what fills it in, on powers alone.
+        matmul_precision: PyTorch's precision of matrix products in float32 during the run: `high` lets GPUs that have
+            it compute in TF32, `medium` in bfloat16; what it is when not given.
 
     Raises:
         ConfigError: If ViSQOL is wanted and not installed, or the part to train does not fit network or loss.
@@ -73,16 +77,19 @@ class ApolloSystem(LightningModule):
         accumulate: int = 1,
         clip: float = 5.0,
         adversarial_warmup: int = 0,
+        adversarial_ramp: int = 0,
         compile: bool = False,  # noqa: A002 (as Lightning and PyTorch call it)
         gradient_checkpointing: bool = False,
         skip_limit: int = 20,
         visqol: bool = False,
         train: Trained = "all",
+        matmul_precision: MatmulPrecision | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
             ("accumulate", accumulate, 1),
             ("adversarial_warmup", adversarial_warmup, 0),
+            ("adversarial_ramp", adversarial_ramp, 0),
             ("skip_limit", skip_limit, 1),
         ):
             if value < least:
@@ -107,6 +114,8 @@ class ApolloSystem(LightningModule):
         self.accumulate = accumulate
         self.clip = clip
         self.adversarial_warmup = adversarial_warmup
+        self.adversarial_ramp = adversarial_ramp
+        self.matmul_precision = matmul_precision
         self.skip_limit = skip_limit
         self.visqol = visqol
         self.begun = False  # whether a step of this process has begun
@@ -126,6 +135,17 @@ class ApolloSystem(LightningModule):
         learning = [[p for p in network.parameters() if p.requires_grad] for network in networks]
         optimizers = [make(parameters) for make, parameters in zip(self.make_optimizers, learning, strict=True)]
         return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
+
+    def setup(self, stage: str) -> None:
+        """Set the precision of matrix products, in every process of a run."""
+        if self.matmul_precision is not None:
+            self.precision_before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision(self.matmul_precision)
+
+    def teardown(self, stage: str) -> None:
+        """Set it back."""
+        if self.matmul_precision is not None:
+            torch.set_float32_matmul_precision(self.precision_before)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the network's sizes, so that the file alone tells how to build it, and the state of randomness."""
@@ -163,13 +183,13 @@ class ApolloSystem(LightningModule):
         found = self.optimizers()
         optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
         steps = (number + 1) % self.accumulate == 0 or self.trainer.is_last_batch
-        adversarial = self.trainer.fit_loop.total_batch_idx >= self.adversarial_warmup
+        judged = self._judged_share()
         # Levels are judged before any waveform is made of them.
         estimate = degraded if isinstance(self.loss_g, LevelLoss) else self.generator(degraded, self.fill)
         logged: dict[str, Tensor] = {}
-        if adversarial and self.discriminator is not None and self.loss_d is not None:
+        if judged and self.discriminator is not None and self.loss_d is not None:
             logged |= self._train_discriminator(optimizers[1], original, estimate.detach(), steps)
-        terms = self._generator_terms(estimate, original, degraded, adversarial)
+        terms = self._generator_terms(estimate, original, degraded, judged)
         self._learn(optimizers[0], terms["loss"], steps)
         logged |= {("loss_g" if name == "loss" else name): value.detach() for name, value in terms.items()}
         self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=len(original))
@@ -178,12 +198,18 @@ class ApolloSystem(LightningModule):
         if "loss_d" in logged:
             self.log("loss_d", logged["loss_d"], prog_bar=True, logger=False, batch_size=len(original))
 
+    def _judged_share(self) -> float:
+        """The share of their weights that the discriminator's terms have for the batch at work."""
+        joined = self.trainer.fit_loop.total_batch_idx - self.adversarial_warmup
+        return min(1.0, (joined + 1) / max(1, self.adversarial_ramp)) if joined >= 0 else 0.0
+
     def _train_discriminator(
         self, optimizer: LightningOptimizer, original: Tensor, estimate: Tensor, steps: bool
     ) -> dict[str, Tensor]:
         assert self.discriminator is not None
         assert self.loss_d is not None
-        penalised = self.loss_d.r1 > 0
+        every = self.loss_d.r1_every
+        penalised = self.loss_d.r1 > 0 and self.trainer.fit_loop.total_batch_idx % every == 0
         if penalised:
             original = original.detach().requires_grad_()
         # Both sides in one pass: half the calls, and one round of power iteration for both.
@@ -192,16 +218,16 @@ class ApolloSystem(LightningModule):
         loss = logged["loss_d"]
         if penalised:
             logged["r1"] = r1_penalty(real, original)
-            loss = loss + self.loss_d.r1 * logged["r1"]
+            loss = loss + self.loss_d.r1 * every * logged["r1"]
         self._learn(optimizer, loss, steps)
         return {name: value.detach() for name, value in logged.items()}
 
     def _generator_terms(
-        self, estimate: Tensor, original: Tensor, degraded: Tensor, adversarial: bool = True
+        self, estimate: Tensor, original: Tensor, degraded: Tensor, judged: float = 1.0
     ) -> dict[str, Tensor]:
         if isinstance(self.loss_g, LevelLoss):
             return cast(dict[str, Tensor], self.loss_g(self.generator, original, degraded))
-        if self.discriminator is None or not adversarial:
+        if self.discriminator is None or not judged:
             return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded))
         # The generator's step must not leave gradients in the discriminator.
         self.discriminator.requires_grad_(False)
@@ -209,7 +235,7 @@ class ApolloSystem(LightningModule):
             real = self.discriminator(original)
         made = self.discriminator(estimate)
         self.discriminator.requires_grad_(True)
-        return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded, real, made))
+        return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded, real, made, judged))
 
     def _learn(self, optimizer: LightningOptimizer, loss: Tensor, steps: bool) -> None:
         """Add to the gradients, and use them up if it is time to."""

@@ -114,6 +114,34 @@ def test_low_pass_and_double_leave_the_first_draws_as_they_were() -> None:
     assert more.encodings[-1] == plain.encodings[-1]
 
 
+def test_clipping_and_the_undamaged_come_as_often_as_asked_and_leave_other_draws_alone() -> None:
+    plain = draws(**EVERYTHING, count=1)[0]
+    chosen = draws(count=1000, clipping={"probability": 0.25, "level": [-12, -3]}, undamaged=0.2)
+    whole = [one for one in chosen if not one.encodings]
+    assert len(whole) == pytest.approx(200, abs=40)
+    assert all(one == Degradation(None, ()) for one in whole)
+    clips = [one.clip for one in chosen if one.clip is not None]
+    assert len(clips) == pytest.approx(200, abs=40)
+    assert -12 <= min(clips) < -11.5
+    assert -3.5 < max(clips) <= -3
+    more = draws(count=1, **EVERYTHING, clipping={"probability": 1, "level": [-6, -6]}, undamaged=1e-9)[0]
+    assert (more.lowpass, more.encodings) == (plain.lowpass, plain.encodings)
+
+
+@pytest.mark.parametrize("block", [1_000, 60_000])
+def test_clipped_waveforms_are_cut_off_below_their_peak_and_the_undamaged_stay(
+    music: npt.NDArray[np.float32], block: int
+) -> None:
+    signal = Signal(RATE, 2, 60_000, lambda: (music[:, at : at + block] for at in range(0, 60_000, block)))
+    ceiling = np.float32(10 ** (-6 / 20) * np.abs(music).max())
+    clipped = degraded(signal, Degradation(None, (), clip=-6.0)).array()
+    assert np.array_equal(clipped, np.clip(music, -ceiling, ceiling))
+    assert (np.abs(music) > ceiling).any()
+    assert np.array_equal(degraded(signal, Degradation(None, ())).array(), music)
+    coded = RandomCodec(RATE, clipping={"probability": 1, "level": [-6, -6]})(music, np.random.default_rng(0))
+    assert np.abs(coded - clipped).mean() < np.abs(coded - music).mean()
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_combination_can_be_coded(music: npt.NDArray[np.float32], channels: int) -> None:
     options = {**EVERYTHING, "bitrate": [8_000, 24_000, 70_000, 500_000], "double": 0.3}

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import apollo
+from apollo.data.crops import Crop
 from apollo.nn import MultiFrequencyDiscriminator
-from apollo.nn.losses import r1_penalty
+from apollo.nn.losses import JUDGED, DiscriminatorLoss, r1_penalty
+from apollo.training.callbacks import averaging
 from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem, halves
 from apollo.training.train import build_system, train
@@ -65,6 +69,49 @@ def test_during_the_warm_up_the_discriminator_neither_learns_nor_judges(
 
 
 @pytest.mark.slow
+def test_after_the_warm_up_the_discriminators_terms_grow_to_their_weights(
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
+) -> None:
+    trained(config, "ramp", "system.adversarial_warmup=1", "system.adversarial_ramp=2", "datas.num_steps=4")
+    terms = {name: logged(tmp_path / "ramp", f"train/{name}") for name in ("loss_g", "magnitude")}
+    judged = [0.0, *map(sum, zip(*(logged(tmp_path / "ramp", f"train/{name}") for name in JUDGED), strict=True))]
+    shares = [0.0, 0.5, 1.0, 1.0]
+    for whole, plain, rest, share in zip(terms["loss_g"], terms["magnitude"], judged, shares, strict=True):
+        assert whole == pytest.approx(plain + share * rest, rel=1e-5)
+
+
+def test_an_average_that_warms_up_forgets_how_it_began() -> None:
+    means = {warmup: torch.zeros(1) for warmup in (False, True)}
+    for warmup, mean in means.items():
+        averaged = AveragedModel(nn.Linear(1, 1, bias=False), **averaging(0.99, warmup)._kwargs)
+        for value in (0.0, 1.0, 1.0, 1.0):
+            network = nn.Linear(1, 1, bias=False)
+            nn.init.constant_(network.weight, value)
+            averaged.update_parameters(network)
+        mean.copy_(averaged.module.weight.detach()[0])
+    assert float(means[False]) == pytest.approx(1 - 0.99**3)
+    assert float(means[True]) == pytest.approx(1 - 2 / 11 * 3 / 12 * 4 / 13)
+
+
+def test_matrix_products_have_the_precision_asked_for_during_the_run_alone(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def watched(self: ApolloSystem, batch: Crop, number: int) -> None:
+        found.append(torch.get_float32_matmul_precision())
+        step(self, batch, number)
+
+    step = ApolloSystem.training_step
+    monkeypatch.setattr(ApolloSystem, "training_step", watched)
+    before = torch.get_float32_matmul_precision()
+    for wanted in ("high", "null"):
+        train(config, [f"exp.name={wanted}", f"system.matmul_precision={wanted}", "datas.num_steps=1"])
+        assert torch.get_float32_matmul_precision() == before
+    assert found == ["high", before]
+
+
+@pytest.mark.slow
 def test_averaged_weights_are_what_is_validated_and_exported(
     config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
 ) -> None:
@@ -116,3 +163,32 @@ def test_the_gradient_penalty_is_that_of_real_music_and_is_learnt_from(
     assert penalties[0] > 0
     assert terms["penalised"][0] == pytest.approx(terms["plain"][0], rel=1e-6)  # shown beside it
     assert not same(part(penalised, "discriminator"), part(plain, "discriminator"))
+
+
+@pytest.mark.slow
+def test_a_lazy_penalty_is_added_seldom_and_weighs_more(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+
+    def counted(self: ApolloSystem, batch: Crop, number: int) -> None:
+        monkeypatch.setattr(
+            "apollo.training.system.r1_penalty", lambda *sides: batches.append(number) or r1_penalty(*sides)
+        )
+        step(self, batch, number)
+
+    step = ApolloSystem.training_step
+    monkeypatch.setattr(ApolloSystem, "training_step", counted)
+    short = ("datas.num_steps=5", "trainer.limit_val_batches=1")
+    lazy = trained(config, "lazy", "loss_d.r1={weight: 5, every: 2}", *short)["state_dict"]
+    assert batches == [0, 2, 4]
+    once = trained(config, "once", "loss_d.r1={weight: 2, every: 5}", *short)["state_dict"]
+    assert batches[3:] == [0]
+    single = trained(config, "single", "loss_d.r1=10", "datas.num_steps=1", "trainer.limit_val_batches=1")
+    again = trained(config, "again", "loss_d.r1={weight: 2, every: 5}", "datas.num_steps=1")
+    assert same(part(single["state_dict"], "discriminator"), part(again["state_dict"], "discriminator"))
+    assert not same(part(lazy, "discriminator"), part(once, "discriminator"))
+
+
+@pytest.mark.parametrize("r1", [{"weight": 1}, {"weight": 1, "every": 0}, {"weight": 1, "every": 1.5}])
+def test_a_lazy_penalty_that_means_nothing_is_told(r1: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"r1 must be a number, or \{weight, every\}"):
+        DiscriminatorLoss(r1=r1)
