@@ -251,7 +251,7 @@ class Checkpoints(ModelCheckpoint):
         if self._should_save_on_train_epoch_end(trainer):
             self._save_newest(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, StopOnSignal) and not trainer.fit_loop.done:
+            if isinstance(callback, StopOnSignal) and not is_done(trainer):
                 callback.stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -263,6 +263,16 @@ class Checkpoints(ModelCheckpoint):
     def _save_newest(self, trainer: Trainer) -> None:
         if self.save_last and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def is_done(trainer: Trainer) -> bool:
+    """Whether no epochs are left; Lightning says so itself, once, when it ends."""
+    teller = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    before, teller.disabled = teller.disabled, True
+    try:
+        return bool(trainer.fit_loop.done)
+    finally:
+        teller.disabled = before
 
 
 def is_within(path: Path, folder: Path) -> bool:

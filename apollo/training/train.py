@@ -26,6 +26,7 @@ from apollo.nn.level_loss import LevelLoss
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
+from apollo.training.progress import Lines, shows_bars
 from apollo.training.recipe import Recipe, Spec, naming, one_line, parse
 from apollo.training.saving import (
     CSVLogger,
@@ -199,7 +200,9 @@ def build_callbacks(recipe: Recipe, sample_rate: int) -> list[Callback]:
     named = ("checkpoint", "early_stopping", "ema")
     callbacks: list[Callback] = [recipe[name].build() for name in named if name in recipe.specs]
     last = last_checkpoint(callbacks, recipe.run)
-    return [*callbacks, Speed(sample_rate), Clips(recipe.run / "clips", sample_rate), StopOnSignal(last)]
+    told = recipe["trainer"].arguments.get("enable_progress_bar", True) and not shows_bars()
+    lines = [Lines()] if told else []
+    return [*callbacks, Speed(sample_rate), *lines, Clips(recipe.run / "clips", sample_rate), StopOnSignal(last)]
 
 
 def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback], **instead: Any) -> Trainer:

@@ -168,15 +168,19 @@ def test_the_gradient_penalty_is_that_of_real_music_and_is_learnt_from(
 @pytest.mark.slow
 def test_a_lazy_penalty_is_added_seldom_and_weighs_more(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
+    at_work: list[int] = []
+    step = ApolloSystem.training_step
 
-    def counted(self: ApolloSystem, batch: Crop, number: int) -> None:
-        monkeypatch.setattr(
-            "apollo.training.system.r1_penalty", lambda *sides: batches.append(number) or r1_penalty(*sides)
-        )
+    def watched(self: ApolloSystem, batch: Crop, number: int) -> None:
+        at_work[:] = [number]
         step(self, batch, number)
 
-    step = ApolloSystem.training_step
-    monkeypatch.setattr(ApolloSystem, "training_step", counted)
+    def penalty(*sides: Any) -> torch.Tensor:
+        batches.extend(at_work)
+        return r1_penalty(*sides)
+
+    monkeypatch.setattr(ApolloSystem, "training_step", watched)
+    monkeypatch.setattr("apollo.training.system.r1_penalty", penalty)
     short = ("datas.num_steps=5", "trainer.limit_val_batches=1")
     lazy = trained(config, "lazy", "loss_d.r1={weight: 5, every: 2}", *short)["state_dict"]
     assert batches == [0, 2, 4]

@@ -16,7 +16,8 @@ from apollo.training.recipe import parse, spec
 from apollo.training.system import ApolloSystem
 from apollo.training.train import build_system, train
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
 
 WITHOUT_WANDB = "logger=null"  # it takes seconds to start
 
@@ -271,3 +272,23 @@ def test_the_published_command_is_the_same(seed_config: tuple[Path, list[str]]) 
     assert "feature_dim: 16" in printed[0]
     assert "${" not in printed[0]
     assert printed[0] == printed[1] == printed[2]
+
+
+@pytest.mark.slow
+def test_a_log_file_gets_a_line_every_so_many_batches(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, overrides = seed_config
+    more = ["datas.num_steps=5", "trainer.log_every_n_steps=2", "trainer.max_epochs=1"]
+    with (tmp_path / "nohup.out").open("w") as file:
+        command = [sys.executable, ROOT / "train.py", "-c", path, *overrides, *more]
+        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "80"}, check=True)
+    text = (tmp_path / "nohup.out").read_text()
+    lines = text.splitlines()
+    for place in ("batch 2/5", "batch 4/5", "batch 5/5", "validated"):
+        (number,) = (n for n, line in enumerate(lines) if line.startswith(f"epoch 0, {place}:"))
+        told = lines[number : number + 3]
+        assert max(map(len, told)) <= 80
+        names = ("val_unprocessed", "val_lsd") if place == "validated" else ("loss_g", "audio_seconds_per_second")
+        assert all(any(f" {name} " in line for line in told) for name in names)
+    assert "\r" not in text
+    assert "it/s" not in text
+    assert text.count("`Trainer.fit` stopped") <= 1
