@@ -10,19 +10,28 @@ from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import DEVICE, parse, parse_bitrates, require, usual_model
+from apollo.cli.terminal import DEVICE, MANNER, parse, parse_bitrates, require, usual_model
 from apollo.errors import ApolloError, nearest
 
 
 def evaluate(
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="PAIRS_OR_ORIGINALS",
             help="Undamaged recordings, pairs of originals and damaged versions, or songs in stems; told by what lies "
             "in the folder.",
         ),
-    ],
+    ] = None,
+    original: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of originals, where they and their damaged versions lie in two folders."
+        ),
+    ] = None,
+    damaged: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the damaged versions, under the same names.")
+    ] = None,
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,6 +67,10 @@ def evaluate(
     chunk: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Of audio restored at once: memory, not scores.")
     ] = None,
+    align: Annotated[
+        bool,
+        typer.Option("--align/--no-align", help="Undo the lag of damaged versions before they are scored, or do not."),
+    ] = True,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -80,6 +93,7 @@ def evaluate(
     from apollo.metrics import DEFAULT_METRICS, METRICS
     from apollo.shards import Shard
 
+    root = place(folder, original, damaged)
     others = [parse_restorations(text) for text in restored or []]
     chosen = (
         METRICS
@@ -89,7 +103,7 @@ def evaluate(
         else DEFAULT_METRICS
     )
     result = run_evaluation(
-        folder,
+        root,
         Settings(
             models=models or ([] if others else [usual_model()]),
             restorations=others,
@@ -97,16 +111,28 @@ def evaluate(
             workers=workers or os.cpu_count() or 1,
             device=device,
             chunk_seconds=chunk,
+            align=align,
         ),
+        damaged=damaged,
         codecs=parse_codecs(codecs),
         bitrates=[whole_kilobits(rate) for rate in parse_bitrates(bitrates)],
         output=output,
         shard=Shard.parse(shard) if shard is not None else None,
         command=shlex.join(["apollo", *sys.argv[1:]]),
         console=Screen(),
+        quiet=MANNER.quiet,
     )
     if result.failures:
         raise typer.Exit(1)
+
+
+def place(folder: Path | None, original: Path | None, damaged: Path | None) -> Path:
+    """Where the originals lie: one folder with all, or one beside that of the damaged versions."""
+    if folder is not None and original is None and damaged is None:
+        return folder
+    if folder is None and original is not None and damaged is not None:
+        return original
+    raise ApolloError("give one folder to evaluate, or two with --original DIR --damaged DIR")
 
 
 def whole_kilobits(rate: int) -> int:

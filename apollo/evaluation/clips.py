@@ -112,7 +112,7 @@ def _places(evaluation: Evaluation, system: str, judge: str) -> dict[str, tuple[
 
 def _moment(case: Case, cases: Cases, settings: Settings, scratch: Path) -> tuple[int, Waveform, dict[str, Waveform]]:
     """Where the loudest moment of a case begins, the original there, and what every system made of it."""
-    original, damaged = waveforms(case, scratch)
+    original, damaged = waveforms(case, scratch, settings.align)
     start = loudest(original, round(SECONDS * SAMPLE_RATE))
     moment = slice(start, start + round(SECONDS * SAMPLE_RATE))
     versions = {UNPROCESSED: np.array(damaged[:, moment])}
@@ -121,7 +121,7 @@ def _moment(case: Case, cases: Cases, settings: Settings, scratch: Path) -> tupl
     for folder in settings.restorations:
         try:
             path = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
-            _, other = pair_waveforms(case.sources[0], path, scratch)
+            _, other = pair_waveforms(case.sources[0], path, scratch, settings.align)
         except ApolloError:
             continue
         if other.shape[1] >= min(moment.stop, original.shape[1]):

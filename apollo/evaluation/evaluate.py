@@ -14,18 +14,21 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from apollo.audio.verdict import needs_restoration
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
 from apollo.evaluation.systems import Settings, mark_of_file, mark_of_model, restorer_of
-from apollo.evaluation.waveforms import SAMPLE_RATE, pair_waveforms, restored, waveforms
+from apollo.evaluation.waveforms import SAMPLE_RATE, measured, pair_waveforms, restored, waveforms
 from apollo.metrics import codec_cutoff, lost_bands, metric
 from apollo.work import Progress, run
 
 log = logging.getLogger(__name__)
 
 METHOD = 2  # counts up when a score means something else than before
+TOLD = 0.1  # samples of lag, under which the estimate may be chance
+LAG, LOSSY = "lag in seconds", "lossy original"  # what is kept beside the scores, for the notes
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def evaluate(
             files, lacking = _files(case, cases, settings)
             failures.extend(lacking)
             try:
-                keys = _keys(case, marks, files)
+                keys = _keys(case, marks, files, settings.align)
             except OSError as error:
                 failures.append(Failure(case.piece, case.condition, "", f"it cannot be read ({error.strerror})"))
                 continue
@@ -120,7 +123,39 @@ def evaluate(
         scores,
         failures,
         time.monotonic() - began,
+        notes=[*cases.warnings, *_notes(found, settings)],
     )
+
+
+def _notes(found: Sequence[tuple[Case, str, Mapping[str, float]]], settings: Settings) -> list[str]:
+    """What was aligned, and which originals are no originals."""
+    notes = []
+    paired = [(case, system, values) for case, system, values in found if LAG in values]
+    for system in dict.fromkeys(system for _, system, _ in paired):
+        lags = {case.piece: values[LAG] for case, own, values in paired if own == system}
+        notes.append(_alignment(lags, "pairs" if system == UNPROCESSED else f"recordings of {system}"))
+    if not settings.align and any(case.damaged for case, _, _ in found):
+        notes.append("pairs were scored as they lie, from their first samples on (--no-align)")
+    lossy = sorted({case.piece for case, _, values in found if values.get(LOSSY)})
+    if lossy:
+        pieces = len({case.piece for case, _, _ in found})
+        notes.append(
+            f"{len(lossy)} of {pieces} originals show traces of a lossy codec (the first: {lossy[0]}): what that took "
+            "away counts as right"
+        )
+    return notes
+
+
+def _alignment(lags: Mapping[str, float], what: str) -> str:
+    """How many recordings were aligned, and by how much."""
+    moved = {piece: lag for piece, lag in lags.items() if abs(lag) * SAMPLE_RATE >= TOLD}
+    if not moved:
+        return f"none of {len(lags)} {what} had a lag to undo"
+    least, most = (sorted(map(abs, moved.values()))[end] for end in (0, -1))
+    one = f"{1000 * most:.2f} ms ({most * SAMPLE_RATE:.1f} samples)"
+    amount = one if len(moved) == 1 else f"{1000 * least:.2f} to {one}"
+    worst = max(moved, key=lambda piece: abs(moved[piece]))
+    return f"{len(moved)} of {len(lags)} {what} were aligned, by {amount}; most: {worst}"
 
 
 def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:
@@ -134,11 +169,12 @@ def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path
     return files, failures
 
 
-def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path]) -> dict[str, str]:
+def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path], align: bool) -> dict[str, str]:
     """Under which the scores of each system are kept: the same only for the same files, weights and method."""
     mark = case.fingerprint
     marks = {**marks, **{name: mark_of_file(path) for name, path in files.items()}}
-    return {system: sha256(f"{METHOD} {mark} {own}".encode()).hexdigest()[:32] for system, own in marks.items()}
+    method = f"{METHOD}" if align else f"{METHOD} as it lies"
+    return {system: sha256(f"{method} {mark} {own}".encode()).hexdigest()[:32] for system, own in marks.items()}
 
 
 def _outcomes(jobs: Sequence[_Job], workers: int, progress: Progress | None) -> Iterator[tuple[_Job, _Outcome]]:
@@ -177,17 +213,25 @@ def _evaluate_one(job: _Job) -> _Outcome:
 
     with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder, noting_failures():
         scratch = Path(folder)
-        original, damaged = waveforms(job.case, scratch)
+        align = job.settings.align
+        original, damaged = waveforms(job.case, scratch, align)
         cutoff = codec_cutoff(original, damaged, SAMPLE_RATE)
         lost = lost_bands(original, damaged, SAMPLE_RATE)
         for system, names in job.missing.items():
             with noting_failures():
                 truth, version = original, damaged
-                if system in job.files:
-                    truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch)
+                about: dict[str, float] = {}
+                if system == UNPROCESSED:
+                    about[LOSSY] = float(any(needs_restoration(path).damaged for path in job.case.sources))
+                    if job.case.damaged is not None and align:
+                        about[LAG] = measured(job.case.sources[0], job.case.damaged).lag
+                elif system in job.files:
+                    truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch, align)
+                    if align:
+                        about[LAG] = measured(job.case.sources[0], job.files[system]).lag
                 elif system != UNPROCESSED:
                     version = restored(damaged, job.settings.restorer(system), scratch)
-                outcome.values[system] = {
+                outcome.values[system] = about | {
                     name: metric(name).score(truth, version, SAMPLE_RATE, cutoff, lost) for name in names
                 }
     return outcome

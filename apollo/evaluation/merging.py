@@ -33,6 +33,7 @@ def evaluation_of(report: Mapping[str, Any], path: Path) -> Evaluation:
             ],
             seconds=float(report["seconds"]),
             made={str(name): str(value) for name, value in report["made"].items()},
+            notes=[str(note) for note in report.get("notes", [])],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is no report of an evaluation ({error!r}): give report.json files") from None
@@ -86,4 +87,5 @@ def merged(evaluations: Sequence[Evaluation], names: Sequence[object]) -> Evalua
         sorted(failures, key=str),
         sum(evaluation.seconds for evaluation in evaluations),
         first.made,
+        list(dict.fromkeys(note for evaluation in evaluations for note in evaluation.notes)),
     )

@@ -103,6 +103,7 @@ class Evaluation:
         failures: What is missing from `scores`.
         seconds: Wall time that the evaluation took.
         made: How it was made, for those who read it later: command, date, commit, machine, versions.
+        notes: What to know before the numbers are believed, in sentences: what was aligned, lossy originals.
     """
 
     source: str
@@ -113,6 +114,7 @@ class Evaluation:
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
     made: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def codecs(self) -> list[str]:

@@ -18,35 +18,40 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from apollo import __version__
 from apollo.atomic import alone
 from apollo.errors import DataError, StoppedError
-from apollo.evaluation.cases import find_cases
+from apollo.evaluation.cases import find_cases, pairs_of
 from apollo.evaluation.clips import cut_clips
 from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.report import REPORTS, Grids, tables, write_reports
-from apollo.evaluation.results import Evaluation
+from apollo.evaluation.results import Evaluation, Failure
 from apollo.evaluation.systems import Settings
 from apollo.machine import describe
 from apollo.shards import Shard
 
 BITRATES = (24, 32, 48, 64, 96, 128)
 SCOREBOOK = "scores.jsonl"
+NAMED = 3  # pieces of many that failed alike
 
 
 def run_evaluation(
     root: Path,
     settings: Settings,
     *,
+    damaged: Path | None = None,
     codecs: Sequence[str] = ("mp3",),
     bitrates: Sequence[int] = BITRATES,
     output: Path | None = None,
     shard: Shard | None = None,
     command: str = "",
     console: Console | None = None,
+    quiet: bool = False,
 ) -> Evaluation:
     """Evaluate what lies in a folder with a progress bar, print tables, and write the report where asked.
 
     Args:
         root: As `find_cases` takes it.
         settings: What is compared, and with what.
+        damaged: Folder of the damaged versions of what lies in `root`, under the same names; None where `root` holds
+            both sides, or originals alone.
         codecs: What originals and mixes are put through.
         bitrates: In kbit/s.
         output: Folder of the report; made when missing, before anything else. Scores are kept there as they come, so
@@ -55,6 +60,7 @@ def run_evaluation(
             a score, so that there is one report a share.
         command: What was typed, for the report.
         console: Where to print; the terminal by default.
+        quiet: Whether to print tables, warnings and failures alone.
 
     Returns:
         What was found.
@@ -65,13 +71,20 @@ def run_evaluation(
         StoppedError: Ctrl+C.
     """
     console = console or Console()
-    cases = find_cases(root, codecs, bitrates)
+    cases = find_cases(root, codecs, bitrates) if damaged is None else pairs_of(root, damaged)
     if shard is not None:
         cases = cases.in_shard(shard)
     if output is not None:
         make_writable(output)
         refuse_foreign(output)
-    console.print(f"{root}: {cases.summary}", markup=False, highlight=False, soft_wrap=True)
+
+    def tell(line: str, style: str | None = None) -> None:
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    if not quiet:
+        tell(f"{cases.source}: {cases.summary}, {cases.layout}")
+    for warning in cases.warnings:
+        tell(f"Warning: {warning}", "yellow")
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -79,9 +92,10 @@ def run_evaluation(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    bars = Progress(*columns, console=console, transient=True, disable=quiet)
     done = 0
     try:
-        with alone(output) if output else nullcontext(), Progress(*columns, console=console, transient=True) as bar:
+        with alone(output) if output else nullcontext(), bars as bar:
             task = bar.add_task("Loading", total=None)
 
             def show(now: int, total: int, piece: str) -> None:
@@ -99,14 +113,37 @@ def run_evaluation(
     except KeyboardInterrupt:
         kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to go on"
         raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
-    for failure in result.failures:
-        console.print(f"Not evaluated: {failure}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{len(result.scores)} scores in {result.seconds:.0f} s", highlight=False)
-    if output is not None:
-        console.print(
-            "Report: " + ", ".join(str(path) for path in written), markup=False, highlight=False, soft_wrap=True
-        )
+    for note in result.notes[len(cases.warnings) :]:
+        if not quiet:
+            tell(f"Mind: {note}")
+    for sentence in grouped(result.failures):
+        tell(f"Not evaluated: {sentence}", "yellow")
+    if not quiet:
+        tell(f"{len(result.scores)} scores in {result.seconds:.0f} s")
+        if output is not None:
+            tell("Report: " + ", ".join(map(str, written)))
     return result
+
+
+def grouped(failures: Sequence[Failure]) -> list[str]:
+    """Failures in sentences, those of one system that have one reason together."""
+    groups: dict[tuple[str, str], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.system, failure.reason), []).append(failure)
+    sentences = []
+    for (system, reason), group in groups.items():
+        pieces = list(dict.fromkeys(failure.piece for failure in group))
+        if len(group) == 1:
+            sentences.append(str(group[0]))
+            continue
+        more = f" and {len(pieces) - NAMED} more" if len(pieces) > NAMED else ""
+        whose = f" of {system}" if system else ""
+        cases = "" if len(group) == len(pieces) else f" in {len(group)} cases"
+        sentences.append(
+            f"{len(pieces)} {'piece' if len(pieces) == 1 else 'pieces'}{cases}{whose}: {reason} ("
+            f"{', '.join(pieces[:NAMED])}{more})"
+        )
+    return sentences
 
 
 def make_writable(folder: Path) -> None:

@@ -47,6 +47,8 @@ class Restorations:
         folder = self.folder
         if several:
             folder /= f"{case.condition.codec}-{case.condition.bitrate}"
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}")
         names = [_without_ending(path, root) for path in (case.damaged, *case.sources) if path is not None]
         if case.damaged is not None and case.damaged.parent == case.sources[0].parent != root:
             names.append(case.damaged.parent.relative_to(root))
@@ -102,6 +104,7 @@ class Settings:
         workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
         device: Where the models run, as `Restorer` takes it.
         chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.
+        align: Whether the lag of a damaged version, or of what another tool made of it, is undone before it is scored.
     """
 
     models: Sequence[str] = ()
@@ -110,6 +113,7 @@ class Settings:
     workers: int = 1
     device: str = "cpu"
     chunk_seconds: float | None = None
+    align: bool = True
 
     @property
     def systems(self) -> list[str]:

@@ -26,12 +26,13 @@ _IN_MEMORY = 10 * 60 * SAMPLE_RATE  # samples of all channels together
 Waveform = npt.NDArray[np.float32]
 
 
-def waveforms(case: Case, scratch: Path) -> tuple[Waveform, Waveform]:
-    """The original and the damaged version of a case at 44.1 kHz, aligned.
+def waveforms(case: Case, scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
+    """The original and the damaged version of a case at 44.1 kHz, aligned unless that is not wanted.
 
     Args:
         case: The case.
         scratch: An empty folder for waveforms that are too long for memory; it must outlive them.
+        align: Whether the lag of the damaged side of a pair is undone.
 
     Returns:
         Two arrays `(channels, samples)` of one shape; of a pair, what both have in common in time.
@@ -40,7 +41,7 @@ def waveforms(case: Case, scratch: Path) -> tuple[Waveform, Waveform]:
         ApolloError: If a file cannot be read or coded, or the sides of a pair do not belong together.
     """
     if case.damaged is not None:
-        return pair_waveforms(case.sources[0], case.damaged, scratch)
+        return pair_waveforms(case.sources[0], case.damaged, scratch, align)
     original = _mixed(case.sources, scratch)
     assert case.condition.bitrate is not None
     damaged = coded(
@@ -49,17 +50,22 @@ def waveforms(case: Case, scratch: Path) -> tuple[Waveform, Waveform]:
     return original, filled(damaged.blocks(), original.shape, scratch)
 
 
-def pair_waveforms(original: Path, other: Path, scratch: Path) -> tuple[Waveform, Waveform]:
-    """Two recordings of the same thing at 44.1 kHz, the lag of the second undone, where both last.
+def pair_waveforms(original: Path, other: Path, scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
+    """Two recordings of the same thing at 44.1 kHz, where both last.
 
     The second gets the channels of the first: mono goes to all of them, and many become the mean for one.
 
+    Args:
+        original: The one.
+        other: The other.
+        scratch: As `waveforms` takes it.
+        align: Whether the lag of the second is undone. Without it both are taken from their first samples on, whatever
+            they hold.
+
     Raises:
-        ApolloError: If one cannot be read, or they are not recordings of the same thing.
+        ApolloError: If one cannot be read, or they are to be aligned and are not recordings of the same thing.
     """
-    pair = try_pair((original, other))
-    if not isinstance(pair, Pair):
-        raise DataError(str(pair))
+    pair = measured(original, other) if align else Pair(open_track(original), open_track(other))
     # The original keeps its samples: only the other side is moved by fractions of one.
     first = ceil(pair.begin * pair.original.sample_rate)
     begin = first / pair.original.sample_rate
@@ -71,6 +77,18 @@ def pair_waveforms(original: Path, other: Path, scratch: Path) -> tuple[Waveform
     )
     one, other_side = (filled(side.in_channels(channels).blocks(), (channels, samples), scratch) for side in sides)
     return one, other_side
+
+
+def measured(original: Path, other: Path) -> Pair:
+    """How two recordings lie to each other.
+
+    Raises:
+        ApolloError: If one cannot be read, or they are not recordings of the same thing.
+    """
+    pair = try_pair((original, other))
+    if not isinstance(pair, Pair):
+        raise DataError(str(pair))
+    return pair
 
 
 def _stretches(track: Track, position: float, samples: int) -> Signal:

@@ -48,9 +48,10 @@ def run(
     bitrates: tuple[int, ...] = (64,),
     workers: int = 1,
     restorations: Sequence[Restorations] = (),
+    align: bool = True,
     **options: Any,
 ) -> Evaluation:
-    settings = Settings(models, restorations, ("si_sdr",), workers)
+    settings = Settings(models, restorations, ("si_sdr",), workers, align=align)
     return evaluate(find_cases(root, ("mp3",), bitrates), settings, **options)
 
 
@@ -233,3 +234,45 @@ def test_values_that_are_not_defined_are_kept_as_such(tmp_path: Path) -> None:
     for _ in range(2):
         (score,) = run(tmp_path, kept=kept).scores
         assert math.isnan(score.values["si_sdr"])
+
+
+def test_what_was_aligned_is_told_and_can_be_left_out(pairs: Path, chords: np.ndarray) -> None:
+    late = np.pad(degrade(chords[:, :100_000], SAMPLE_RATE, bitrate=48_000), ((0, 0), (1, 0)))
+    soundfile.write(pairs / "codec" / "one.wav", late.T, SAMPLE_RATE, subtype="FLOAT")
+    key = ("original/one.wav", Condition(PAIRS))
+    aligned, literal = run(pairs), run(pairs, align=False)
+    assert "1 of 2 pairs were aligned, by 0.02 ms (1.0 samples); most: original/one.wav" in aligned.notes
+    assert any("--no-align" in note for note in literal.notes)
+    expected = si_sdr(chords[:, :100_000], late[:, :100_000])
+    assert literal.values(UNPROCESSED, "si_sdr")[key] == pytest.approx(expected, abs=1e-4)
+    assert aligned.values(UNPROCESSED, "si_sdr")[key] > expected + 1
+    assert any("none of 1 pairs had a lag" in note for note in run(pairs_of_one(pairs, "two")).notes)
+
+
+def pairs_of_one(pairs: Path, name: str) -> Path:
+    """The same folder with one pair left."""
+    for side in ("original", "codec"):
+        for path in (pairs / side).iterdir():
+            if path.stem != name:
+                path.unlink()
+    return pairs
+
+
+def test_scores_of_both_kinds_are_kept_apart(pairs: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "scores.jsonl"
+    aligned = run(pairs, kept=kept)
+    assert run(pairs, kept=kept, align=False).scores == run(pairs, align=False).scores
+    again = run(pairs, kept=kept)
+    assert (again.scores, again.notes) == (aligned.scores, aligned.notes)
+
+
+def test_different_music_is_scored_where_nothing_is_aligned(pairs: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (50_000, 2))
+    soundfile.write(pairs / "codec" / "one.wav", noise, SAMPLE_RATE)
+    assert not run(pairs, align=False).failures
+
+
+def test_originals_with_traces_of_a_codec_are_told(tmp_path: Path, chords: np.ndarray) -> None:
+    loud = np.tile(chords, 4)
+    soundfile.write(tmp_path / "song.flac", degrade(loud, SAMPLE_RATE, bitrate=64_000).T, SAMPLE_RATE)
+    assert any("1 of 1 originals show traces of a lossy codec" in note for note in run(tmp_path).notes)

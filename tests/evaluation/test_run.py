@@ -8,9 +8,11 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from apollo.errors import DataError, StoppedError
+from apollo.cli.evaluate import place
+from apollo.errors import ApolloError, DataError, StoppedError
 from apollo.evaluation import run as module
-from apollo.evaluation.run import SCOREBOOK, run_evaluation
+from apollo.evaluation.results import Condition, Failure
+from apollo.evaluation.run import SCOREBOOK, grouped, run_evaluation
 from apollo.evaluation.systems import Settings
 
 SAMPLE_RATE = 44_100
@@ -80,3 +82,51 @@ def test_ctrl_c_says_what_is_kept(folder: Path, tmp_path: Path, monkeypatch: pyt
             folder, Settings(metrics=("si_sdr",)), bitrates=(64,), output=tmp_path / "report", console=console()
         )
     assert stopped.value.code == 130
+
+
+def printed(out: Console) -> str:
+    return re.sub(r"\s+", " ", out.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_quiet_leaves_tables_warnings_and_failures(folder: Path) -> None:
+    loud, quiet = console(), console()
+    (folder / "broken.flac").write_bytes(b"no audio")
+    for out in (loud, quiet):
+        run_evaluation(folder, Settings(metrics=("si_sdr",)), bitrates=(64,), console=out, quiet=out is quiet)
+    assert "3 recordings, taken for undamaged originals" in printed(loud)
+    assert "scores in" in printed(loud)
+    for expected, kept in (("SI-SDR", True), ("Not evaluated", True), ("recordings", False), ("scores in", False)):
+        assert (expected in printed(quiet)) == kept, expected
+
+
+def test_two_folders_of_any_name_are_pairs(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mp3").mkdir()
+    for number in range(2):
+        samples, rate = soundfile.read(folder / f"{number}.wav")
+        soundfile.write(tmp_path / "mp3" / f"{number}.mp3", samples, rate, format="MP3")
+    out = console()
+    result = run_evaluation(folder, Settings(metrics=("si_sdr",)), damaged=tmp_path / "mp3", console=out)
+    assert result.pieces == ["0.wav", "1.wav"]
+    assert not result.failures
+    assert f"originals in {folder}, damaged versions in {tmp_path / 'mp3'}".replace(" ", "") in printed(out).replace(
+        " ", ""
+    )
+
+
+def test_what_failed_alike_is_one_sentence() -> None:
+    def failures(count: int, reason: str, system: str = "") -> list[Failure]:
+        return [Failure(f"{n}.wav", Condition("mp3", 64), system, reason) for n in range(count)]
+
+    found = grouped([*failures(5, "there is no folder x", "theirs"), *failures(1, "it is broken")])
+    assert found == [
+        "5 pieces of theirs: there is no folder x (0.wav, 1.wav, 2.wav and 2 more)",
+        "0.wav (MP3 64 kbit/s): it is broken",
+    ]
+
+
+@pytest.mark.parametrize(
+    "places", [(None, None, None), ("a", "b", "c"), ("a", None, "b"), (None, "a", None), (None, None, "a")]
+)
+def test_places_that_do_not_fit_together_are_refused(places: tuple[str | None, ...]) -> None:
+    with pytest.raises(ApolloError, match="--original DIR --damaged DIR"):
+        place(*(None if each is None else Path(each) for each in places))

@@ -99,6 +99,7 @@ def report_json(evaluation: Evaluation, grids: Grids) -> str:
         "apollo": __version__,
         "source": evaluation.source,
         "made": evaluation.made,
+        "notes": evaluation.notes,
         "seconds": round(evaluation.seconds, 1),
         "conditions": [_condition(condition) for condition in evaluation.conditions],
         "kinds": evaluation.kinds,

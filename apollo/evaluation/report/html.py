@@ -61,6 +61,7 @@ def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
         title=_title(evaluation),
         subtitle=_subtitle(evaluation),
         facts=_facts(evaluation),
+        notes=[shown(note) for note in evaluation.notes],
         found=_by_system(evaluation),
         systems=[
             {"label": names[system], "full": system, "mark": charts.legend_mark(index)}

@@ -21,6 +21,8 @@ LEGEND = (
 def document(evaluation: Evaluation, grids: Grids) -> str:
     """The whole report: what, when and how, what was found, tables, and what failed."""
     lines = ["# Evaluation", "", *_facts(evaluation), ""]
+    if evaluation.notes:
+        lines += ["Mind:", "", *(f"- {escaped(note)}." for note in evaluation.notes), ""]
     for part in findings(evaluation):
         heading = escaped(part.scope[:1].upper() + part.scope[1:])
         lines += [f"{heading}:", "", *(f"- {escaped(finding.sentence)}." for finding in part.found), ""]
