@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from apollo.audio.files import AudioReader
 
-__all__ = ["Bandwidth", "inspect_bandwidth"]
+__all__ = ["Bandwidth", "CutoffMeter", "inspect_bandwidth"]
 
 Stretch = npt.NDArray[np.float32]
 
@@ -84,6 +84,37 @@ class Bandwidth:
     def was_mp3(self) -> bool:
         """Whether the grid of an MP3 encoder shows, which nothing else leaves."""
         return self.collapse_db > _COLLAPSE
+
+
+class CutoffMeter:
+    """Measures how far up a recording reaches while it passes by, in blocks of any size.
+
+    Args:
+        sample_rate: In Hz.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._power: npt.NDArray[np.float64] = np.zeros(_N_FFT // 2 + 1)
+        self._segments = 0
+        self._rest: Stretch | None = None
+
+    def push(self, block: Stretch) -> None:
+        """Take the next samples, (channels, any number)."""
+        joined = block if self._rest is None else np.concatenate([self._rest, block], axis=1)
+        whole = joined.shape[1] // _N_FFT * _N_FFT
+        self._rest = joined[:, whole:].copy()
+        if whole:
+            powers = _segment_powers(joined[:, :whole])
+            self._power += powers.sum(axis=(0, 1))
+            self._segments += powers.shape[0] * powers.shape[1]
+
+    @property
+    def cutoff_hz(self) -> float | None:
+        """The frequency above which there is nothing, as `Bandwidth` has it; None of silence and of moments."""
+        if not self._segments or not self._power.any():
+            return None
+        return _cliff(self._power / self._segments, self._sample_rate)[0]
 
 
 def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:

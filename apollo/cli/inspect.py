@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import typer
 from apollo.atomic import refuse_existing
 from apollo.cli.terminal import check_suffix, complain, counting, note, passed_over, require, say
 from apollo.errors import ApolloError, one_file
-from apollo.foreign import shown, shown_in_json
+from apollo.foreign import shown, shown_in_csv, shown_in_json
 
 if TYPE_CHECKING:
     from apollo.audio.inspection import Inspection
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 WIDTH = 80
 CONTAINERS = {"mp3": "MP3", "mp4": "MP4", "flac": "FLAC", "wav": "WAV", "ogg": "Ogg", "aiff": "AIFF", "wma": "WMA"}
 CHANNELS = {1: "mono", 2: "stereo"}
+COLUMNS = ("file", "codec", "kbit/s", "length", "Hz", "cut-off kHz", "LUFS", "lossy", "history")
+WIDTHS = (28, 9, 6, 9, 6, 11, 6, 5)  # of all but the last
 LONGEST = 200  # letters of a tag
 
 
 def inspect(
     inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, and folders of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of one object a file instead.")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print one line a file instead.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line a file for spreadsheets instead.")] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
     ] = None,
@@ -35,6 +39,8 @@ def inspect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PNG if it exists already.")] = False,
 ) -> None:
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
+    if as_json + as_table + as_csv > 1:
+        raise ApolloError("--json, --table and --csv are three ways to tell the same: give one of them")
     if plot is not None:
         check_suffix(plot, ".png", "--plot")
         require("eval", "matplotlib")
@@ -52,6 +58,7 @@ def inspect(
     if plot is not None and len(files) != 1:
         raise ApolloError(f"--plot draws one picture of one file, but {len(files)} are given: name a single file")
     found: list[dict[str, object]] = []
+    heads_told = False
     for path in files:
         try:
             with one_file(path):
@@ -63,15 +70,58 @@ def inspect(
             found.append({"file": str(path), "problem": str(error)})
             complain(error)
             continue
-        if not as_json:
+        if as_table or as_csv:
+            if not heads_told:
+                heads_told = True
+                say(one_line(COLUMNS) if as_table else ",".join(COLUMNS))
+            say(one_line(facts(inspection)) if as_table else in_csv(path, facts(inspection)))
+        elif not as_json:
             say(*([""] if found else []), *lines(inspection))
         found.append(inspection.as_json())
     if as_json:
         typer.echo(shown_in_json(found, indent=1))
     if others:
-        note(passed_over(len(others)), error=as_json)
+        note(passed_over(len(others)), error=as_json or as_csv)
     if failed:
         raise typer.Exit(1)
+
+
+def facts(inspection: Inspection) -> list[str]:
+    """What stands in the columns of a file."""
+    info, levels, verdict = inspection.info, inspection.levels, inspection.verdict
+    return [
+        inspection.path.name,
+        info.codec,
+        f"{info.bitrate / 1000:.0f}" if info.bitrate else "",
+        clock(inspection.seconds),
+        str(info.sample_rate),
+        f"{inspection.bandwidth.cutoff_hz / 1000:.1f}",
+        "" if levels.loudness is None else f"{levels.loudness:.1f}",
+        "yes" if verdict.damaged else "no",
+        verdict.history or "",
+    ]
+
+
+def one_line(cells: Sequence[str]) -> str:
+    """Cells in columns that are as wide in every line; a long name loses its middle."""
+    from rich.cells import set_cell_size
+
+    from apollo.cli.terminal import without_middle
+
+    name, *others = map(shown, cells)
+    fitted = [without_middle(name, WIDTHS[0]), *others]
+    columns = [set_cell_size(cell, width) for cell, width in zip(fitted, WIDTHS, strict=False)]
+    return " ".join([*columns, *fitted[len(WIDTHS) :]]).rstrip()
+
+
+def in_csv(path: Path, cells: Sequence[str]) -> str:
+    """A file's whole path and its other cells as a line of CSV, of which a spreadsheet takes no name for a formula."""
+    import csv
+    import io
+
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([shown_in_csv(path), *cells[1:-1], shown_in_csv(cells[-1])])
+    return line.getvalue()
 
 
 def expand(path: Path, others: Callable[[Path], None]) -> Iterator[Path]:

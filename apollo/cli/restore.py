@@ -72,6 +72,9 @@ def restore(
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would become of every file, and restore none.")
+    ] = False,
     raw: Annotated[
         str | None,
         typer.Option(metavar="FORMAT,RATE,CHANNELS", help="What - reads and writes is no WAV but, say, s16le,44100,2."),
@@ -105,6 +108,8 @@ def restore(
     report = place(report_place) if report_place is not None else None
     if report is not None:
         check_suffix(report, ".json", "--json")
+    if dry_run and report is not None:
+        raise ApolloError("--json tells what was done, and with --dry-run nothing is: leave out one of the two")
     share = Shard.parse(shard) if shard is not None else None
     at_once = None if batch == "auto" else int(batch)
     wanted = Output(bits, RATES[sample_rate], clip, keep_times)
@@ -132,13 +137,13 @@ def restore(
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
             raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
-        if report is not None or keep_times or share is not None:
-            raise ApolloError("--json, --keep-times and --shard are of files: leave them out with -")
+        if report is not None or keep_times or share is not None or dry_run:
+            raise ApolloError("--json, --keep-times, --dry-run and --shard are of files: leave them out with -")
         restore_through_pipe(model, restorer, wanted, RawFormat.parse(raw) if raw is not None else None)
         return
 
     from apollo.audio import SUFFIXES
-    from apollo.cli.restoring import restore_with_progress
+    from apollo.cli.restoring import foretell, restore_with_progress
     from apollo.restoration import plan
 
     if output == Path(PIPE):
@@ -158,7 +163,10 @@ def restore(
         note(f"Share {share}: {len(tasks)} of {planned} files")
     for task in tasks:
         wanted.for_file(task.target)
-    failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)
+    if dry_run:
+        failed = foretell(tasks, restorer(), model, wanted, overwrite, force)
+    else:
+        failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)
     if others:
         note(passed_over(len(others)))
     if failed:

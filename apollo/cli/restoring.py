@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,11 +13,12 @@ from rich.table import Table
 
 from apollo import __version__
 from apollo.cli.screen import Screen, bars, words
-from apollo.cli.terminal import MANNER, STOPPED, complain, note, say
+from apollo.cli.terminal import MANNER, STOPPED, complain, note, say, without_middle
 from apollo.errors import ApolloError, StoppedError
 from apollo.foreign import shown, shown_in_json
 from apollo.regular import refuse_special
-from apollo.restoration import Outcome, Output, Report, Restorer, Task, restore_files
+from apollo.restoration import Outcome, Output, Report, Restorer, Task, foresee, restore_files
+from apollo.restoration.provenance import fingerprint
 from apollo.storage import Place, Url, replacing
 
 if TYPE_CHECKING:
@@ -77,6 +80,29 @@ def restore_with_progress(
     return failed
 
 
+def foretell(
+    tasks: Sequence[Task], restorer: Restorer, model: str, output: Output, overwrite: bool, force: bool
+) -> int:
+    """Say what would become of files, and of all at the end; give the number of those that would fail."""
+    note(choice(model, restorer))
+    failed = planned = 0
+    audio = 0.0
+    for forecast in foresee(tasks, restorer, output, overwrite, force, model):
+        outcome = forecast.outcome
+        if outcome.status == "failed":
+            failed += 1
+            complain(outcome.message)
+        elif outcome.status == "planned":
+            planned += 1
+            audio += forecast.seconds
+            facts = f"{forecast.size / 1e6:.1f} MB, {clock(forecast.seconds)}, {outcome.message}"
+            say(f"{fitted(outcome.task.source)} → {fitted(outcome.task.target)}: {facts}")
+        else:
+            say(outcome.message)
+    say(f"Would restore {planned} of {len(tasks)} files, {clock(audio)} of audio.")
+    return failed
+
+
 @contextmanager
 def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], Callable[[float, float], None]], Callable[[], None]]]:
     """Two bars if a person is watching: files, and seconds of audio in the one under way.
@@ -117,7 +143,8 @@ def choice(model: str, restorer: Restorer) -> str:
         more = f", {restorer.batch or 'all'} channels at once"
     if restorer.compiled:
         more += ", compiled"
-    return f"Model {model} on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s{more}"
+    mark = fingerprint(restorer.model)[:8]
+    return f"Model {model} ({mark}) on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s{more}"
 
 
 def summary(report: Report) -> str:
@@ -130,10 +157,29 @@ def summary(report: Report) -> str:
         notes += f", {report.clamped} samples clamped at full scale"
     if report.lost:
         notes += f", not kept: {', '.join(report.lost)}"
+    source, target = report.source, report.target
     return (
-        f"{report.source} → {report.target}: {report.seconds:.1f} s of audio in {report.elapsed:.1f} s "
-        f"({report.speed:.1f} × real time){notes}"
+        f"{fitted(source)} → {fitted(target)}: {report.seconds:.1f} s of audio in {report.elapsed:.1f} s "
+        f"({report.speed:.1f} × real time){gain(report)}{notes}"
     )
+
+
+def gain(report: Report) -> str:
+    """Say from what a file was restored, and how far up it reaches now."""
+    told = f", from {report.source_coding}" if report.source_coding else ""
+    if report.cutoff_hz is not None and report.restored_cutoff_hz is not None and report.filled is not None:
+        before, after = report.cutoff_hz / 1000, report.restored_cutoff_hz / 1000
+        told += f", cut-off {before:.1f} → {after:.1f} kHz" if report.filled >= 0.01 else f", cut-off {before:.1f} kHz"
+        if report.filled >= 0.01:
+            told += f" ({report.filled:.0%} filled in)"
+    return told
+
+
+def fitted(path: object) -> str:
+    """A path as it is or, on a terminal in which two would not fit side by side, without its middle."""
+    text = shown(path)
+    room = max(20, (shutil.get_terminal_size().columns - 3) // 2)
+    return without_middle(text, room) if sys.stdout.isatty() else text
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -178,6 +224,7 @@ def write_report(
     content = {
         "apollo": __version__,
         "model": model,
+        "model_fingerprint": fingerprint(restorer.model),
         "device": str(restorer.device),
         "precision": restorer.precision,
         "chunk_seconds": restorer.chunk_seconds,

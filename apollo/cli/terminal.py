@@ -166,6 +166,18 @@ def passed_over(others: int) -> str:
     return f"Passed over: {others} file{'s' * (others > 1)} of other kinds."
 
 
+def without_middle(text: str, columns: int) -> str:
+    """A text that takes so many columns of a terminal at most: what is too long loses its middle."""
+    from rich.cells import cell_len
+
+    if cell_len(text) <= columns:
+        return text
+    letters = (columns - 1) // 2
+    while cell_len(text[:letters]) + cell_len(text[-letters:]) > columns - 1:  # letters that are two columns wide
+        letters -= 1
+    return f"{text[:letters]}…{text[-letters:]}"
+
+
 def check_suffix(path: Place, suffix: str, option: str) -> None:
     """Refuse to write to a file that is called otherwise: with its own name forgotten, an option takes a song's."""
     if path.suffix.lower() != suffix:

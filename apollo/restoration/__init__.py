@@ -3,12 +3,13 @@
 from apollo.restoration.batch import Task, plan
 from apollo.restoration.compiling import pays_to_compile
 from apollo.restoration.engine import RestorationStream, Restorer, choose_device
-from apollo.restoration.jobs import Outcome, restore_files
+from apollo.restoration.jobs import Forecast, Outcome, foresee, restore_files
 from apollo.restoration.output import Output
 from apollo.restoration.quick import restore
 from apollo.restoration.recordings import Report, default_target, restore_file, restore_pipe
 
 __all__ = [
+    "Forecast",
     "Outcome",
     "Output",
     "Report",
@@ -17,6 +18,7 @@ __all__ = [
     "Task",
     "choose_device",
     "default_target",
+    "foresee",
     "pays_to_compile",
     "plan",
     "restore",

@@ -71,8 +71,7 @@ class Provenance:
 
     def on(self, metadata: Metadata, source: AudioInfo) -> Metadata:
         """The metadata of a source, with what the result is to say."""
-        bitrate = f" at {source.bitrate / 1000:.0f} kbit/s" if source.bitrate else ""
-        values = {"by": self.by, "model": self.model, "options": self.options, "from": f"{source.codec}{bitrate}"}
+        values = {"by": self.by, "model": self.model, "options": self.options, "from": coding(source)}
         return metadata.with_tags({f"{PREFIX}{key}": [value] for key, value in values.items()})
 
     def is_like(self, other: Provenance) -> bool:
@@ -81,6 +80,11 @@ class Provenance:
 
     def __str__(self) -> str:
         return f"model {self.model}, {self.options}"
+
+
+def coding(source: AudioInfo) -> str:
+    """Codec and bitrate of a file, such as "mp3 at 128 kbit/s"."""
+    return f"{source.codec} at {source.bitrate / 1000:.0f} kbit/s" if source.bitrate else source.codec
 
 
 def fingerprint(model: Apollo) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from apollo.audio import (
     RAW_FORMATS,
     AudioWriter,
+    CutoffMeter,
     RawFormat,
     RawStreamWriter,
     Remarks,
@@ -38,7 +39,7 @@ from apollo.restoration.engine import RATES, Restorer
 from apollo.restoration.levels import Sink, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
-from apollo.restoration.provenance import Provenance
+from apollo.restoration.provenance import Provenance, coding, fingerprint
 from apollo.storage import Place
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class Report:
         clamped: How many samples were cut off at full scale, where that was asked for.
         lost: What of the source's tags is not in the target: their names, "cover", "chapters" and so on.
         remarks: What a listener would not expect of the source: damage, several tracks, changes on the way.
+        source_coding: Codec and bitrate of the source, such as "mp3 at 128 kbit/s"; nothing where it is not known.
+        cutoff_hz: Above which frequency there is nothing in the source; None of silence and of moments.
+        restored_cutoff_hz: And in the restored.
+        model: Fingerprint of the network and its weights.
     """
 
     source: Place
@@ -75,6 +80,17 @@ class Report:
     clamped: int = 0
     lost: tuple[str, ...] = ()
     remarks: Remarks = field(default_factory=Remarks)
+    source_coding: str = ""
+    cutoff_hz: float | None = None
+    restored_cutoff_hz: float | None = None
+    model: str = ""
+
+    @property
+    def filled(self) -> float | None:
+        """Share of the restored's frequencies that the source lacked, 0 to 1; None where either is not known."""
+        if self.cutoff_hz is None or not self.restored_cutoff_hz:
+            return None
+        return max(0.0, 1 - self.cutoff_hz / self.restored_cutoff_hz)
 
     @property
     def speed(self) -> float:
@@ -131,7 +147,8 @@ def restore_file(
     held = read_metadata(source)
     if held.encoding is not None:
         log.warning("%s does not tell the code page of its tags: they were read as %s, a guess", source, held.encoding)
-    metadata = Provenance.of(restorer, output, model, track).on(held, info(source, track))
+    about = info(source, track)
+    metadata = Provenance.of(restorer, output, model, track).on(held, about)
 
     def opened(sample_rate: int, channels: int) -> AudioWriter:
         writer = AudioWriter(target, sample_rate, channels, output.subtype, metadata=metadata, overwrite=overwrite)
@@ -151,7 +168,7 @@ def restore_file(
                 f"{target} is whole, but the times of {source} cannot be given to it ({error.strerror}): leave out "
                 "--keep-times"
             ) from None
-    return replace(report, remarks=met[-1])
+    return replace(report, remarks=met[-1], source_coding=coding(about))
 
 
 def restore_pipe(
@@ -234,14 +251,22 @@ def restore_recording(
     # The stream gives the source's rate or the network's; for others the higher of them is resampled.
     own = rate if rate in (source.sample_rate, restorer.sample_rate) else max(source.sample_rate, restorer.sample_rate)
 
+    before, after = CutoffMeter(source.sample_rate), CutoffMeter(rate)
+
+    def heard() -> Iterator[Block]:
+        for block in source.blocks():
+            before.push(block)
+            yield block
+
     def told(blocks: Iterable[Block]) -> Iterator[Block]:
         done = 0
         for block in blocks:
+            after.push(block)
             yield block
             done += block.shape[1]
             progress(done / rate, seconds)
 
-    with closing(ahead(source.blocks())) as blocks, memory_suffices(source):
+    with closing(ahead(heard())) as blocks, memory_suffices(source):
         stream = restorer.stream(peaks, source.sample_rate, target_rate=own)
         restored = replace(source, sample_rate=own, read=lambda: checked(stream.through(blocks), source))
         result = restored.resampled(rate)
@@ -257,6 +282,9 @@ def restore_recording(
         turned_down_db=levels.turned_down_db,
         clamped=levels.clamped,
         lost=tuple(levels.writer.lost) if isinstance(levels.writer, AudioWriter) else (),
+        cutoff_hz=before.cutoff_hz,
+        restored_cutoff_hz=after.cutoff_hz,
+        model=fingerprint(restorer.model),
     )
 
 

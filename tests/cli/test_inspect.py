@@ -1,5 +1,6 @@
 """`apollo inspect`: one block a file, readable at 80 columns; one sentence a bad file."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -92,6 +93,19 @@ def test_json_is_for_machines(run, folder):
     assert files["fake.flac"]["lossy"]
     assert files["silent.wav"]["loudness"] is None
     assert "is no audio" in files["text.mp3"]["problem"]
+
+
+def test_folder_in_lines(run, folder):
+    lines = run(folder, "--table").stdout.splitlines()
+    assert len(lines) == 6
+    assert lines[0].split()[:2] == ["file", "codec"]
+    assert [line[29:].split()[0] for line in lines[1:5]] == ["flac", "mp3", "pcm_s24le", "flac"]
+    result = run(folder, "--csv")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["fake.flac", "lossy.mp3", "silent.wav", "whole.flac"]
+    assert [row["lossy"] for row in rows] == ["yes", "yes", "no", "no"]
+    assert "text.mp3 is no audio" in result.stderr
+    assert "give one of them" in run(folder, "--csv", "--json").stderr
 
 
 def test_picture_is_drawn(run, folder, tmp_path):

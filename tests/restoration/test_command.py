@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from rich.cells import cell_len
 
 import apollo.restoration
 from apollo.atomic import claimed
@@ -137,6 +138,48 @@ def test_what_was_chosen_and_lost_is_told_once_and_stands_in_the_report(
     assert run(tracks, "--track", 2, "--force", "--overwrite")[0] == 0
     assert soundfile.info(tmp_path / "film.restored.flac").channels == 1
     assert "so there is no track 3" in run(tracks, "--track", 3, "--force", "--overwrite")[2]
+
+
+def test_dry_run_tells_what_would_become_of_every_file_and_does_nothing(
+    album: Path, run: Run, music: np.ndarray
+) -> None:
+    assert run(album / "b.wav", "--force")[0] == 0
+    write(album / "clean.flac", music, 44100)
+    (album / "bad.mp3").write_bytes(b"ID3 no sound" * 50)
+    before = files(album)
+    code, said, errors = run(album, "--dry-run")
+    assert (code, errors.count("\n"), files(album)) == (1, 1, before)
+    assert f"{album / 'a.mp3'} → {album / 'a.restored.flac'}: 0.0 MB, 0:01, lossy: MP3 at" in said
+    assert f"{album / 'b.restored.flac'} is finished already" in said
+    assert f"{album / 'clean.flac'}: nothing to restore" in said
+    assert "Would restore 2 of 5 files, 0:01 of audio." in said
+    assert "leave out one of the two" in run(album, "--dry-run", "--json", album / "x.json")[2]
+
+
+def test_result_tells_its_source_and_how_far_up_it_reaches(album: Path, tmp_path: Path, run: Run) -> None:
+    _, said, _ = run(album / "a.mp3", "--json", tmp_path / "x.json")
+    content = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    (entry,) = content["files"]
+    assert re.search(r", from mp3 at \d+ kbit/s, cut-off \d+\.\d kHz", said)
+    assert re.fullmatch(r"mp3 at \d+ kbit/s", entry["source_coding"])
+    assert entry["cutoff_hz"] == pytest.approx(11_000, rel=0.1)  # LAME's low-pass at 64 kbit/s
+    assert entry["restored_cutoff_hz"] == pytest.approx(entry["cutoff_hz"], rel=0.02)
+    assert entry["filled"] == pytest.approx(0, abs=0.02)
+    assert entry["model"] == content["model_fingerprint"]
+    assert f"({entry['model'][:8]})" in said
+
+
+def test_on_a_narrow_terminal_paths_lose_their_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    from apollo.cli.restoring import fitted
+
+    path = Path("a long folder of music") / "歌歌歌歌歌歌歌歌歌歌歌歌 a long name.flac"
+    assert fitted(path) == str(path)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert fitted(Path("song.mp3")) == "song.mp3"
+    cut = fitted(path)
+    assert cell_len(cut) <= 28
+    assert (cut[:6], cut[-5:], cut.count("…")) == ("a long", ".flac", 1)
 
 
 def test_a_report_replaces_nothing_but_an_earlier_report(album: Path, tmp_path: Path, run: Run) -> None:
