@@ -171,6 +171,8 @@ def test_evaluate_prints_tables_and_writes_scores(song: Path, model: Path, tmp_p
     assert [(row["piece"], row["bitrate_kbps"], row["system"]) for row in rows] == [
         ("a song.wav", "64", "unprocessed"),
         ("a song.wav", "64", str(model)),
+        ("a song.wav", "64", "unprocessed + noise"),
+        ("a song.wav", "64", "unprocessed + shelf"),
     ]
     # The model changes nothing, and so all scores are the codec's.
     for metric in ("visqol", "si_sdr", "lsd"):

@@ -112,6 +112,7 @@ def evaluate(
             device=device,
             chunk_seconds=chunk,
             align=align,
+            controls=True,
         ),
         damaged=damaged,
         codecs=parse_codecs(codecs),

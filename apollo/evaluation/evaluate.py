@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from apollo.audio.verdict import needs_restoration
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import Case, Cases
-from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure, Score
+from apollo.evaluation.controls import controlled
+from apollo.evaluation.results import CONTROLS, UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
 from apollo.evaluation.systems import Settings, mark_of_file, mark_of_model, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, measured, pair_waveforms, restored, waveforms
@@ -92,7 +93,7 @@ def evaluate(
             files, lacking = _files(case, cases, settings)
             failures.extend(lacking)
             try:
-                keys = _keys(case, marks, files, settings.align)
+                keys = _keys(case, marks, files, settings)
             except OSError as error:
                 failures.append(Failure(case.piece, case.condition, "", f"it cannot be read ({error.strerror})"))
                 continue
@@ -169,11 +170,12 @@ def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path
     return files, failures
 
 
-def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path], align: bool) -> dict[str, str]:
+def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path], settings: Settings) -> dict[str, str]:
     """Under which the scores of each system are kept: the same only for the same files, weights and method."""
     mark = case.fingerprint
     marks = {**marks, **{name: mark_of_file(path) for name, path in files.items()}}
-    method = f"{METHOD}" if align else f"{METHOD} as it lies"
+    marks |= {control: control for control in settings.systems if control in CONTROLS}
+    method = f"{METHOD}" if settings.align else f"{METHOD} as it lies"
     return {system: sha256(f"{method} {mark} {own}".encode()).hexdigest()[:32] for system, own in marks.items()}
 
 
@@ -229,6 +231,8 @@ def _evaluate_one(job: _Job) -> _Outcome:
                     truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch, align)
                     if align:
                         about[LAG] = measured(job.case.sources[0], job.files[system]).lag
+                elif system in CONTROLS:
+                    version = controlled(system, damaged, scratch)
                 elif system != UNPROCESSED:
                     version = restored(damaged, job.settings.restorer(system), scratch)
                 outcome.values[system] = about | {

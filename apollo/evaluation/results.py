@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
 from apollo.evaluation.statistics import Interval, is_defined, paired_interval
+from apollo.metrics import metric
 
 UNPROCESSED = "unprocessed"
+NOISE, SHELF = CONTROLS = ("unprocessed + noise", "unprocessed + shelf")  # see `apollo.evaluation.controls`
 PAIRS = "pairs"
 
 _NAMES = {"mp3": "MP3", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", PAIRS: "Pairs"}
@@ -135,6 +137,17 @@ class Evaluation:
     def pieces(self) -> list[str]:
         """The pieces that have a score."""
         return list(dict.fromkeys(score.piece for score in self.scores))
+
+    @property
+    def ranked(self) -> Evaluation:
+        """The same without its controls: what is compared."""
+        return replace(self, systems=[system for system in self.systems if system not in CONTROLS])
+
+    def winning_controls(self, system: str, name: str) -> list[str]:
+        """The controls that a metric prefers to a system, on average over everything."""
+        good = metric(name).goodness
+        controls = [control for control in self.systems if control in CONTROLS]
+        return [control for control in controls if good(self.mean(control, name)) > good(self.mean(system, name))]
 
     def at(
         self, *, codec: str | None = None, bitrates: Sequence[int] | None = None, kind: str | None = None

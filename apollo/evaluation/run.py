@@ -22,6 +22,7 @@ from apollo.evaluation.cases import find_cases, pairs_of
 from apollo.evaluation.clips import cut_clips
 from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.report import REPORTS, Grids, tables, write_reports
+from apollo.evaluation.report.sentences import cautions
 from apollo.evaluation.results import Evaluation, Failure
 from apollo.evaluation.systems import Settings
 from apollo.machine import describe
@@ -109,11 +110,11 @@ def run_evaluation(
             console.print(tables(result, grids))
             if output is not None:
                 bar.update(task, description="Report")
-                written = write_reports(result, cut_clips(result, cases, settings), output, grids)
+                written = write_reports(result, cut_clips(result.ranked, cases, settings), output, grids)
     except KeyboardInterrupt:
         kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to go on"
         raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
-    for note in result.notes[len(cases.warnings) :]:
+    for note in cautions(result)[len(cases.warnings) :]:
         if not quiet:
             tell(f"Mind: {note}")
     for sentence in grouped(result.failures):

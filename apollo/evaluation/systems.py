@@ -13,7 +13,7 @@ from apollo.audio import SUFFIXES
 from apollo.data.relations import fingerprint
 from apollo.errors import DataError
 from apollo.evaluation.cases import Case
-from apollo.evaluation.results import UNPROCESSED
+from apollo.evaluation.results import CONTROLS, UNPROCESSED
 from apollo.metrics import DEFAULT_METRICS, metric
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Settings:
         workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
         device: Where the models run, as `Restorer` takes it.
         chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.
+        controls: Whether rows are added of what restores nothing (`apollo.evaluation.controls`), to see what it wins.
         align: Whether the lag of a damaged version, or of what another tool made of it, is undone before it is scored.
     """
 
@@ -113,12 +114,14 @@ class Settings:
     workers: int = 1
     device: str = "cpu"
     chunk_seconds: float | None = None
+    controls: bool = False
     align: bool = True
 
     @property
     def systems(self) -> list[str]:
-        """All names in a table, `UNPROCESSED` first."""
-        return [UNPROCESSED, *self.models, *(folder.name for folder in self.restorations)]
+        """All names in a table, `UNPROCESSED` first, controls last."""
+        restoring = [*self.models, *(folder.name for folder in self.restorations)]
+        return [UNPROCESSED, *restoring, *(CONTROLS if self.controls and restoring else ())]
 
     def check(self) -> None:
         """Make sure that all metrics are known and no two systems have one name.

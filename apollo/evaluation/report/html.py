@@ -16,8 +16,8 @@ from apollo.evaluation.report import charts
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
 from apollo.evaluation.report.media import Take, takes
 from apollo.evaluation.report.names import describe, labels, meaning, scale, split_side, verdict
-from apollo.evaluation.report.sentences import Finding, findings
-from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.evaluation.report.sentences import Finding, cautions, findings
+from apollo.evaluation.results import CONTROLS, PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
 from apollo.player import Sound, element, script, style
 from apollo.player.tiles import top_frequency
@@ -55,19 +55,20 @@ class Section:
 
 def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
     """Render the whole page; clips that show the same moment are shown once."""
-    names = labels(evaluation)
+    names, ranked = labels(evaluation), evaluation.ranked
     sections = [_section(evaluation, metric, grids) for metric in evaluation.metrics]
     return _template().render(
         title=_title(evaluation),
         subtitle=_subtitle(evaluation),
         facts=_facts(evaluation),
-        notes=[shown(note) for note in evaluation.notes],
+        notes=[shown(note) for note in cautions(evaluation)],
         found=_by_system(evaluation),
         systems=[
             {"label": names[system], "full": system, "mark": charts.legend_mark(index)}
-            for index, system in enumerate(evaluation.systems)
+            for index, system in enumerate(ranked.systems)
         ],
         sections=sections,
+        controls=ranked.systems != evaluation.systems,
         clips=[_clip(evaluation, views) for views in _moments(clips)],
         failures=[
             {
@@ -101,7 +102,7 @@ def _template() -> Template:
 def _title(evaluation: Evaluation) -> str:
     """Who was evaluated on what."""
     source = shown(Path(evaluation.source).name or evaluation.source)
-    systems = [label for system, label in labels(evaluation).items() if system != UNPROCESSED]
+    systems = [label for system, label in labels(evaluation.ranked).items() if system != UNPROCESSED]
     return f"{listed(systems)} on {source}" if systems else f"{source}, unprocessed"
 
 
@@ -128,17 +129,18 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _by_system(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """The findings, system by system; that on ViSQOL, or else the first, is the headline."""
-    parts, names = findings(evaluation), labels(evaluation)
+    """The findings, system by system; that on ViSQOL, or else the first, is the headline, unless a control wins it."""
+    parts, names = findings(evaluation.ranked), labels(evaluation)
     systems = []
-    for system in evaluation.systems:
+    for system in evaluation.ranked.systems:
         own = [[finding for finding in part.found if finding.system == system] for part in parts]
         if own and own[0]:
-            head = next((finding for finding in own[0] if finding.metric == "visqol"), own[0][0])
+            telling = [finding for finding in own[0] if not evaluation.winning_controls(system, finding.metric)]
+            head = min(telling, key=lambda finding: finding.metric != "visqol", default=None)
             systems.append(
                 {
                     "label": names[system],
-                    "sentence": head.sentence,
+                    "sentence": head.sentence if head else f"No metric tells {names[system]} from a control",
                     "scope": parts[0].scope,
                     "headings": [part.heading for part in parts],
                     "rows": [[_finding(finding) for finding in row] for row in zip(*own, strict=True)],
@@ -162,7 +164,8 @@ def _section(evaluation: Evaluation, name: str, grids: Grids) -> Section:
     metric = describe(name)
     unit = f" in {metric.unit}" if metric.unit else ""
     many = [codec for codec in evaluation.codecs if len(evaluation.at(codec=codec).bitrates) > 1]
-    compared = evaluation.codecs if len(evaluation.systems) > 1 else []
+    ranked = evaluation.ranked
+    compared = evaluation.codecs if len(ranked.systems) > 1 else []
     return Section(
         name=name,
         label=metric.label,
@@ -170,8 +173,8 @@ def _section(evaluation: Evaluation, name: str, grids: Grids) -> Section:
         change=f"change{unit}{_GOOD_CHANGES[metric.higher_is_better]}",
         meaning=meaning(name),
         main=not split_side(name)[1],
-        curves=_figures(many, charts.curves(evaluation, name, many)),
-        boxes=_figures(compared, charts.boxes(evaluation, name, compared)),
+        curves=_figures(many, charts.curves(ranked, name, many)),
+        boxes=_figures(compared, charts.boxes(ranked, name, compared)),
         tables=[_table(evaluation, grid) for grid in grids.by_bitrate if grid.metric == name],
         kinds=[_table(evaluation, grid) for grid in grids.by_kind if grid.metric == name],
     )
@@ -197,7 +200,7 @@ def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
         "rows": [
             {
                 "label": names[system],
-                "mark": charts.legend_mark(index),
+                "mark": Markup("") if system in CONTROLS else charts.legend_mark(index),
                 "cells": [
                     _cell(cell, grid.metric, len(grid.rows) > 1 and round(metric.goodness(cell.average.mean), 2) == top)
                     for cell, top in zip(cells, best, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, number
 from apollo.evaluation.report.names import describe, labels, meaning, scale
-from apollo.evaluation.report.sentences import findings
+from apollo.evaluation.report.sentences import cautions, findings
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
 
@@ -21,9 +21,9 @@ LEGEND = (
 def document(evaluation: Evaluation, grids: Grids) -> str:
     """The whole report: what, when and how, what was found, tables, and what failed."""
     lines = ["# Evaluation", "", *_facts(evaluation), ""]
-    if evaluation.notes:
-        lines += ["Mind:", "", *(f"- {escaped(note)}." for note in evaluation.notes), ""]
-    for part in findings(evaluation):
+    if notes := cautions(evaluation):
+        lines += ["Mind:", "", *(f"- {escaped(note)}." for note in notes), ""]
+    for part in findings(evaluation.ranked):
         heading = escaped(part.scope[:1].upper() + part.scope[1:])
         lines += [f"{heading}:", "", *(f"- {escaped(finding.sentence)}." for finding in part.found), ""]
     lines += [markdown_tables(evaluation, grids)]

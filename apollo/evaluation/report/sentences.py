@@ -45,6 +45,19 @@ class Findings:
     found: list[Finding]
 
 
+def cautions(evaluation: Evaluation) -> list[str]:
+    """What to know before the numbers are believed: the evaluation's own notes, and metrics that a control wins."""
+    names, told = labels(evaluation), list(evaluation.notes)
+    for metric in evaluation.metrics:
+        for system in evaluation.ranked.systems[1:]:
+            if winners := evaluation.winning_controls(system, metric):
+                told.append(
+                    f"{describe(metric).label} prefers {listed(winners)} to {names[system]}: it tells of something "
+                    "else than restoration, so do not rank by it"
+                )
+    return told
+
+
 def findings(evaluation: Evaluation) -> list[Findings]:
     """Over the low bitrates, where there is much to win, then over the others, where there is much to lose.
 
