@@ -14,21 +14,34 @@ from part import Part, needs, run_apollo
 
 from apollo import Restorer, save_model
 
+COMPILING = 40.0  # seconds that compiling takes
+
 
 def main() -> None:
     """Restore an hour with both networks."""
     part = Part()
     minutes = 0.05 if part.small else 60.0
-    for name, chunk in (("256x6", 20.0), ("default", 20.0), ("256x6", 60.0), ("default", 60.0)):
+    took = []
+    for name, chunk, compiling in (
+        ("256x6", 20.0, False),
+        ("256x6", 20.0, True),
+        ("default", 20.0, False),
+        ("default", 60.0, False),
+        ("256x6", 60.0, True),
+    ):
         given = part.attempt(
             f"Restoring {minutes:g} min of stereo, the engine",
-            partial(engine, part, name, minutes, chunk),
+            partial(engine, part, name, minutes, chunk, compiling),
+            COMPILING if compiling and not part.small else 0.0,
             network=name,
             chunk=chunk,
+            compiled=compiling,
         )
         part.clear()
-        if name == "256x6" and chunk == 20.0 and given:
-            part.goal("60 min of stereo with 256×6, s", float(str(given["s"])), 30.0)
+        if name == "256x6" and given:
+            took.append(float(str(given["s"])))
+    if took:
+        part.goal("60 min of stereo with 256×6, s", min(took), 30.0)
     for name in ("default",) if part.small else ("default", "256x6"):
         part.attempt(
             f"Restoring {minutes:g} min of stereo, `apollo restore`",
@@ -37,10 +50,12 @@ def main() -> None:
         )
 
 
-def engine(part: Part, name: str, minutes: float, chunk: float) -> dict[str, object]:
+def engine(part: Part, name: str, minutes: float, chunk: float, compiling: bool) -> dict[str, object]:
     """Time the engine on a waveform that comes minute by minute, for no longer than there is time."""
     model = networks(part)[name]
     restorer = Restorer(model, chunk, part.device, precision="bf16")
+    if compiling and not part.small:
+        restorer.compile()
     minute = 0.1 * torch.randn(2, round(min(minutes, 1.0) * 60 * model.sample_rate))
     restorer(minute)
     stream = restorer.stream(1.0)

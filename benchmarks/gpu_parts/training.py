@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from part import Part, matrix_rate, set_precision
+from part import LeftOutError, Part, matrix_rate, set_precision
 
 sys.path.append(str(Path(__file__).parents[1]))
 from training_speed import FloatingPoint, Step
@@ -67,7 +67,10 @@ def step(
     with FloatingPoint() as counted:
         twin.run(original[:1], degraded[:1])
     del twin
-    took = part.seconds_of(lambda: one.run(original, degraded), for_seconds=2.0)
+    try:
+        took = part.seconds_of(lambda: one.run(original, degraded), for_seconds=2.0)
+    except torch.OutOfMemoryError:
+        raise LeftOutError("more than this GPU's memory") from None
     parts = {f"{name} ms": 1000 * spent for name, spent in one.seconds.items()}
     work = counted.operations * batch
     memory = torch.cuda.max_memory_allocated() / 1e9 if cuda else None

@@ -14,7 +14,7 @@ def test_rms_norm_is_pytorch_s_with_its_gradient() -> None:
 
 
 @pytest.mark.parametrize("dilation", [1, 2, 3])
-def test_dilation_is_that_of_a_dilated_convolution(dilation: int) -> None:
+def test_convolution_is_a_dilated_depthwise_one(dilation: int) -> None:
     torch.manual_seed(0)
     block = TemporalConvolution(16, 2, 5, dilation).double()
     x = torch.randn(2, 11, 6, 16, dtype=torch.float64)
@@ -27,6 +27,7 @@ def test_dilation_is_that_of_a_dilated_convolution(dilation: int) -> None:
         groups=16,
     )
     torch.testing.assert_close(block.convolve(x), expected.permute(0, 2, 3, 1))
+    torch.testing.assert_close(block.convolve_by_taps(x), expected.permute(0, 2, 3, 1))
 
 
 def test_attention_is_pytorch_s() -> None:
@@ -40,7 +41,11 @@ def test_attention_is_pytorch_s() -> None:
     torch.testing.assert_close(block.attend(qkv), expected.transpose(1, 2).reshape(2, 3, 10, 32), atol=1e-6, rtol=1e-6)
 
 
-def test_rotation_makes_scores_depend_on_distance_only() -> None:
+@pytest.mark.parametrize("complex_numbers", [True, False], ids=["complex", "real"])
+def test_rotation_makes_scores_depend_on_distance_only(
+    complex_numbers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: not complex_numbers)
     torch.manual_seed(0)
     cosine, sine = (table.double() for table in rotary_table(100, 8))
     query, key = torch.randn(2, 8, dtype=torch.float64)
