@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from apollo.atomic import replacing
+from apollo.errors import DataError
 from apollo.work import as_line, entries_of
 
 MANIFEST = "manifest.jsonl"
@@ -59,7 +60,7 @@ def read_manifest(path: Path) -> list[Pair]:
     for entry in entries_of(path):
         try:
             sides = {side: Written(**entry[side]) for side in ("original", "codec")}
-            if not all(is_inside(side.path) for side in sides.values()):
+            if not all(is_inside(path.parent, side.path) for side in sides.values()):
                 continue  # what a run replaces or removes lies in its own folder, whatever the manifest says
             pairs.append(Pair(**{**entry, **sides}))
         except (TypeError, KeyError):
@@ -67,10 +68,26 @@ def read_manifest(path: Path) -> list[Pair]:
     return pairs
 
 
-def is_inside(path: str) -> bool:
-    """Tell whether a path of a manifest stays in the folder in which the manifest lies."""
+def is_inside(folder: Path, path: str) -> bool:
+    """Tell whether a relative path stays in a folder, wherever links on the way lead."""
     place = Path(path)
-    return not place.is_absolute() and not place.drive and ".." not in place.parts and "\0" not in path
+    if place.is_absolute() or place.drive or ".." in place.parts or "\0" in path:
+        return False
+    try:
+        return (folder / place).parent.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return False
+
+
+def refuse_outside(folder: Path, paths: Iterable[str]) -> None:
+    """Make sure that what is to be written or removed lies in its folder.
+
+    Raises:
+        DataError: If a link leads out of it.
+    """
+    for path in paths:
+        if not is_inside(folder, path):
+            raise DataError(f"{folder / path} leads out of {folder}: remove the link, or give another folder")
 
 
 def write_manifest(target: Path, pairs: Iterable[Pair]) -> None:

@@ -31,7 +31,7 @@ from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
 from apollo.data.degradation import Degradation, RandomCodec, degraded
 from apollo.data.folders import Problem, files_of
-from apollo.data.manifest import MANIFEST, Pair, Written, read_manifest, write_manifest
+from apollo.data.manifest import MANIFEST, Pair, Written, read_manifest, refuse_outside, write_manifest
 from apollo.errors import ApolloError, ConfigError, DataError, unexpected
 from apollo.work import Ledger, Progress, resumable, run
 
@@ -125,6 +125,7 @@ def degrade_folder(
             jobs = []
             for path, name in _names(source, paths).items():
                 files = [f"{name}/{side}" if layout == "songs" else f"{side}/{name}" for side in ("original", "codec")]
+                refuse_outside(target, files)
                 earlier = pairs.get(f"{files[1]}.wav")
                 jobs.append(_Job(source, path, target, files[0], files[1], codec_options, seed, earlier))
             made, kept, failures = 0, 0, []

@@ -22,6 +22,7 @@ from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import as_stereo
 from apollo.data.hdf5 import stored
+from apollo.data.manifest import refuse_outside
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
 from apollo.errors import ApolloError, AudioFileError, DataError, unexpected
@@ -117,6 +118,7 @@ def build_store(
         if not target.is_file():
             target.mkdir(parents=True, exist_ok=True)
         with alone(target):
+            refuse_outside(target, [file.name for file in plan])
             plan = _resume(target, settings, plan)
             for folder in {(target / file.name).parent for file in plan}:
                 folder.mkdir(parents=True, exist_ok=True)
