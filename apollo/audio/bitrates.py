@@ -15,10 +15,21 @@ __all__ = ["coded_rate", "highest_bitrate", "lame_gain", "nearest_bitrate", "vor
 
 # The rates (Hz) and bitrates (kbit/s) of MPEG-1, MPEG-2 and MPEG-2.5 Layer III (ISO/IEC 11172-3 and 13818-3). FFmpeg
 # silently takes the nearest bitrate of the row when it is asked for one that the sample rate does not have.
-_MP3_BITRATES = {
+_MP3_BITRATES: dict[tuple[int, ...], tuple[int, ...]] = {
     (48000, 44100, 32000): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (24000, 22050, 16000): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (12000, 11025, 8000): (8, 16, 24, 32, 40, 48, 56, 64),
+}
+# Of MPEG-1 and MPEG-2 Layer II (the same standards), and of AC-3 (ATSC A/52).
+_LISTED: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {
+    "mp3": _MP3_BITRATES,
+    "mp2": {
+        (48000, 44100, 32000): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+        (24000, 22050, 16000): _MP3_BITRATES[24000, 22050, 16000],
+    },
+    "ac3": {
+        (48000, 44100, 32000): (*_MP3_BITRATES[48000, 44100, 32000], 384, 448, 512, 576, 640),
+    },
 }
 _AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 _VORBIS_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 11025, 8000)
@@ -26,8 +37,8 @@ _VORBIS_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 11025, 8000)
 
 def coded_rate(codec: str, sample_rate: int, bitrate: int | None, channels: int) -> int:
     """The sample rate (Hz) at which a codec is run; raises ApolloError where none carries the bitrate (bit/s)."""
-    if codec == "mp3":
-        return _mp3_rate(sample_rate, bitrate, channels)
+    if codec in _LISTED:
+        return _listed_rate(codec, sample_rate, bitrate, channels)
     ranges = _ranges(codec, channels)
     for rate in _by_preference(ranges, sample_rate):
         low, high = ranges[rate]
@@ -44,6 +55,9 @@ def _ranges(codec: str, channels: int) -> dict[int, tuple[int, int]]:
     if codec == "aac":
         # 6144 bits are the most that a frame of 1024 samples may take for one channel (ISO/IEC 14496-3).
         return {rate: (8_000, 6 * rate * channels) for rate in _AAC_RATES}
+    if codec == "wma":
+        # FFmpeg's encoder opens from 24 kbit/s on at every one of them, and spends no more on two channels than on one.
+        return dict.fromkeys(_VORBIS_RATES, (24_000, 320_000))
     if codec == "opus":
         return {48_000: (6_000, 256_000 * channels)}
     return {rate: _vorbis_range(rate, channels) for rate in _VORBIS_RATES}
@@ -54,21 +68,21 @@ def _by_preference(rates: Iterable[int], sample_rate: int) -> list[int]:
     return sorted(rates, key=lambda rate: (rate > sample_rate, abs(rate - sample_rate)))
 
 
-def _mp3_bitrates() -> list[int]:
-    return sorted({bitrate for bitrates in _MP3_BITRATES.values() for bitrate in bitrates})
+def _listed_bitrates(codec: str) -> list[int]:
+    return sorted({bitrate for bitrates in _LISTED[codec].values() for bitrate in bitrates})
 
 
-def _mp3_rate(sample_rate: int, bitrate: int | None, channels: int) -> int:
+def _listed_rate(codec: str, sample_rate: int, bitrate: int | None, channels: int) -> int:
     rates = [
         rate
-        for group, bitrates in _MP3_BITRATES.items()
+        for group, bitrates in _LISTED[codec].items()
         if bitrate is None or bitrate / 1000 in bitrates
         for rate in group
     ]
     if not rates:
-        known = ", ".join(str(1000 * known) for known in _mp3_bitrates())
-        raise ApolloError(f"mp3 has no bitrate of {bitrate} bit/s; choose one of: {known}.")
-    if bitrate is not None and bitrate < 32_000 and sample_rate not in rates:
+        known = ", ".join(str(1000 * known) for known in _listed_bitrates(codec))
+        raise ApolloError(f"{codec} has no bitrate of {bitrate} bit/s; choose one of: {known}.")
+    if codec == "mp3" and bitrate is not None and bitrate < 32_000 and sample_rate not in rates:
         # What lame_init_params (3.100) chooses for any input of 32 kHz and above, but for 24 kbit/s stereo: it would
         # code that at 8 kHz, where next to no music is left.
         return 16_000 if bitrate >= min(24_000, 16_000 * channels) else 8_000
@@ -77,8 +91,8 @@ def _mp3_rate(sample_rate: int, bitrate: int | None, channels: int) -> int:
 
 def nearest_bitrate(codec: str, bitrate: int, channels: int) -> int:
     """The bitrate nearest to one in bit/s that a codec can do with this many channels; of two as near, the lower."""
-    if codec == "mp3":
-        return min((1000 * known for known in _mp3_bitrates()), key=lambda known: (abs(known - bitrate), known))
+    if codec in _LISTED:
+        return min((1000 * known for known in _listed_bitrates(codec)), key=lambda known: (abs(known - bitrate), known))
     ranges = _ranges(codec, channels).values()
     return min((min(max(bitrate, low), high) for low, high in ranges), key=lambda known: (abs(known - bitrate), known))
 

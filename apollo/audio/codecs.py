@@ -1,6 +1,7 @@
 """What a lossy codec does to a waveform: encode and decode in memory, aligned with the original and of equal length.
 
-MP3 (LAME), AAC (FFmpeg's) and Opus (libopus) go through PyAV, Vorbis (libvorbis) through soundfile. Everything
+MP3 (LAME), AAC (FFmpeg's) and Opus (libopus) go through PyAV, Vorbis (libvorbis) through soundfile; so do the codecs of
+older recordings, MP2, AC-3 and WMA (FFmpeg's). Everything
 stays in floating point, so samples beyond ±1 pass through the codec as they are instead of being clipped on the way.
 
 Around what it is given a codec finds silence, on which it saves bits: the edges of a bare crop come out with up to 5 dB
@@ -47,6 +48,7 @@ __all__ = [
 Stereo = Literal["joint", "separate"]
 
 CODECS = ("mp3", "aac", "opus", "vorbis")
+OLDER = ("mp2", "ac3", "wma")  # of which music was made once, for training on
 COMPRESSION_LEVEL = 7  # of LAME: two thirds of the time that its own default, 3, takes
 
 # The scales of quality that variable bitrates are asked for by: LAME's -V, from best to worst; FFmpeg's -q:a for AAC
@@ -66,7 +68,7 @@ class Encoding:
     """One way through a codec; what does not apply to it is None.
 
     Attributes:
-        codec: One of `CODECS`.
+        codec: One of `CODECS` or `OLDER`.
         bitrate: In bit/s, both channels together, where it is not variable. MP3 is coded at exactly this constant rate;
             the others aim at it.
         vbr_quality: Where it is, the quality on the codec's own scale, see `VBR_QUALITIES`.
@@ -86,8 +88,8 @@ class Encoding:
 
     def __post_init__(self) -> None:
         codec, level, quality = self.codec, self.compression_level, self.vbr_quality
-        if codec not in CODECS:
-            raise ApolloError(f"Unknown codec {codec!r}; choose one of: {', '.join(CODECS)}.")
+        if codec not in (*CODECS, *OLDER):
+            raise ApolloError(f"Unknown codec {codec!r}; choose one of: {', '.join((*CODECS, *OLDER))}.")
         if self.bitrate is None and quality is None:
             raise ApolloError(f"{codec} needs a bitrate in bit/s, or vbr_quality for a variable one.")
         if level is not None and codec != "mp3":
@@ -157,7 +159,7 @@ def degrade(
         waveform: Samples of shape (channels, samples), one or two channels, nominally within ±1; a NumPy array or a
             torch tensor.
         sample_rate: Of the waveform, in Hz.
-        codec: One of `CODECS`.
+        codec: One of `CODECS` or `OLDER`.
         bitrate: As for `Encoding`, as are all that follow.
         compression_level: See there.
         vbr_quality: See there; with it, `bitrate` does not matter.
@@ -193,8 +195,8 @@ def coded(signal: Signal, encoding: Encoding) -> Signal:
     length = signal.count()
 
     def read() -> Iterator[Block]:
-        # FFmpeg's AAC encoder alone clips at full scale.
-        quieter = max([1.0, *(float(np.abs(b).max()) for b in _finite(signal))]) if encoding.codec == "aac" else 1.0
+        clips = encoding.codec in ("aac", *OLDER)  # at full scale, as encoders of FFmpeg's own do
+        quieter = max([1.0, *(float(np.abs(b).max()) for b in _finite(signal))]) if clips else 1.0
         quiet = replace(
             signal, samples=length, read=lambda: (b if quieter == 1.0 else b / quieter for b in _finite(signal))
         )
@@ -220,7 +222,8 @@ class _Coding:
 
 def _through_codec(signal: Signal, coding: _Coding) -> Iterator[Block]:
     blocks = recut(signal.blocks(), _BLOCK)
-    return recut((_vorbis if coding.encoding.codec == "vorbis" else _through_ffmpeg)(blocks, coding), _BLOCK)
+    through = {"vorbis": _vorbis, "wma": _wma}.get(coding.encoding.codec, _through_ffmpeg)
+    return recut(through(blocks, coding), _BLOCK)
 
 
 def _finite(signal: Signal) -> Iterator[Block]:
@@ -252,8 +255,16 @@ def _like(
     return torch.from_numpy(samples).to(waveform)
 
 
-_ENCODERS = {"mp3": ("libmp3lame", "fltp"), "aac": ("aac", "fltp"), "opus": ("libopus", "flt")}
-_DECODERS = {"mp3": "mp3float", "aac": "aac", "opus": "opus"}
+_ENCODERS = {
+    "mp3": ("libmp3lame", "fltp"),
+    "aac": ("aac", "fltp"),
+    "opus": ("libopus", "flt"),
+    "mp2": ("mp2", "s16"),
+    "ac3": ("ac3", "fltp"),
+    "wma": ("wmav2", "fltp"),
+}
+_DECODERS = {"mp3": "mp3float", "aac": "aac", "opus": "opus", "mp2": "mp2float", "ac3": "ac3"}
+_DELAY_IN_TIME_STAMPS = ("aac", "mp2", "ac3")
 _FF_QP2LAMBDA = 118  # the unit in which FFmpeg counts quality
 
 
@@ -272,8 +283,8 @@ def _through_ffmpeg(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]
             decoder.layout = encoder.layout
             decoder.extradata = encoder.extradata
             # The others mark their delay in the packets and the decoder drops it; AAC leaves that to an edit list in
-            # the container. The first time stamp is the negative of the delay.
-            late = -(packet.pts or 0) if coding.encoding.codec == "aac" else 0
+            # the container, MP2 and AC-3 to nobody. The first time stamp is the negative of the delay.
+            late = -(packet.pts or 0) if coding.encoding.codec in _DELAY_IN_TIME_STAMPS else 0
         for frame in decoder.decode(packet):
             yield cast(Block, frame.to_ndarray())[:, late:]
             late -= min(late, frame.samples)
@@ -308,7 +319,9 @@ def _packets(blocks: Iterable[Block], encoder: AudioCodecContext) -> Iterator[Pa
     sample_format, layout = encoder.format.name, encoder.layout.name
     start = 0
     for block in blocks:
-        samples = block.T.reshape(1, -1) if sample_format == "flt" else block
+        samples: npt.NDArray[Any] = block.T.reshape(1, -1) if sample_format in ("flt", "s16") else block
+        if sample_format == "s16":
+            samples = np.round(samples * 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=sample_format, layout=layout)
         frame.sample_rate = encoder.sample_rate
         frame.time_base = Fraction(1, encoder.sample_rate)
@@ -317,6 +330,27 @@ def _packets(blocks: Iterable[Block], encoder: AudioCodecContext) -> Iterator[Pa
         yield from encoder.encode(frame)
     if start:
         yield from encoder.encode(None)
+
+
+def _wma(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]:
+    """By way of a file in memory, whose header holds what the decoder must know."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="asf") as file:
+        layout = "mono" if coding.channels == 1 else "stereo"
+        stream = cast("AudioStream", file.add_stream(_ENCODERS["wma"][0], rate=coding.rate, layout=layout))
+        stream.bit_rate = coding.encoding.bitrate or 0
+        packets = list(_packets(blocks, stream.codec_context))
+        lost = stream.codec_context.frame_size
+        for packet in packets:
+            packet.stream = stream
+            file.mux(packet)
+    if not packets:
+        return
+    memory.seek(0)
+    yield np.zeros((coding.channels, lost), np.float32)  # the first frame, which the decoder keeps to itself
+    with av.open(memory, "r") as coded_file:
+        for frame in coded_file.decode(audio=0):
+            yield cast(Block, frame.to_ndarray())
 
 
 def _vorbis(blocks: Iterable[Block], coding: _Coding) -> Iterator[Block]:

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.bitrates import nearest_bitrate
-from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, VBR_QUALITIES, Encoding, coded
+from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, OLDER, VBR_QUALITIES, Encoding, coded
 from apollo.audio.signal import Signal, recut
 
+FORMATS = (*CODECS, *OLDER)
 BITRATES = (24000, 32000, 48000, 64000, 96000, 128000)
 
 Waveform = npt.NDArray[np.float32]
@@ -64,7 +65,7 @@ class RandomCodec:
         compression: LAME's quality from 0 (best, slow) to 9 (all above counts as 9: published configurations give
             kbit/s here); `"random"` for the fast one that training can afford; or
             `{probability: 0.5, level: [0, 9]}` for any of these as often, else the fast one.
-        formats: Names in `apollo.audio.CODECS` as a list, or with their weights: `{mp3: 1, aac: 0.5}`.
+        formats: Names in `FORMATS` as a list, or with their weights: `{mp3: 1, aac: 0.5}`.
         vbr: `{probability: 0.3, quality: [0, 9]}` makes that share of MP3s variable, with LAME's `-V` in this range.
         stereo: How MP3 codes two channels: "joint" as LAME sees fit, "separate", or "random" for one or the other.
         lowpass: `{probability: 0.5, frequency: [12000, 16000]}` first takes away what lies above a frequency in Hz.
@@ -225,9 +226,9 @@ def _formats(formats: Sequence[str] | Mapping[str, float]) -> tuple[list[str], l
     weights = dict(formats) if isinstance(formats, Mapping) else {}
     if isinstance(formats, list | tuple):
         weights = {str(name): 1.0 for name in formats}
-    if not weights or not all(name in CODECS for name in weights):
+    if not weights or not all(name in FORMATS for name in weights):
         raise ValueError(
-            f"formats must be a list of {', '.join(CODECS)}, or weights from 0 for some of them, not {formats!r}"
+            f"formats must be a list of {', '.join(FORMATS)}, or weights from 0 for some of them, not {formats!r}"
         )
     used = _weights("formats", weights)
     return list(used), list(used.values())

@@ -7,7 +7,7 @@ import torch
 
 from apollo.audio import CODECS, MARGIN, degrade, lag
 from apollo.audio.bitrates import coded_rate, nearest_bitrate
-from apollo.audio.codecs import Encoding, _Coding, _encoder, _packets, coded
+from apollo.audio.codecs import OLDER, Encoding, _Coding, _encoder, _packets, coded
 from apollo.audio.signal import Signal
 from apollo.errors import ApolloError
 
@@ -282,3 +282,36 @@ def test_unusable_waveform_is_told(waveform, says):
 def test_importing_audio_does_not_import_torch():
     code = "import apollo.audio, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("codec", OLDER)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_older_codecs_are_aligned_keep_the_level_and_lose_less_with_more_bits(music, codec, channels):
+    original = music[:channels, :131_071]
+    noise = []
+    for wish in (24_000, 64_000, 192_000):
+        degraded = degrade(original, SAMPLE_RATE, codec, nearest_bitrate(codec, wish, channels))
+        assert degraded.shape == original.shape
+        # At the lowest, too little is left to tell 0.1 sample.
+        assert abs(lag(original, degraded)) <= (1.0 if wish < 64_000 else 0.1)
+        noise.append(noise_to_signal_db(original, degraded))
+    assert noise[2] < noise[1] < noise[0] < -2
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    tone = sum(0.05 * np.sin(2 * np.pi * f * time + f) for f in (150, 310, 470, 700)).astype(np.float32)
+    chord = np.tile(tone, (channels, 1))
+    degraded = degrade(chord, SAMPLE_RATE, codec, 192_000)
+    assert np.vdot(chord, degraded) / np.vdot(chord, chord) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("codec", OLDER)
+def test_older_codecs_take_any_length_rate_level_and_block(music, codec):
+    for length in (0, 1, 100):
+        assert degrade(music[:, :length], SAMPLE_RATE, codec, 64_000).shape == (2, length)
+    for sample_rate in (8_000, 96_000):
+        original = music[:, :60_000]
+        assert noise_to_signal_db(original, degrade(original, sample_rate, codec, 64_000)) < -3
+    loud = 3 * music / np.abs(music).max()
+    whole = degrade(loud, SAMPLE_RATE, codec, 128_000)
+    assert np.abs(whole).max() > 2
+    assert np.array_equal(coded(in_pieces(loud, 9_999), Encoding(codec, 128_000)).array(), whole)
+    assert np.abs(degrade(np.zeros((2, 20_000), np.float32), SAMPLE_RATE, codec, 64_000)).max() < 1e-4
