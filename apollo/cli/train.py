@@ -13,8 +13,9 @@ from apollo.cli.terminal import MANNER, require, say, show_log
 
 def train(
     config: Annotated[
-        Path, typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that says it all.")
-    ],
+        Path | None,
+        typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that says it all."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
     ] = None,
@@ -24,24 +25,31 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Model file whose weights a new run starts from.")
     ] = None,
+    from_msst: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Configuration of MSST or of another code, converted, in place of -c."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the configuration as it would be used, and leave.")
     ] = False,
 ) -> None:
     """Train a model from folders of music."""
+    path = config or from_msst
+    if path is None or (config is not None and from_msst is not None):
+        raise typer.BadParameter("give one of -c CONFIG and --from-msst FILE")
     require("train", "lightning", "omegaconf")
     if print_config:
         from apollo.training.recipe import parse
         from apollo.training.train import check
 
-        recipe = parse(config, overrides or [])
-        check(config, recipe)
+        recipe = parse(path, overrides or [], foreign=config is None)
+        check(path, recipe)
         say(*recipe.yaml.rstrip("\n").split("\n"))
         return
     from apollo.training.train import train as fit
 
     if not MANNER.quiet:
         show_log(logging.INFO)
-    best = fit(config, overrides or [], checkpoint, init_from)
+    best = fit(path, overrides or [], checkpoint, init_from, foreign=config is None)
     if best is not None:
         say(f"The best model is {best}. Restore a song with it:", f"  apollo restore SONG.mp3 -m {best}")

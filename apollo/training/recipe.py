@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +16,12 @@ from yaml import YAMLError
 
 from apollo.errors import ApolloError, ConfigError, nearest, unknown_keys
 from apollo.regular import refuse_special
-from apollo.training.references import check_references
+from apollo.training.converting import converted
+from apollo.training.references import check_references, with_references
 from apollo.training.types import described, fits, parameters_of
 from apollo.yaml_file import parsing, read_yaml
+
+log = logging.getLogger(__name__)
 
 # What configurations call our counterparts: those written for the published training code, and for Lightning.
 COUNTERPARTS = {
@@ -42,7 +46,7 @@ OPTIMIZERS = _of("torch.optim", "AdamW Adadelta Adafactor Adagrad Adam Adamax AS
 SCHEDULERS = _of(
     "torch.optim.lr_scheduler",
     "StepLR ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR ExponentialLR LinearLR MultiStepLR "
-    "OneCycleLR PolynomialLR",
+    "OneCycleLR PolynomialLR ReduceLROnPlateau",
 )
 LOGGERS = _of("lightning.pytorch.loggers", "TensorBoardLogger CometLogger MLFlowLogger NeptuneLogger WandbLogger")
 # What the `_target_` of each block may be. Nothing else is ever imported or called.
@@ -157,14 +161,25 @@ def naming(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def parse(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def parse(path: Path, overrides: Sequence[str] = (), foreign: bool = False) -> Recipe:
     """Read a YAML file, apply `key=value` overrides, and look at every block: target, keys, and kinds of values.
+
+    Args:
+        path: The file.
+        overrides: In our keys.
+        foreign: Whether the file is one of another training code and to be converted; what of it is passed over is
+            logged.
 
     Raises:
         ConfigError: If anything in the file or in an override cannot be used; it names the file, the block and the key.
     """
-    config = read_config(path, overrides)
+    config = read_config(path, () if foreign else overrides)
     with naming(path):
+        if foreign:
+            config = ours(config, path)
+            for override in overrides:
+                apply(config, override)
+            check_references(OmegaConf.to_container(config, resolve=False))
         try:
             for name in PLAIN:  # first, or blocks that refer to these would be blamed
                 block(config.get(name) or {}, name)
@@ -211,6 +226,40 @@ def apply(config: DictConfig, override: str) -> None:
         config.merge_with_dotlist([override])
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
+
+
+def ours(config: DictConfig, path: Path) -> DictConfig:
+    """Convert a configuration of another training code, if it is one.
+
+    Raises:
+        ConfigError: If a value in it is none.
+    """
+    try:
+        held: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(one_line(error)) from None
+    with suppress(ConfigError):
+        recipe(held, "")
+        return config
+    # What refers to the run's folder goes on to, whatever overrides make of that.
+    raw = OmegaConf.to_container(config, resolve=False)
+    conversion = converted(with_references(held, raw, "exp."), taken)
+    if lines := conversion.lines():
+        log.warning("%s is converted; passed over are\n  %s", path, "\n  ".join(lines))
+    converted_config = OmegaConf.create(conversion.config)
+    assert isinstance(converted_config, DictConfig)
+    return converted_config
+
+
+def taken(name: str, path: str | None) -> set[str] | None:
+    """The keys that a block takes, with the `_target_` given or its usual one; `None` if it cannot have that."""
+    if name not in TARGETS and name not in PLAIN:
+        return None
+    try:
+        made = found(PLAIN[name] if name in PLAIN else target(path or TARGETS[name][0], name))
+    except ConfigError:
+        return None
+    return set(parameters_of(made)[0])
 
 
 def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:

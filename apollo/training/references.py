@@ -66,3 +66,17 @@ def chosen(values: Any, key: str) -> Any:
                 values[int(part)] if isinstance(values, list) and part.isdecimal() and int(part) < len(values) else None
             )
     return values
+
+
+def with_references(values: Any, raw: Any, start: str) -> Any:
+    """Values, but as they stand those texts that refer to keys beginning with `start`, and to no others.
+
+    Args:
+        values: The configuration with its references filled in.
+        raw: The same as they stand.
+        start: Such as `"exp."`.
+    """
+    if isinstance(values, dict):
+        return {key: with_references(value, raw[key], start) for key, value in values.items()}
+    references = REFERENCE.findall(raw) if isinstance(raw, str) else []
+    return raw if references and all(each.startswith(start) for each in references) else values

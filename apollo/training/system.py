@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from apollo.data.crops import Crop
 from apollo.errors import ConfigError, TrainingError
@@ -286,9 +286,12 @@ class ApolloSystem(LightningModule):
             parameter.grad = None
 
     def on_train_epoch_end(self) -> None:
-        """Step the schedulers."""
+        """Step the schedulers; those that wait for a plateau look at `val_loss`."""
         for scheduler in self._schedulers():
-            scheduler.step()
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+            elif "val_loss" in self.trainer.callback_metrics:
+                scheduler.step(float(self.trainer.callback_metrics["val_loss"]))
 
     def _schedulers(self) -> list[LRScheduler]:
         found = self.lr_schedulers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -52,6 +53,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: Path | None = None,
     init: Path | str | None = None,
+    foreign: bool = False,
 ) -> Path | None:
     """Train as a configuration says.
 
@@ -60,6 +62,7 @@ def train(
         overrides: `key=value` each, applied over the file.
         resume: Checkpoint to go on from, as if the run had never ended.
         init: Model file to start a new run from.
+        foreign: Whether the file is one of MSST or of another training code, to be converted.
 
     Returns:
         The best model as a `.safetensors` file, or `None` if no checkpoint was written.
@@ -71,7 +74,7 @@ def train(
         raise ConfigError("-m goes on with a run and --init-from starts a new one: give one of them")
     if resume is not None and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to go on from")
-    recipe = parse(config_path, overrides)
+    recipe = parse(config_path, overrides, foreign)
     with telling(config_path, recipe):
         return fit(recipe, resume, init)
 
@@ -124,11 +127,13 @@ def check(path: Path, recipe: Recipe) -> None:
             system = build_system(recipe)
             system.configure_optimizers()
             callbacks = build_callbacks(recipe, system.generator.sample_rate)
-            quietly = logging.getLogger("lightning.pytorch")
-            level = quietly.level
-            quietly.setLevel(logging.ERROR)
-            build_trainer(recipe, system, callbacks, accelerator="cpu", devices=1, num_nodes=1, strategy="auto")
-            quietly.setLevel(level)
+            teller = logging.getLogger("lightning.pytorch")
+            level = teller.level
+            teller.setLevel(logging.ERROR)  # what it says of this machine is not what was asked
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                build_trainer(recipe, system, callbacks, accelerator="cpu", devices=1, num_nodes=1, strategy="auto")
+            teller.setLevel(level)
 
 
 def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
