@@ -12,16 +12,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.results import NOISE, SHELF, UNPROCESSED, Evaluation
 from apollo.evaluation.run import run_evaluation
 from apollo.evaluation.systems import Settings
+from apollo.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- written by benchmarks/results_page.py -->", "<!-- end -->"
 CODECS = ("mp3", "aac", "opus", "vorbis")
-METRICS = ("visqol", "si_sdr")
-SHOWN = {"visqol": "ViSQOL", "si_sdr": "SI-SDR, dB"}
+SHORT = {"visqol": "ViSQOL", "si_sdr": "SI-SDR, dB"}
+SHOWN = {**SHORT, "lsd": "Log-spectral distance", "lost_band_level": "Level error in lost bands, dB"}
+CONTROLLED = {NOISE: "*MP3 + noise*", SHELF: "*MP3 + treble*"}
 LOW = (24, 32, 48, 64)
 DENSE = "lmms_"  # how the names of the dense modern masters among the pieces begin
 
@@ -40,6 +42,10 @@ and ensembles, nearly all mono. Thirteen pieces are few. ViSQOL models listeners
 trained with a similarity of the same kind (see [the model's card](default-model.md)). SI-SDR rewards only the exact
 waveform: where a codec has thrown a band away, it can hardly rise, because a guessed phase is as wrong as silence.
 Nobody was asked to listen.
+
+Two rows of each table are controls, which restore nothing: the coded signal with a hiss of -70 dBFS, and with 6 dB
+more above 5 kHz. Where a metric prefers one to the restored signal, as SI-SDR does, it does not tell of restoration.
+Log-spectral distance and level error are better when lower; see [the metrics](evaluation.md#metrics).
 """
 
 
@@ -55,7 +61,7 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/results_page.py", *sys.argv[1:]])
     result = run_evaluation(
         arguments.real,
-        Settings([arguments.model], metrics=METRICS, workers=arguments.workers),
+        Settings([arguments.model], metrics=tuple(SHOWN), workers=arguments.workers, controls=True),
         codecs=tuple(arguments.codecs),
         output=arguments.report,
         command=command,
@@ -102,7 +108,7 @@ def arrows(result: Evaluation, model: str) -> list[str]:
     """MP3 → restored by bitrate."""
     mp3 = result.at(codec="mp3")
     rows = [["kbit/s", *map(str, mp3.bitrates)], ["---"] * (len(mp3.bitrates) + 1)]
-    for metric, label in SHOWN.items():
+    for metric, label in SHORT.items():
         parts = [mp3.at(bitrates=[bitrate]) for bitrate in mp3.bitrates]
         means = [(part.mean(UNPROCESSED, metric), part.mean(model, metric)) for part in parts]
         rows.append([label, *(f"{before:.2f} → {after:.2f}" for before, after in means)])
@@ -120,15 +126,20 @@ def differences(result: Evaluation, model: str, codec: str) -> list[str]:
         rows.append([label, coded.conditions[0].codec_name, *(f"{value:.2f}" for value in before)])
         rows.append(["", "restored", *(f"{value:.2f}" for value in after)])
         rows.append(["", "*difference*", *(f"*{b - a:+.2f}*" for a, b in zip(before, after, strict=True))])
+        for control, name in CONTROLLED.items():
+            means = [coded.at(bitrates=choice).mean(control, metric) for choice in choices]
+            label = name.replace("MP3", coded.conditions[0].codec_name)
+            rows.append(["", label, *(f"{value:.2f}" for value in means)])
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def worst(result: Evaluation, model: str) -> str:
     """The pieces that lose most."""
     lines = ["## What loses most\n", "| metric | piece | condition | before | after |", "|---|---|---|---|---|"]
-    for metric, label in SHOWN.items():
-        before, after = result.values(UNPROCESSED, metric), result.values(model, metric)
-        for key in sorted(before.keys() & after.keys(), key=lambda key: after[key] - before[key])[:5]:
+    for metric, label in SHORT.items():
+        before, after, good = result.values(UNPROCESSED, metric), result.values(model, metric), METRICS[metric].goodness
+        gains = {key: good(after[key]) - good(before[key]) for key in before.keys() & after.keys()}
+        for key in sorted(gains, key=gains.__getitem__)[:5]:
             lines.append(f"| {label} | {Path(key[0]).stem} | {key[1]} | {before[key]:.2f} | {after[key]:.2f} |")
     return "\n".join([*lines, ""])
 

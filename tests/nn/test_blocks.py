@@ -42,9 +42,7 @@ def test_attention_is_pytorch_s() -> None:
 
 
 @pytest.mark.parametrize("complex_numbers", [True, False], ids=["complex", "real"])
-def test_rotation_makes_scores_depend_on_distance_only(
-    complex_numbers: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rotation_makes_scores_depend_on_distance_only(complex_numbers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: not complex_numbers)
     torch.manual_seed(0)
     cosine, sine = (table.double() for table in rotary_table(100, 8))

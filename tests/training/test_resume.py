@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,34 @@ def test_workers_do_not_outlive_a_killed_run(config: Path) -> None:
     process.kill()
     process.communicate(timeout=60)  # it comes to an end when no worker holds the output any longer
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which processes a run has")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_worker_ends_the_run_in_one_sentence(config: Path, number: signal.Signals) -> None:
+    run = config.parent / f"worker-{number}"
+    process = subprocess.Popen(
+        command(config, run.name, "trainer.max_epochs=100000"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=ALONE,
+    )
+    wait_for(run / "checkpoints" / "last.ckpt")
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split():
+        with suppress(ProcessLookupError):
+            os.kill(int(child), number)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    # PyTorch's own handler of a SIGSEGV ends its lines with a NUL.
+    errors = [line.lstrip("\0") for line in said.splitlines() if "Error: " in line]
+    assert len(errors) == 1
+    assert errors[0].startswith("Error: a process that loads data was killed")
+    assert f"checkpoint in {run}" in errors[0]
+    assert not list(run.rglob(".*.part"))
 
 
 def stopped(config: Path, batch: int, monkeypatch: pytest.MonkeyPatch, *more: str) -> Path:
