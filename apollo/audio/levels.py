@@ -18,7 +18,7 @@ from av.filter import Graph
 from apollo.audio.files import AudioReader
 from apollo.audio.formats import layout_of
 
-__all__ = ["Clipping", "Levels", "measure_levels"]
+__all__ = ["Clipping", "Levels", "LoudnessMeter", "measure_levels"]
 
 Block = npt.NDArray[np.float32]
 
@@ -66,7 +66,7 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
         AudioFileError: The file is damaged.
     """
     rate, channels = reader.sample_rate, reader.channels
-    loudness = _Filter("ebur128=metadata=1", rate, channels)
+    loudness = LoudnessMeter(rate, channels)
     # FFmpeg tells true peaks in steps of 0.001 of full scale, coarse for soft music: 60 dB more make them fine.
     true_peak = _Filter("volume=60dB:precision=double,ebur128=peak=true:metadata=1", rate, channels)
     clipping, silence = Clipping(), _Silence(rate // 10)
@@ -82,14 +82,12 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
         loudness.take(block)
         true_peak.take(block)
         progress(frames)
-    loudness.end()
+    integrated, spread = loudness.end()
     true_peak.end()
-    integrated = loudness.told("I")
-    spread = loudness.told("LRA")
     between = true_peak.told("true_peak")
     return Levels(
         frames,
-        integrated if integrated is not None and integrated > _ABSOLUTE_GATE else None,
+        integrated,
         spread if frames >= 3 * rate else None,
         _decibels(peak),
         # Both are the same wave: between the samples it is no lower than at them.
@@ -98,6 +96,29 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
         silence.share,
         finite,
     )
+
+
+class LoudnessMeter:
+    """Measures the loudness of a recording whose blocks go by.
+
+    Args:
+        sample_rate: In Hz.
+        channels: Their number.
+    """
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._filter = _Filter("ebur128=metadata=1", sample_rate, channels)
+
+    def take(self, block: Block) -> None:
+        """Go on with the next block, of shape (channels, samples); finite numbers, perhaps none."""
+        if block.shape[1]:
+            self._filter.take(block)
+
+    def end(self) -> tuple[float | None, float | None]:
+        """Integrated loudness in LUFS and its range in LU, each as `Levels` has it."""
+        self._filter.end()
+        loudness = self._filter.told("I")
+        return loudness if loudness is not None and loudness > _ABSOLUTE_GATE else None, self._filter.told("LRA")
 
 
 class Clipping:

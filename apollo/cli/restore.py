@@ -69,6 +69,9 @@ def restore(
     track: Annotated[
         int | None, typer.Option(metavar="N", help="Which of several audio tracks; the default one if not given.")
     ] = None,
+    match_loudness: Annotated[
+        bool, typer.Option("--match-loudness", help="Bring results to their sources' loudness (EBU R 128).")
+    ] = False,
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
@@ -112,7 +115,7 @@ def restore(
         raise ApolloError("--json tells what was done, and with --dry-run nothing is: leave out one of the two")
     share = Shard.parse(shard) if shard is not None else None
     at_once = None if batch == "auto" else int(batch)
-    wanted = Output(bits, RATES[sample_rate], clip, keep_times)
+    wanted = Output(bits, RATES[sample_rate], clip, keep_times, match_loudness)
 
     def restorer(tasks: Sequence[Task] = ()) -> Restorer:
         network = load_model(model)

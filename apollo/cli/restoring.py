@@ -150,6 +150,8 @@ def choice(model: str, restorer: Restorer) -> str:
 def summary(report: Report) -> str:
     """Say what was done to a file, where the result lies, and how fast."""
     notes = ""
+    if report.matched_db:
+        notes += f", {report.matched_db:+.1f} dB to match the source's loudness"
     if report.turned_down_db > 0:
         decibels = f"{report.turned_down_db:.1f}" if report.turned_down_db >= 0.05 else "less than 0.1"
         notes += f", turned down by {decibels} dB lest it clip"

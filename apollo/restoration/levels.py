@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from apollo.audio import AudioWriter, RawStreamWriter
+from apollo.audio.levels import LoudnessMeter
 from apollo.audio.signal import Block, Signal
 from apollo.errors import AudioFileError
 from apollo.restoration.output import Output
@@ -46,24 +47,31 @@ class Levels:
 
     Attributes:
         writer: What wrote it.
-        turned_down_db: By how many dB the whole was turned down.
+        turned_down_db: By how many dB the whole was turned down, as it would have clipped.
         clamped: How many samples were cut off at full scale.
+        matched_db: By how many dB it was turned up to match a loudness.
     """
 
     writer: Writer
     turned_down_db: float = 0.0
     clamped: int = 0
+    matched_db: float = 0.0
 
 
-def write_levelled(signal: Signal, sink: Sink, output: Output) -> Levels:
+def write_levelled(
+    signal: Signal, sink: Sink, output: Output, loudness: Callable[[], float | None] = lambda: None
+) -> Levels:
     """Write a signal while it is being made, and again if it turns out too loud.
 
     Args:
         signal: The recording; it is read once.
         sink: Where it goes.
         output: Says what becomes of what is too loud.
+        loudness: Gives the loudness to match in LUFS, if `output` asks for it; called once the signal has been read.
     """
     rate, channels = signal.sample_rate, signal.channels
+    if output.match_loudness:
+        return _write_matched(signal, sink, output, loudness)
     if not output.scales:
         clamped = 0
         with sink.open(rate, channels) as writer, behind(writer.write) as write:
@@ -97,6 +105,35 @@ def write_levelled(signal: Signal, sink: Sink, output: Output) -> Levels:
                 for block in kept.blocks():
                     writer.write(block if loudest <= 1 else block * np.float32(1 / loudest))
     return Levels(writer, turned_down_db=20 * math.log10(max(1.0, loudest)))
+
+
+def _write_matched(signal: Signal, sink: Sink, output: Output, loudness: Callable[[], float | None]) -> Levels:
+    """Write a signal at a loudness, once its own is known."""
+    meter, loudest, clamped = LoudnessMeter(signal.sample_rate, signal.channels), 0.0, 0
+
+    def heard() -> Iterator[Block]:
+        nonlocal loudest
+        for block in signal.blocks():
+            loudest = max(loudest, float(np.abs(block).max(initial=0)))
+            meter.take(block)
+            yield block
+
+    with scratch_file(sink) as scratch:
+        kept = scratch.keep(replace(signal, read=heard))
+        wanted, (own, _) = loudness(), meter.end()
+        matched = wanted - own if wanted is not None and own is not None else 0.0
+        turned_down = max(0.0, matched + 20 * math.log10(max(loudest, 1e-9))) if output.scales else 0.0
+        factor = np.float32(10 ** ((matched - turned_down) / 20))
+        with sink.open(signal.sample_rate, signal.channels) as writer:
+            if turned_down and isinstance(writer, AudioWriter):
+                writer.gain = -turned_down
+            for block in kept.blocks():
+                block = block * factor
+                if output.scales or (output.clip == "clamp" and not output.is_float):
+                    clamped += 0 if output.scales else int(np.count_nonzero(np.abs(block) > 1))
+                    block = np.clip(block, -1, 1)  # what scales exceeds by rounding alone
+                writer.write(block)
+    return Levels(writer, turned_down, clamped, matched)
 
 
 class Scratch:

@@ -26,6 +26,8 @@ class Output:
         clip: What to do where the restored exceeds full scale: `"scale"` turns all of the recording down to fit,
             `"clamp"` cuts its peaks off, `"float"` leaves it as it is, in a WAV of float samples.
         keep_times: Whether the result gets the source's times of access and change.
+        match_loudness: Whether the result is brought to the source's loudness (EBU R 128), or as near to it as `clip`
+            allows.
 
     Raises:
         ApolloError: If there is no such thing, or it does not go together.
@@ -35,6 +37,7 @@ class Output:
     sample_rate: int | Literal["keep"] | None = None
     clip: str = "scale"
     keep_times: bool = False
+    match_loudness: bool = False
 
     def __post_init__(self) -> None:
         if self.bits is not None and self.bits not in BITS:

@@ -55,6 +55,7 @@ class Provenance:
             "sample-rate": str(output.sample_rate or "auto"),
             "clip": output.clip,
             **({} if track is None else {"track": f"{track}"}),
+            **({"match-loudness": "yes"} if output.match_loudness else {}),
         }
         mark = f"({fingerprint(restorer.model)})"
         model = f"{Path(name).name} {mark}" if name else mark

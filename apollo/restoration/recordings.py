@@ -32,6 +32,7 @@ from apollo.audio import (
     read_raw_stream,
     read_wav_stream,
 )
+from apollo.audio.levels import LoudnessMeter
 from apollo.audio.signal import Block, Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import is_out_of_memory
@@ -60,6 +61,7 @@ class Report:
         elapsed: Seconds that it took.
         peak_db: The source's peak in dBFS; minus infinity for silence.
         turned_down_db: By how many dB the whole result was turned down because it would have clipped; mostly 0.
+        matched_db: By how many dB it was turned up before to match the source's loudness, where that was asked for.
         clamped: How many samples were cut off at full scale, where that was asked for.
         lost: What of the source's tags is not in the target: their names, "cover", "chapters" and so on.
         remarks: What a listener would not expect of the source: damage, several tracks, changes on the way.
@@ -84,6 +86,7 @@ class Report:
     cutoff_hz: float | None = None
     restored_cutoff_hz: float | None = None
     model: str = ""
+    matched_db: float = 0.0
 
     @property
     def filled(self) -> float | None:
@@ -253,9 +256,13 @@ def restore_recording(
 
     before, after = CutoffMeter(source.sample_rate), CutoffMeter(rate)
 
+    meter = LoudnessMeter(source.sample_rate, source.channels) if output.match_loudness else None
+
     def heard() -> Iterator[Block]:
         for block in source.blocks():
             before.push(block)
+            if meter is not None:
+                meter.take(block)
             yield block
 
     def told(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -270,7 +277,8 @@ def restore_recording(
         stream = restorer.stream(peaks, source.sample_rate, target_rate=own)
         restored = replace(source, sample_rate=own, read=lambda: checked(stream.through(blocks), source))
         result = restored.resampled(rate)
-        levels = write_levelled(replace(result, read=lambda: told(result.blocks())), sink, output)
+        loudness = (lambda: meter.end()[0]) if meter is not None else (lambda: None)
+        levels = write_levelled(replace(result, read=lambda: told(result.blocks())), sink, output, loudness)
     return Report(
         source=Path(source.name),
         target=sink.name,
@@ -285,6 +293,7 @@ def restore_recording(
         cutoff_hz=before.cutoff_hz,
         restored_cutoff_hz=after.cutoff_hz,
         model=fingerprint(restorer.model),
+        matched_db=levels.matched_db,
     )
 
 

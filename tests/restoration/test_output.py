@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from apollo.audio import Cover, info, read, read_cover, resample, write
+from apollo.audio import AudioReader, Cover, info, read, read_cover, resample, write
+from apollo.audio.levels import measure_levels
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
 from apollo.restoration import Output, Restorer, restore_file
@@ -127,3 +129,41 @@ def test_what_a_format_cannot_hold_is_refused(
     with pytest.raises(ApolloError, match=name):
         restore_file(loud, loud.with_name(name), identity, output=Output(**options))
     assert not loud.with_name(name).exists()
+
+
+def loudness_of(path: Path) -> float:
+    with AudioReader(path) as reader:
+        loudness = measure_levels(reader).loudness
+    assert loudness is not None
+    return loudness
+
+
+@pytest.mark.parametrize("clip", ["scale", "clamp", "float"])
+@pytest.mark.parametrize("peak", [0.05, 1.0])
+def test_loudness_is_matched_as_far_as_peaks_allow(tmp_path: Path, music: np.ndarray, clip: str, peak: float) -> None:
+    torch.manual_seed(1)
+    stranger = Restorer(Apollo(win=100, feature_dim=16, layer=1), 1)  # it has learnt nothing, no level either
+    source = tmp_path / "song.wav"
+    write(source, peak * music[:, :90_000] / np.abs(music[:, :90_000]).max(), 44100, "FLOAT")
+    as_it_is = restore_file(source, tmp_path / "a.wav", stranger, output=Output("float"))
+    matched = restore_file(source, tmp_path / "b.wav", stranger, output=Output(clip=clip, match_loudness=True))
+    given, before, after = (loudness_of(path) for path in (source, as_it_is.target, matched.target))
+    assert abs(before - given) > 1
+    assert matched.matched_db == pytest.approx(given - before, abs=0.05)
+    if clip == "clamp":
+        assert np.abs(read(matched.target)[0]).max() <= 1
+        assert bool(matched.clamped) == bool(
+            (np.abs(read(tmp_path / "a.wav")[0]) > 10 ** ((before - given) / 20)).any()
+        )
+    else:
+        assert after == pytest.approx(given - matched.turned_down_db, abs=0.1)
+    if clip == "scale":
+        assert np.abs(read(matched.target)[0]).max() <= 1
+        assert bool(matched.turned_down_db) == (np.abs(read(matched.target)[0]).max() > 0.999)
+
+
+def test_silence_has_no_loudness_to_match(tmp_path: Path, identity: Restorer) -> None:
+    write(tmp_path / "silence.wav", np.zeros((2, 50_000), np.float32), 44100)
+    report = restore_file(tmp_path / "silence.wav", None, identity, output=Output(match_loudness=True))
+    assert report.matched_db == 0
+    assert not read(report.target)[0].any()
