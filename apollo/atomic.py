@@ -15,6 +15,7 @@ from apollo.regular import refuse_special
 
 _unfinished: set[Path] = set()
 _claims: set[int] = set()  # open files
+_claimed: set[Path] = set()  # what they stand for
 
 
 class ExistsError(ApolloError):
@@ -43,8 +44,10 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     refuse_special(path)
     if not overwrite:
         refuse_existing(path)  # before the work rather than after it
-    # Short whatever the file is called: a name that is as long as names may be has no room for more.
-    temporary = path.with_name(f".{secrets.token_hex(4)}.part")
+    # Short whatever the file is called: a name that is as long as names may be has no room for more. Who has claimed a
+    # file takes the same one each time, and with it the place of what a process has left that was killed.
+    temporary = path.with_name(f".{_mark(path) if path in _claimed else secrets.token_hex(4)}.part")
+    temporary.unlink(missing_ok=True)
     _unfinished.add(temporary)
     try:
         yield temporary
@@ -105,15 +108,17 @@ def claimed(path: Path) -> Iterator[bool]:
     A process that ends, however it does, gives up what it had claimed. Where no claim can be left, as in a folder that
     cannot be written to, everybody has it.
     """
-    mark = path.with_name(f".{sha256(os.fsencode(path.name)).hexdigest()[:16]}.claim")
+    mark = path.with_name(f".{_mark(path)}.claim")
     file = _marked(mark)
     if file is not None and file >= 0:
         _claims.add(file)
+        _claimed.add(path)
     try:
         yield file is not None
     finally:
         if file in _claims:  # not in a process that has parted from the one that claims
             _claims.discard(file)
+            _claimed.discard(path)
             if sys.platform == "win32":  # where an open file cannot be removed
                 os.close(file)
             with suppress(OSError):
@@ -133,6 +138,11 @@ def alone(folder: Path) -> Iterator[None]:
         if not ours:
             raise ApolloError(f"another run of Apollo is at work in {folder}: wait for it, or choose another folder")
         yield
+
+
+def _mark(path: Path) -> str:
+    """What stands for the name of a file in short."""
+    return sha256(os.fsencode(path.name)).hexdigest()[:16]
 
 
 def _marked(mark: Path) -> int | None:
@@ -157,6 +167,7 @@ def _leave_claims() -> None:
         with suppress(OSError):
             os.close(file)
     _claims.clear()
+    _claimed.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -19,7 +19,7 @@ from apollo.cli.inspect import inspect
 from apollo.cli.models import models
 from apollo.cli.net import run
 from apollo.cli.report import app as report
-from apollo.cli.restore import restore
+from apollo.cli.restore import address_given, restore
 from apollo.cli.terminal import MANNER, SETTINGS, show_log
 from apollo.cli.train import train
 from apollo.cli.web import web
@@ -73,7 +73,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that the terminal's encoding lacks must not end the work
             stream.reconfigure(errors="replace")
-    run(lambda: app(args=everywhere_first(sys.argv[1:]), prog_name="apollo", standalone_mode=False))
+    run(lambda: app(args=everywhere_first(address_given(sys.argv[1:])), prog_name="apollo", standalone_mode=False))
 
 
 def everywhere_first(words: Sequence[str]) -> list[str]:

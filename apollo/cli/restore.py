@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from apollo.cli.terminal import DEVICE, MODEL, STOPPED, check_suffix, note, passed_over, warn
+from apollo.cli.terminal import DEVICE, MODEL, STOPPED, check_suffix, note, passed_over, require, warn
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from apollo.audio import RawFormat
-    from apollo.restoration import Output, Restorer, Task
+    from apollo.nn import Apollo
+    from apollo.restoration import Outcome, Output, Restorer, Task
 
 PIPE = "-"
+ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 RATES: dict[str, int | Literal["keep"] | None] = {"auto": None, "keep": "keep", "44100": 44100}
 
 
@@ -85,6 +89,20 @@ def restore(
     report_place: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]", help="Restore many files at once with all of this machine, or of a Ray cluster."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --ray: files at once; as many as there are cores or GPUs."),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(metavar="GPUS", min=0, help="With --ray: GPUs a worker, such as 0.5; 1 if there are any."),
+    ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="NUMBER/COUNT", help="Restore one share of the files alone, such as 3/16.")
     ] = None,
@@ -113,12 +131,16 @@ def restore(
         check_suffix(report, ".json", "--json")
     if dry_run and report is not None:
         raise ApolloError("--json tells what was done, and with --dry-run nothing is: leave out one of the two")
+    if ray is None and (workers is not None or gpus is not None):
+        raise ApolloError("--workers and --gpus are of --ray: leave them out, or add it")
+    if ray is not None:
+        require("cluster", "ray")
+        check_address(ray)
     share = Shard.parse(shard) if shard is not None else None
     at_once = None if batch == "auto" else int(batch)
     wanted = Output(bits, RATES[sample_rate], clip, keep_times, match_loudness)
 
-    def restorer(tasks: Sequence[Task] = ()) -> Restorer:
-        network = load_model(model)
+    def build(network: Apollo, tasks: Sequence[Task] = ()) -> Restorer:
         made = Restorer(
             network, chunk, device, precision=precision, batch=at_once, fill=fill, mix=mix, keep_below=keep_below
         )
@@ -140,14 +162,16 @@ def restore(
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
             raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
-        if report is not None or keep_times or share is not None or dry_run:
-            raise ApolloError("--json, --keep-times, --dry-run and --shard are of files: leave them out with -")
-        restore_through_pipe(model, restorer, wanted, RawFormat.parse(raw) if raw is not None else None)
+        if report is not None or keep_times or share is not None or ray is not None or dry_run:
+            raise ApolloError("--json, --keep-times, --dry-run, --shard and --ray are of files: leave them out with -")
+        restore_through_pipe(
+            model, lambda: build(load_model(model)), wanted, RawFormat.parse(raw) if raw is not None else None
+        )
         return
 
     from apollo.audio import SUFFIXES
     from apollo.cli.restoring import foretell, restore_with_progress
-    from apollo.restoration import plan
+    from apollo.restoration import Settings, plan, restore_files
 
     if output == Path(PIPE):
         raise ApolloError("-o - is standard output, into which only standard input is restored: give - as the input")
@@ -167,19 +191,66 @@ def restore(
     for task in tasks:
         wanted.for_file(task.target)
     if dry_run:
-        failed = foretell(tasks, restorer(), model, wanted, overwrite, force)
+        failed = foretell(tasks, build(load_model(model)), model, wanted, overwrite, force)
+    elif ray is not None and tasks:
+        from apollo.cluster import Job, Workers, connected, restore_with_workers
+
+        if any(isinstance(end, Url) and end.scheme == "memory" for task in tasks for end in (task.source, task.target)):
+            raise ApolloError("memory:// is of one process alone: with --ray, name places that every worker sees")
+        network = load_model(model)
+        with connected(ray):
+            size = Workers.fitting(workers, gpus, device == "auto" or device.startswith("cuda"))
+            each = tasks[:: size.count][:1000]
+            job = Job(lambda network: build(network, each), wanted, overwrite, force, model, Path.cwd())
+            settings, outcomes = restore_with_workers(tasks, network, job, size)
+            failed = restore_with_progress(
+                tasks, lambda begin: told(outcomes, begin), settings, model, overwrite, report, f"; {size}"
+            )
     else:
-        failed = restore_with_progress(tasks, restorer(tasks), model, wanted, overwrite, force, report)
+        made = build(load_model(model), tasks)
+        failed = restore_with_progress(
+            tasks,
+            lambda begin: restore_files(tasks, made, wanted, overwrite, force, begin, model),
+            Settings.of(made),
+            model,
+            overwrite,
+            report,
+        )
     if others:
         note(passed_over(len(others)))
     if failed:
         raise typer.Exit(1)
 
 
+def address_given(words: Sequence[str]) -> list[str]:
+    """Give `--ray` its address where none is said: what comes after it may be a song."""
+    after = [*words[1:], ""]
+    return [
+        "--ray=local" if word == "--ray" and not ADDRESS.fullmatch(next_one) else word
+        for word, next_one in zip(words, after, strict=True)
+    ]
+
+
+def check_address(address: str) -> None:
+    """Refuse what cannot be the address of a Ray cluster."""
+    if not ADDRESS.fullmatch(address):
+        raise ApolloError(
+            f"--ray takes nothing, auto, or the address of a cluster, such as 10.0.0.1:6379, not {address!r}"
+        )
+
+
+def told(outcomes: Generator[Outcome, None, None], begin: Callable[[Task], object]) -> Iterator[Outcome]:
+    """Count each file among those begun, as it ends: nobody here sees it before."""
+    with closing(outcomes):
+        for outcome in outcomes:
+            begin(outcome.task)
+            yield outcome
+
+
 def restore_through_pipe(model: str, restorer: Callable[[], Restorer], wanted: Output, raw: RawFormat | None) -> None:
     """Restore standard input into standard output, to which nothing else is written; what was done goes to stderr."""
     from apollo.cli.restoring import choice, summary
-    from apollo.restoration import restore_pipe
+    from apollo.restoration import Settings, restore_pipe
 
     if sys.stdout.isatty():
         raise ApolloError("- writes sound to standard output: send that to a file or to another program")
@@ -187,7 +258,7 @@ def restore_through_pipe(model: str, restorer: Callable[[], Restorer], wanted: O
         made = restorer()
         report = restore_pipe(sys.stdin.buffer, sys.stdout.buffer, made, wanted, raw)
         sys.stdout.flush()
-        note(choice(model, made), summary(report), error=True)
+        note(choice(model, Settings.of(made)), summary(report), error=True)
     except KeyboardInterrupt:
         raise StoppedError("stopped before the end", 128 + STOPPED.signal) from None
     except OSError as error:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TaskID, TimeRemainingColumn
@@ -17,12 +18,13 @@ from apollo.cli.terminal import MANNER, STOPPED, complain, note, say, without_mi
 from apollo.errors import ApolloError, StoppedError
 from apollo.foreign import shown, shown_in_json
 from apollo.regular import refuse_special
-from apollo.restoration import Outcome, Output, Report, Restorer, Task, foresee, restore_files
-from apollo.restoration.provenance import fingerprint
+from apollo.restoration import Outcome, Output, Report, Restorer, Settings, Task, foresee
 from apollo.storage import Place, Url, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from apollo.restoration.recordings import Progress
 
 HEAD = b'{\n  "apollo":'  # of a report
 
@@ -36,25 +38,34 @@ STATUSES = {
 
 def restore_with_progress(
     tasks: Sequence[Task],
-    restorer: Restorer,
+    restore: Callable[[Callable[[Task], Progress]], Iterator[Outcome]],
+    settings: Settings,
     model: str,
-    output: Output,
     overwrite: bool,
-    force: bool,
     report: Place | None,
+    workers: str = "",
 ) -> int:
     """Restore files, say what became of each, and of all at the end; give the number of those that failed.
+
+    Args:
+        tasks: What is to be done.
+        restore: Does it, given what begins a file and gives what its progress is told to.
+        settings: With what.
+        model: Name of the network.
+        overwrite: Whether the report may replace any file.
+        report: Where it goes.
+        workers: What there is to say of who does it.
 
     Raises:
         StoppedError: If a signal ended it. What was finished until then is whole.
     """
     if report is not None:  # what cannot be written had better show at once
-        write_report(report, model, restorer, [], len(tasks), overwrite or is_report(report))
-    note(choice(model, restorer))
+        write_report(report, model, settings, [], len(tasks), overwrite or is_report(report))
+    note(choice(model, settings) + workers)
     outcomes: list[Outcome] = []
     try:
         with shown_bars(len(tasks)) as (begin, finish):
-            for outcome in restore_files(tasks, restorer, output, overwrite, force, begin, model):
+            for outcome in restore(begin):
                 outcomes.append(outcome)
                 finish()
                 if outcome.report is not None:
@@ -71,7 +82,7 @@ def restore_with_progress(
         ) from None
     finally:
         if report is not None:
-            write_report(report, model, restorer, outcomes, len(tasks))
+            write_report(report, model, settings, outcomes, len(tasks))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if len(tasks) > 1:
         if not MANNER.quiet:
@@ -84,7 +95,7 @@ def foretell(
     tasks: Sequence[Task], restorer: Restorer, model: str, output: Output, overwrite: bool, force: bool
 ) -> int:
     """Say what would become of files, and of all at the end; give the number of those that would fail."""
-    note(choice(model, restorer))
+    note(choice(model, Settings.of(restorer)))
     failed = planned = 0
     audio = 0.0
     for forecast in foresee(tasks, restorer, output, overwrite, force, model):
@@ -104,7 +115,7 @@ def foretell(
 
 
 @contextmanager
-def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], Callable[[float, float], None]], Callable[[], None]]]:
+def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], Progress], Callable[[], None]]]:
     """Two bars if a person is watching: files, and seconds of audio in the one under way.
 
     Yields:
@@ -135,16 +146,16 @@ def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], Callable[[float, f
         yield begin, finish
 
 
-def choice(model: str, restorer: Restorer) -> str:
+def choice(model: str, settings: Settings) -> str:
     """Say with what is restored."""
-    numbers = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[restorer.precision]
+    numbers = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[settings.precision]
     more = ""
-    if restorer.batch != 1:
-        more = f", {restorer.batch or 'all'} channels at once"
-    if restorer.compiled:
+    if settings.batch != 1:
+        more = f", {settings.batch or 'all'} channels at once"
+    if settings.compiled:
         more += ", compiled"
-    mark = fingerprint(restorer.model)[:8]
-    return f"Model {model} ({mark}) on {restorer.device} in {numbers}, chunks of {restorer.chunk_seconds:.3g} s{more}"
+    mark = settings.model_fingerprint[:8]
+    return f"Model {model} ({mark}) on {settings.device} in {numbers}, chunks of {settings.chunk_seconds:.3g} s{more}"
 
 
 def summary(report: Report) -> str:
@@ -220,21 +231,13 @@ def is_report(path: Place) -> bool:
 
 
 def write_report(
-    path: Place, model: str, restorer: Restorer, outcomes: Sequence[Outcome], files: int, overwrite: bool = True
+    path: Place, model: str, settings: Settings, outcomes: Sequence[Outcome], files: int, overwrite: bool = True
 ) -> None:
     """Write a JSON file that says what was done, with what."""
     content = {
         "apollo": __version__,
         "model": model,
-        "model_fingerprint": fingerprint(restorer.model),
-        "device": str(restorer.device),
-        "precision": restorer.precision,
-        "chunk_seconds": restorer.chunk_seconds,
-        "batch": restorer.batch,
-        "compiled": restorer.compiled,
-        "fill": restorer.fill,
-        "mix": restorer.blend.mix,
-        "keep_below": restorer.blend.keep_below,
+        **asdict(settings),
         "planned": files,
         "counts": {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES},
         "files": [outcome.as_json() for outcome in outcomes],

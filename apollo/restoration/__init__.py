@@ -7,6 +7,7 @@ from apollo.restoration.jobs import Forecast, Outcome, foresee, restore_files
 from apollo.restoration.output import Output
 from apollo.restoration.quick import restore
 from apollo.restoration.recordings import Report, default_target, restore_file, restore_pipe
+from apollo.restoration.settings import Settings
 
 __all__ = [
     "Forecast",
@@ -15,6 +16,7 @@ __all__ = [
     "Report",
     "RestorationStream",
     "Restorer",
+    "Settings",
     "Task",
     "choose_device",
     "default_target",

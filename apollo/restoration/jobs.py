@@ -35,12 +35,14 @@ class Outcome:
             `"undamaged"`, and so passed over; `"failed"`; `"planned"` where nothing is restored but only foreseen.
         message: Why it was passed over or failed.
         report: Of a restored file.
+        left: Whether it was left to another process.
     """
 
     task: Task
     status: Status
     message: str = ""
     report: Report | None = None
+    left: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """All of it in what JSON has."""
@@ -120,7 +122,8 @@ def restore_one(
         make_folder(target.parent)
         with claimed(target) as ours:
             if not ours:
-                return Outcome(task, "finished", f"{task.target} is being made by another run of Apollo: left to it")
+                message = f"{task.target} is being made by another run of Apollo: left to it"
+                return Outcome(task, "finished", message, left=True)
             if not overwrite and (done := finished(task, source, target, restorer, output, model)):
                 return done  # by a run that was at it a moment ago
             report = restore_file(source, target, restorer, overwrite, progress, output, model, task.track)
