@@ -26,6 +26,7 @@ VOCAL, SINGLE, MULTI, MULTI_VOCAL = KINDS = ("vocal", "single stem", "multi-stem
 
 _VOCALS = "vocals"
 _ORIGINALS = "taken for undamaged originals"
+MOST_SIDES = 8  # folders side by side among which two may be sides of pairs
 _LOSSLESS = (".wav", ".flac", ".aif", ".aiff")  # by their names alone
 
 
@@ -119,7 +120,7 @@ def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Ca
     found, loose = any_layout(root)
     if not found.pairs:
         originals = [Case(_name(root, path), "", condition, (path,)) for path in files for condition in conditions]
-        warnings = [*_of_lossy(files, root), *_of_twins(files)]
+        warnings = [*_of_lossy(files, root), *_of_twins(files, root)]
         return Cases(
             root, _counted(len(files), "recording"), originals, conditions, layout=_ORIGINALS, warnings=warnings
         )
@@ -189,22 +190,27 @@ def _is_lossy(path: Path) -> bool:
         return False
 
 
-def _of_twins(files: Sequence[Path]) -> list[str]:
+def _of_twins(files: Sequence[Path], root: Path) -> list[str]:
     """Warnings where folders side by side hold recordings of the same names and lengths: pairs under other names."""
-    folders: dict[Path, dict[str, Path]] = {}
+    folders: dict[Path, dict[str, dict[Path, Path]]] = {}
     for path in files:
-        folders.setdefault(path.parent, {})[path.stem] = path
+        parts = path.relative_to(root).parts
+        for depth in range(len(parts) - 1):
+            beside = folders.setdefault(root.joinpath(*parts[:depth]), {})
+            beside.setdefault(parts[depth], {})[Path(*parts[depth + 1 :]).with_suffix("")] = path
     warnings = []
-    for (one, ours), (other, theirs) in combinations(sorted(folders.items()), 2):
-        common = sorted(ours.keys() & theirs.keys())
-        smaller = min(len(ours), len(theirs))
-        if one.parent == other.parent and len(common) == smaller and _as_long(ours[common[0]], theirs[common[0]]):
+    for parent, beside in folders.items():
+        # Of a shelf of albums no two are sides of pairs.
+        for (one, ours), (other, theirs) in combinations(beside.items() if len(beside) <= MOST_SIDES else (), 2):
+            common = sorted(ours.keys() & theirs.keys())
+            if len(common) < min(len(ours), len(theirs)) or not _as_long(ours[common[0]], theirs[common[0]]):
+                continue
             lossy = [_is_lossy(side[common[0]]) for side in (ours, theirs)]
             first, second = (other, one) if lossy == [True, False] else (one, other)
             unsure = "" if lossy[0] != lossy[1] else ", or the other way round"
             warnings.append(
-                f"{first.name}/ and {second.name}/ hold {_counted(len(common), 'recording')} of the same names, all "
-                f"taken for originals: if they are pairs, give --original {first} --damaged {second}{unsure}"
+                f"{first}/ and {second}/ hold {_counted(len(common), 'recording')} of the same names, all taken for "
+                f"originals: if they are pairs, give --original {parent / first} --damaged {parent / second}{unsure}"
             )
     return warnings
 

@@ -178,6 +178,15 @@ def test_folders_of_other_names_that_look_like_pairs_are_warned_of(
     assert pairs.source == f"{tmp_path / one} and {tmp_path / other}"
 
 
+def test_sides_of_pairs_are_found_above_folders_of_albums(tmp_path: Path, chords: np.ndarray) -> None:
+    for side in ("from cd", "from web"):
+        for album, samples in (("first", 30_000), ("second", 60_000)):
+            save(tmp_path / "all" / side / album / "x.flac", chords[:, :samples])
+    (warning,) = find_cases(tmp_path, ("mp3",), (64,)).warnings
+    assert "from cd/ and from web/ hold 2 recordings of the same names" in warning
+    assert warning.endswith("or the other way round")
+
+
 def test_songs_of_one_name_that_differ_in_length_are_no_pairs(tmp_path: Path, chords: np.ndarray) -> None:
     save(tmp_path / "disc 1" / "01.flac", chords)
     save(tmp_path / "disc 2" / "01.flac", chords[:, :60_000])
