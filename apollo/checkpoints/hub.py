@@ -21,8 +21,8 @@ PREFERENCE = ("model.safetensors", "*.safetensors", "pytorch_model.bin", "*.ckpt
 SUFFIXES = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".pth"})
 IDENTIFIER = re.compile(r"(?P<model>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^@:]+))?(:(?P<file>[^:]+))?")
 SECONDS_TO_ANSWER = 10.0
-# A parameter that every Apollo model has, under its published name and under ours.
-MARKS = (b"BN.0.0.weight", b"band_split.equal.weight")
+# Parameters of which every Apollo model has one, under its published name and under ours.
+MARKS = (b"BN.0.0.weight", b"band_split.equal.weight", b"fill.levels.input.weight")
 
 
 @dataclass(frozen=True)

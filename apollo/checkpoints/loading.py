@@ -27,10 +27,10 @@ PUBLISHED_SAMPLE_RATE = 44100
 # What no shape tells: of published weights it is known, with ours it must be stated.
 PUBLISHED_OPTIONS = {"heads": 8, "dilations": [1, 1, 1]}
 OPTIONS = frozenset(signature(Apollo).parameters)
-LEAST = {"sr": 1000}  # of what a file states, where it is more than 1
+LEAST = {"sr": 1000, "layer": 0}  # of what a file states, where it is not 1
 
-# A parameter that every model has, by which its prefix in a larger state is found: published name and ours.
-ANCHORS = ("BN.0.0.weight", "band_split.equal.weight")
+# Parameters of which every model has one, by which its prefix in a larger state is found: published name and ours.
+ANCHORS = ("BN.0.0.weight", "band_split.equal.weight", "fill.levels.input.weight")
 
 
 def load_model(path_or_name: str | Path, device: str | torch.device = "cpu") -> Apollo:
@@ -187,7 +187,8 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
             raise ModelFileError(f"{option}={stated[option]} is stated, but its weights have {option}={sizes[option]}")
     config = {**sizes, **stated}
     check_fill(state, config.get("fill"))
-    for option in sorted(PUBLISHED_OPTIONS.keys() - config.keys()):
+    needed = PUBLISHED_OPTIONS.keys() if config["layer"] else {"win"}
+    for option in sorted(needed - config.keys()):
         raise ModelFileError(
             f"its weights do not tell the network's {option}: save it with apollo.save_model, or with the network's "
             "'config' beside 'state_dict'"
@@ -195,14 +196,15 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
     config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
     check_options(config)
     try:
-        bins = spectrum_bins(state)
-        config.setdefault("win", window_milliseconds(bins, config["sr"]))
+        if config["layer"]:
+            bins = spectrum_bins(state)
+            config.setdefault("win", window_milliseconds(bins, config["sr"]))
         with torch.device("meta"):
             expected = Apollo(**config).state_dict()
         stated_bins = int(config["sr"] * config["win"] / 1000) // 2 + 1
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ModelFileError(f"no network has its options {config}: {error}") from None
-    if stated_bins != bins:
+    if config["layer"] and stated_bins != bins:
         raise ModelFileError(
             f"sr={config['sr']} and win={config['win']} make {stated_bins} frequencies, but its weights have {bins}"
         )
@@ -234,6 +236,8 @@ def check_fill(state: Mapping[str, Tensor], stated: Any) -> None:
 
 def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read off a state under our names the constructor options that its shapes determine."""
+    if not any(name.startswith("band_split.") for name in state):
+        return {"layer": 0, "output": "residual"}
     try:
         feature_dim = state["band_split.equal.weight"].shape[2]
         return {

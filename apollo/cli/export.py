@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from apollo.atomic import make_folder, refuse_existing
 from apollo.cli.terminal import MODEL, SETTINGS, note, require, say
 from apollo.errors import ApolloError
+
+if TYPE_CHECKING:
+    from apollo.nn import Apollo
 
 app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)
 
@@ -48,7 +51,7 @@ def safetensors(
     dtype = torch.float16 if fp16 else torch.float32
     make_folder(output.parent)
     save_model(network, output, licence or metadata.get("licence", "unknown"), dtype, overwrite, **texts)
-    say(f"{output}: {described(network.config)}")
+    say(f"{output}: {described(network)}")
 
 
 @app.command(epilog="Example: apollo export paper -m model.safetensors -o pytorch_model.bin")
@@ -59,7 +62,7 @@ def paper(model: Model, output: Target, config: Config = None, overwrite: Overwr
 
     network, _ = read_for_export(model, config)
     export_paper(network, output, overwrite)
-    say(f"{output}: {described(network.config)}")
+    say(f"{output}: {described(network)}")
 
 
 @app.command(epilog="Example: apollo export msst -c configs/apollo.yaml -m last.ckpt -o msst/")
@@ -96,7 +99,7 @@ def onnx(
     note("tracing the network, which takes a minute or two", error=True)
     result = export_onnx(network, output, licence or metadata.get("licence", "unknown"), overwrite)
     say(
-        f"{output}: {described(network.config)}, opset {OPSET}",
+        f"{output}: {described(network)}, opset {OPSET}",
         f"differs from PyTorch by {result.difference:.1e} of the peak; onnxruntime {result.runtime_speed:.3g} × real "
         f"time, PyTorch {result.torch_speed:.3g} ×, on 10 s of mono",
     )
@@ -111,6 +114,6 @@ def spare(overwrite: bool, *paths: Path) -> None:
             refuse_existing(path)
 
 
-def described(config: dict[str, object]) -> str:
+def described(network: Apollo) -> str:
     """Say in a few words which network it is."""
-    return f"{config['feature_dim']} × {config['layer']}, {config['output']}, {config['sr']} Hz, {config['win']} ms"
+    return f"{network.size}, {network.sample_rate} Hz, {network.config['win']} ms"

@@ -48,8 +48,9 @@ def check_sizes(options: Mapping[str, Any]) -> None:
         if not values or len(values) > MOST_CONVOLUTIONS:
             raise ValueError(f"{name} must be 1 to {MOST_CONVOLUTIONS} numbers, not {len(values)}")
         for value in values:
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+            least = int(name != "layer" or options.get("fill") is None)  # a fill needs no blocks
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
             if value > most:
                 raise ValueError(f"{name} must be at most {most}, not {value}")
 
@@ -63,7 +64,7 @@ class Apollo(nn.Module):
         sr: Sample rate in Hz.
         win: STFT window in milliseconds.
         feature_dim: Feature channels N, a multiple of `2 * heads`.
-        layer: Number of blocks.
+        layer: Number of blocks; 0 for a network that fills in what is lost and corrects no single frequency.
         output: `"direct"` estimates the spectrum itself, as published. `"residual"` estimates a correction that is
             added to the input's spectrum; it starts at zero, so an untrained network is the identity.
         expansion: Width of the blocks' hidden layers in multiples of N.
@@ -121,9 +122,12 @@ class Apollo(nn.Module):
         # speed of a block for a fraction of the memory.
         self.checkpointing = False
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
-        self.band_split = BandSplit(self.band_widths, feature_dim, level_scale=0.125 if output == "residual" else 1.0)
+        if layer:
+            level_scale = 0.125 if output == "residual" else 1.0
+            self.band_split = BandSplit(self.band_widths, feature_dim, level_scale)
         self.blocks = nn.ModuleList(Block(feature_dim, expansion, heads, kernel_size, dilations) for _ in range(layer))
-        self.band_merge = BandMerge(self.band_widths, feature_dim, residual=output == "residual")
+        if layer:
+            self.band_merge = BandMerge(self.band_widths, feature_dim, residual=output == "residual")
         self.fill = Fill(self.band_widths, self.n_fft, sr, **self.config["fill"]) if fill is not None else None
 
     window: Tensor
@@ -132,6 +136,14 @@ class Apollo(nn.Module):
     def sample_rate(self) -> int:
         """Sample rate in Hz that the network was made for."""
         return int(self.config["sr"])
+
+    @property
+    def size(self) -> str:
+        """What tells networks apart at a glance: `256 × 6, direct`, or `fill 192 × 8` of one that has no blocks."""
+        if not self.blocks:
+            fill = self.config["fill"]
+            return f"fill {fill['channels']} × {len(fill['dilations'])}"
+        return f"{self.config['feature_dim']} × {self.config['layer']}, {self.output}"
 
     @property
     def spectrum_dtype(self) -> torch.dtype:
@@ -194,6 +206,8 @@ class Apollo(nn.Module):
 
     def repair(self, spectrum: Tensor) -> Tensor:
         """Correct what is there bin by bin; `(items, frames, bins, 2)` float32 → same."""
+        if not self.blocks:
+            return spectrum
         features, power = self.band_split(spectrum)
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():

@@ -92,9 +92,8 @@ class Restorer:
         self.chunk_frames = round(chunk_seconds * model.sample_rate / model.hop_length)
 
     def __repr__(self) -> str:
-        of = self.model.config
         return (
-            f"Restorer({of['feature_dim']} × {of['layer']}, {self.model.output}, {self.sample_rate} Hz, "
+            f"Restorer({self.model.size}, {self.sample_rate} Hz, "
             f"device={str(self.device)!r}, precision={self.precision!r}, chunk_seconds={self.chunk_seconds:.3g}, "
             f"batch={self.batch}, fill={self.fill:g}, mix={self.blend.mix:g}, keep_below={self.blend.keep_below}, "
             f"compiled={self.compiled})"

@@ -137,13 +137,15 @@ def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
 def start_from(system: ApolloSystem, path: Path | str) -> None:
     """Take the weights of a model file, and of its discriminator if it has one that fits.
 
+    A file without blocks gives its fill to a network with blocks, which start anew.
+
     Raises:
         ModelFileError: If the file is no model.
         ConfigError: If its network has other sizes than the configuration's.
     """
     model, _ = read_for_export(path)
     refuse_other_sizes(path, model.config, system)
-    system.generator.load_state_dict(model.state_dict())
+    system.generator.load_state_dict(model.state_dict(), strict=bool(model.blocks))
     if system.discriminator is None:
         return
     weights = load_discriminator(path)
@@ -163,6 +165,8 @@ def refuse_other_sizes(path: Path | str, there: Mapping[str, Any], system: Apoll
         ConfigError: If it is not; the message names them.
     """
     own = system.generator.config
+    if there["layer"] == 0:
+        own = {key: own[key] for key in ("sr", "win", "output", "fill") if key in own}
     different = [
         f"{key} is {there[key]} there and {own[key]} here" for key in own if there.get(key, own[key]) != own[key]
     ]

@@ -103,6 +103,8 @@ class ApolloSystem(LightningModule):
             raise ConfigError("system.train=levels and loss_g apollo.nn.level_loss.LevelLoss go together: give both")
         if train != "all" and generator.fill is None:
             raise ConfigError(f"system.train={train} is for networks that fill in what is lost: give model.fill")
+        if train == "repair" and not generator.blocks:
+            raise ConfigError("system.train=repair trains blocks: give a model.layer of at least 1")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator

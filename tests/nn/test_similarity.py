@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apollo.nn import Apollo
-from apollo.nn.filling import Levels, gather, spread
+from apollo.nn.filling import Levels, gather
 from apollo.nn.generator import band_widths
 from apollo.nn.level_loss import FillPower, LevelLoss, lost_bands, target_levels
 from apollo.nn.losses import GeneratorLoss
@@ -79,9 +79,9 @@ def test_the_power_of_a_fill_is_predicted_from_its_levels_alone(unevenness: floa
     swelling = noise(3, 3.0) * (0.2 + torch.sin(2 * math.pi * time).square())
     fill, draws = generator.fill, torch.Generator().manual_seed(1)
     assert fill is not None
-    excitation = fill.excitation(generator.stft(swelling))
-    amplitude = 10 ** (unevenness * torch.randn(*excitation.shape[:2], 80, generator=draws) / 20)
-    waveform = generator.istft(excitation * spread(amplitude, fill.widths).unsqueeze(-1), swelling.shape[-1])
+    spectrum = generator.stft(swelling)
+    amplitude = 10 ** (unevenness * torch.randn(*spectrum.shape[:2], 80, generator=draws) / 20)
+    waveform = generator.istft(fill.excitation(spectrum, amplitude), swelling.shape[-1])
     gammatone = GammatoneSpectrum(RATE)
     heard = gammatone(waveform)
     predicted = FillPower(fill.widths, generator.n_fft, gammatone)(amplitude)[..., : heard.shape[-1]]
