@@ -200,9 +200,12 @@ class _Reader:
                 self.result.put(f"{ours}.{name}", value)
             elif name in IGNORED or name in IGNORED_BLOCKS:
                 self.result.pass_over(full, IGNORED.get(name) or IGNORED_BLOCKS[name])
+            elif value is None:  # an empty block, or a key that is switched off
+                if not path and name in ("licence", "logger"):
+                    self.result.config[name] = None
             elif (name in RENAMED or name in OTHERS) and not (name == "optimizer" and isinstance(value, Mapping)):
                 self.found[name] = (full, value)
-            elif not path and (name in ("licence", "logger") or value is None):
+            elif not path and name in ("licence", "logger"):
                 self.result.config[name] = value
             elif isinstance(value, Mapping) and not path:
                 self.read_block(name, value)
@@ -258,7 +261,7 @@ def _compute(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
     if config["system"].get("clip") == 0:
         config["system"]["clip"] = float("inf")  # 0 means that nothing is clipped there
     if "optimizer" in found:
-        _optimizer(found["optimizer"], "lr" in found, result)
+        _optimizer(found, result)
     if "patience" in found or "reduce_factor" in found:
         plateau = {"patience": given("patience"), "factor": given("reduce_factor")}
         for side in ("scheduler_g", "scheduler_d"):
@@ -269,8 +272,9 @@ def _compute(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
     if "num_samples" in found:
         batch = max(1, int(_number(("datas.batch_size", config["datas"]["batch_size"]))))
         config["datas"]["num_steps"] = max(1, int(_number(found["num_samples"])) // batch)
-    for name, value in dict(given("codec_options") or {}).items():
-        result.put(f"datas.codec.options.{name}", value)
+    if isinstance(given("codec_options"), Mapping):
+        for name, value in given("codec_options").items():
+            result.put(f"datas.codec.options.{name}", value)
     if {"codec_type", "codec_formats", "codec_weights"} & found.keys():
         _formats(found, result)
     if "bitrates" in found:
@@ -281,8 +285,8 @@ def _compute(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
         config["loss_d"]["r1"] = given("r1_gamma")
     if "output_mode" in found:
         path, mode = found["output_mode"]
-        if mode in OUTPUTS:
-            config["model"]["output"] = OUTPUTS[mode]
+        if str(mode) in OUTPUTS:
+            config["model"]["output"] = OUTPUTS[str(mode)]
         else:
             result.pass_over(f"{path}={mode}", "networks here estimate the spectrum itself, or a residual")
     if given("clip_prob"):
@@ -296,36 +300,36 @@ def _compute(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
             result.pass_over(found["ema_warmup"][0], "there is no average to warm up without ema_decay")
 
 
-def _optimizer(given: tuple[str, Any], has_rate: bool, result: Conversion) -> None:
-    path, name = given
+def _optimizer(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
+    path, name = found["optimizer"]
     if made := OPTIMIZERS.get(str(name).lower()):
         result.config["optimizer_g"]["_target_"] = f"torch.optim.{made}"
         return
     result.config["optimizer_g"]["lr"] = 0.001
-    rate = f", {path.rpartition('.')[0]}.lr".replace(", .", ", ") if has_rate else ""
-    result.pass_over(f"{path}={name}{rate}", "not here; AdamW with lr 0.001 takes its place")
+    keys = [f"{path}={name}", *([found["lr"][0]] if "lr" in found else [])]
+    result.pass_over(", ".join(keys), "not here; AdamW with lr 0.001 takes its place")
 
 
 def _formats(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
     path, names = found.get("codec_formats") or found.get("codec_type") or ("codec_formats", None)
-    weights = found["codec_weights"][1] if "codec_weights" in found else None
+    at, weights = found.get("codec_weights", ("codec_weights", None))
     if isinstance(names, Mapping):
         names, weights = list(names), names
     if names is None and isinstance(weights, Mapping):
         names = list(weights)
     names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path} must be a list of codecs, not {names!r}")
-    if weights is None:
-        weights = [1] * len(names)
-    shares = weights if isinstance(weights, Mapping) else dict(zip(names, weights, strict=False))
-    formats: dict[str, Any] = {}
-    for name in names:
-        ours = OTHER_FORMATS.get(str(name).lower(), str(name).lower())
-        if ours in FORMATS:
-            formats[ours] = formats.get(ours, 0) + shares.get(name, 0)
-        else:
+    shares = [weights.get(name, 0) for name in names] if isinstance(weights, Mapping) else weights or [1] * len(names)
+    if not isinstance(shares, list) or len(shares) != len(names):
+        raise ConfigError(f"{at} must have a number for each of {path}, not {weights!r}")
+    formats: dict[str, float] = {}
+    for name, share in zip(names, shares, strict=True):
+        ours = OTHER_FORMATS.get(name.lower(), name.lower())
+        if ours not in FORMATS:
             result.pass_over(f"{path}={name}", f"no codec here: known are {', '.join(FORMATS)}")
+        elif share:
+            formats[ours] = formats.get(ours, 0) + _number((at, share))
     result.put("datas.codec.options.formats", formats)
 
 
@@ -334,23 +338,24 @@ def _bitrates(given: tuple[str, Any], result: Conversion) -> Any:
     path, value = given
     if isinstance(value, Mapping) and any(isinstance(each, list) for each in value.values()):
         result.pass_over(path, "bitrates by codec become one list: each codec takes the nearest that it has")
-        value = sorted({rate for each in value.values() for rate in (each if isinstance(each, list) else [each])})
+        lists = [each if isinstance(each, list) else [each] for each in value.values()]
+        return sorted({_in_bits(path, rate) for each in lists for rate in each})
     if isinstance(value, Mapping):
         return {_in_bits(path, rate): share for rate, share in value.items()}
-    return [_in_bits(path, rate) for rate in value] if isinstance(value, list) else _in_bits(path, value)
+    if isinstance(value, list):
+        return [_in_bits(path, rate) for rate in value]
+    return value if value == "random" else _in_bits(path, value)
 
 
-def _in_bits(path: str, rate: Any) -> Any:
+def _in_bits(path: str, rate: Any) -> int:
     if isinstance(rate, str) and rate.lower().rstrip("k").isdecimal():
         rate = int(rate.lower().rstrip("k"))
-    if rate == "random":
-        return rate
-    rate = _number((path, rate))
-    return round(1000 * rate) if rate < 1000 else round(rate)
+    kilobits = _number((path, rate))
+    return round(1000 * kilobits if kilobits < 1000 else kilobits)
 
 
 def _number(given: tuple[str, Any]) -> float:
     path, value = given
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e12:
         raise ConfigError(f"{path} must be a number above 0, not {value!r}")
     return float(value)
