@@ -22,15 +22,14 @@ from apollo.evaluation.cases import find_cases, pairs_of
 from apollo.evaluation.clips import cut_clips
 from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.report import REPORTS, Grids, tables, write_reports
-from apollo.evaluation.report.sentences import cautions
-from apollo.evaluation.results import Evaluation, Failure
+from apollo.evaluation.report.sentences import cautions, grouped
+from apollo.evaluation.results import Evaluation
 from apollo.evaluation.systems import Settings
 from apollo.machine import describe
 from apollo.shards import Shard
 
 BITRATES = (24, 32, 48, 64, 96, 128)
 SCOREBOOK = "scores.jsonl"
-NAMED = 3  # pieces of many that failed alike
 
 
 def run_evaluation(
@@ -124,27 +123,6 @@ def run_evaluation(
         if output is not None:
             tell("Report: " + ", ".join(map(str, written)))
     return result
-
-
-def grouped(failures: Sequence[Failure]) -> list[str]:
-    """Failures in sentences, those of one system that have one reason together."""
-    groups: dict[tuple[str, str], list[Failure]] = {}
-    for failure in failures:
-        groups.setdefault((failure.system, failure.reason), []).append(failure)
-    sentences = []
-    for (system, reason), group in groups.items():
-        pieces = list(dict.fromkeys(failure.piece for failure in group))
-        if len(group) == 1:
-            sentences.append(str(group[0]))
-            continue
-        more = f" and {len(pieces) - NAMED} more" if len(pieces) > NAMED else ""
-        whose = f" of {system}" if system else ""
-        cases = "" if len(group) == len(pieces) else f" in {len(group)} cases"
-        sentences.append(
-            f"{len(pieces)} {'piece' if len(pieces) == 1 else 'pieces'}{cases}{whose}: {reason} ("
-            f"{', '.join(pieces[:NAMED])}{more})"
-        )
-    return sentences
 
 
 def make_writable(folder: Path) -> None:

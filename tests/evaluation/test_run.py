@@ -11,8 +11,9 @@ from rich.console import Console
 from apollo.cli.evaluate import place
 from apollo.errors import ApolloError, DataError, StoppedError
 from apollo.evaluation import run as module
+from apollo.evaluation.report.sentences import grouped
 from apollo.evaluation.results import Condition, Failure
-from apollo.evaluation.run import SCOREBOOK, grouped, run_evaluation
+from apollo.evaluation.run import SCOREBOOK, run_evaluation
 from apollo.evaluation.systems import Settings
 
 SAMPLE_RATE = 44_100

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, number
 from apollo.evaluation.report.names import describe, labels, meaning, scale
-from apollo.evaluation.report.sentences import cautions, findings
+from apollo.evaluation.report.sentences import cautions, findings, grouped
 from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
 
@@ -28,7 +28,7 @@ def document(evaluation: Evaluation, grids: Grids) -> str:
         lines += [f"{heading}:", "", *(f"- {escaped(finding.sentence)}." for finding in part.found), ""]
     lines += [markdown_tables(evaluation, grids)]
     if evaluation.failures:
-        lines += ["## Not evaluated", "", *(f"- {escaped(str(failure))}" for failure in evaluation.failures), ""]
+        lines += ["## Not evaluated", "", *(f"- {escaped(sentence)}" for sentence in grouped(evaluation.failures)), ""]
     lines += ["## How to read these numbers", ""]
     for name in evaluation.metrics:
         metric = describe(name)

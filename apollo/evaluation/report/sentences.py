@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apollo.evaluation.report.grids import between, codec_name, listed, low_bitrates, number
 from apollo.evaluation.report.names import describe, labels, split_side, verdict
-from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure
 from apollo.evaluation.statistics import Interval
+
+NAMED = 3  # pieces of many that failed alike
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,27 @@ def cautions(evaluation: Evaluation) -> list[str]:
                     "else than restoration, so do not rank by it"
                 )
     return told
+
+
+def grouped(failures: Sequence[Failure]) -> list[str]:
+    """Failures in sentences, those of one system that have one reason together."""
+    groups: dict[tuple[str, str], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.system, failure.reason), []).append(failure)
+    sentences = []
+    for (system, reason), group in groups.items():
+        pieces = list(dict.fromkeys(failure.piece for failure in group))
+        if len(group) == 1:
+            sentences.append(str(group[0]))
+            continue
+        more = f" and {len(pieces) - NAMED} more" if len(pieces) > NAMED else ""
+        whose = f" of {system}" if system else ""
+        cases = "" if len(group) == len(pieces) else f" in {len(group)} cases"
+        sentences.append(
+            f"{len(pieces)} {'piece' if len(pieces) == 1 else 'pieces'}{cases}{whose}: {reason} ("
+            f"{', '.join(pieces[:NAMED])}{more})"
+        )
+    return sentences
 
 
 def findings(evaluation: Evaluation) -> list[Findings]:
