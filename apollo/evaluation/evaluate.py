@@ -134,7 +134,8 @@ def _notes(found: Sequence[tuple[Case, str, Mapping[str, float]]], settings: Set
     paired = [(case, system, values) for case, system, values in found if LAG in values]
     for system in dict.fromkeys(system for _, system, _ in paired):
         lags = {case.piece: values[LAG] for case, own, values in paired if own == system}
-        notes.append(_alignment(lags, "pairs" if system == UNPROCESSED else f"recordings of {system}"))
+        if system == UNPROCESSED or any(map(_is_told, lags.values())):
+            notes.append(_alignment(lags, "pairs" if system == UNPROCESSED else f"recordings of {system}"))
     if not settings.align and any(case.damaged for case, _, _ in found):
         notes.append("pairs were scored as they lie, from their first samples on (--no-align)")
     lossy = sorted({case.piece for case, _, values in found if values.get(LOSSY)})
@@ -149,7 +150,7 @@ def _notes(found: Sequence[tuple[Case, str, Mapping[str, float]]], settings: Set
 
 def _alignment(lags: Mapping[str, float], what: str) -> str:
     """How many recordings were aligned, and by how much."""
-    moved = {piece: lag for piece, lag in lags.items() if abs(lag) * SAMPLE_RATE >= TOLD}
+    moved = {piece: lag for piece, lag in lags.items() if _is_told(lag)}
     if not moved:
         return f"none of {len(lags)} {what} had a lag to undo"
     least, most = (sorted(map(abs, moved.values()))[end] for end in (0, -1))
@@ -157,6 +158,16 @@ def _alignment(lags: Mapping[str, float], what: str) -> str:
     amount = one if len(moved) == 1 else f"{1000 * least:.2f} to {one}"
     worst = max(moved, key=lambda piece: abs(moved[piece]))
     return f"{len(moved)} of {len(lags)} {what} were aligned, by {amount}; most: {worst}"
+
+
+def _is_told(lag: float) -> bool:
+    return abs(lag) * SAMPLE_RATE >= TOLD
+
+
+def _hides_damage(path: Path) -> bool:
+    """Whether a lossless file shows traces of a lossy codec; of files that are lossy themselves the layout has told."""
+    verdict = needs_restoration(path)
+    return verdict.damaged and verdict.bandwidth is not None
 
 
 def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:
@@ -224,7 +235,7 @@ def _evaluate_one(job: _Job) -> _Outcome:
                 truth, version = original, damaged
                 about: dict[str, float] = {}
                 if system == UNPROCESSED:
-                    about[LOSSY] = float(any(needs_restoration(path).damaged for path in job.case.sources))
+                    about[LOSSY] = float(any(map(_hides_damage, job.case.sources)))
                     if job.case.damaged is not None and align:
                         about[LAG] = measured(job.case.sources[0], job.case.damaged).lag
                 elif system in job.files:
