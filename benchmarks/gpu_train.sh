@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Trains the default model's recipe for as many minutes as there are, with its learning rate brought down by the end.
 #
-#     benchmarks/gpu_train.sh MINUTES TRAIN VALID OUT [key=value ...]
+#     benchmarks/gpu_train.sh MINUTES SHARDS OUT [key=value ...]
 #
-# TRAIN and VALID are folders of songs in stems, as in docs/training.md. Two short runs tell what starting and an epoch
+# SHARDS is what `apollo data prepare` made, with train and valid in it (docs/data.md). Two short runs tell what starting and an epoch
 # take; then the recipe is run for as many epochs as fit, and its schedule is made for as many. OUT/result holds the best
 # model, the last checkpoint, the metrics and the curves; key=value goes to `apollo train` as it is.
 set -euo pipefail
-if (($# < 4)); then
+if (($# < 3)); then
     sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-minutes=$1 train=$2 valid=$3 out=$4
-shift 4
+minutes=$1 shards=$2 out=$3
+shift 3
 changes=("$@")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
@@ -23,9 +23,8 @@ run() {
     local name=$1 epochs=$2 start
     start=$(date +%s%3N)
     python -m apollo train -c "$root/configs/default-model.yaml" exp.dir="$out" exp.name="$name" \
-        datas.train_dir="$train" datas.valid_dir="$valid" datas.num_workers="$(nproc)" \
-        trainer.max_epochs="$epochs" scheduler_g.total_steps="$((epochs + 1))" \
-        trainer.enable_progress_bar=false "${changes[@]}"
+        datas.train_dir="$shards/train" datas.valid_dir="$shards/valid" datas.num_workers="$(nproc)" \
+        trainer.max_epochs="$epochs" trainer.enable_progress_bar=false "${changes[@]}"
     taken=$(($(date +%s%3N) - start))
 }
 

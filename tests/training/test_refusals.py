@@ -105,7 +105,7 @@ def test_a_wrong_key_of_the_data_is_told_before_they_are_read(
     ],
 )
 def test_a_wrong_key_of_stems_is_told_before_they_are_read(tmp_path: Path, override: str, message: str) -> None:
-    path = CONFIGS / "default-model.yaml"
+    path = CONFIGS / "stems.yaml"
     overrides = ["model.layer=1", "trainer.accelerator=cpu", f"exp.dir={tmp_path}", "datas.train_dir=nowhere"]
     with pytest.raises(ConfigError) as caught:
         train(path, [*overrides, override])

@@ -151,8 +151,8 @@ def test_training_brings_the_loss_down(stems: Path, tmp_path: Path) -> None:
         "trainer.accelerator=cpu",
         "trainer.log_every_n_steps=1",
     ]
-    train(CONFIGS / "default-model.yaml", overrides)
-    (metrics,) = tmp_path.glob("default-model/logs/*/metrics.csv")
+    train(CONFIGS / "stems.yaml", overrides)
+    (metrics,) = tmp_path.glob("stems/logs/*/metrics.csv")
     losses = [float(row["valid/loss"]) for row in csv.DictReader(metrics.open()) if row["valid/loss"]]
     assert losses[-1] < 0.9 * losses[0]
 
@@ -174,7 +174,7 @@ def test_published_names_mean_ours() -> None:
 
 
 def test_a_schedule_is_as_long_as_the_run() -> None:
-    path = CONFIGS / "default-model.yaml"
+    path = CONFIGS / "stems.yaml"
     for overrides, steps in (([], 37), (["trainer.max_epochs=50"], 51), (["scheduler_g.total_steps=99"], 99)):
         system = build_system(parse(path, ["model.layer=1", *overrides]))
         assert system.configure_optimizers()[1][0].total_steps == steps
@@ -186,11 +186,11 @@ def test_a_run_that_outlasts_its_schedule_is_told_before_it_begins(stems: Path, 
         *("datas.valid_crops=1", "datas.segments=0.3", "datas.num_steps=1", "datas.batch_size=1", "model.layer=1"),
         *("trainer.accelerator=cpu", "trainer.precision=32", "trainer.max_epochs=1", f"exp.dir={tmp_path}"),
     ]
-    train(CONFIGS / "default-model.yaml", short)
-    last = tmp_path / "default-model" / "checkpoints" / "last.ckpt"
+    train(CONFIGS / "stems.yaml", short)
+    last = tmp_path / "stems" / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
     with pytest.raises(ConfigError, match=r"schedule ends after 2 epochs, before trainer\.max_epochs=9"):
-        train(CONFIGS / "default-model.yaml", [*short, "trainer.max_epochs=9"], resume=last)
+        train(CONFIGS / "stems.yaml", [*short, "trainer.max_epochs=9"], resume=last)
     assert last.read_bytes() == before
 
 
