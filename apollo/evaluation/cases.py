@@ -18,7 +18,7 @@ from apollo.data.folders import Track, files_of, try_track
 from apollo.data.layouts import Found, any_layout, two_folders
 from apollo.data.relations import fingerprint
 from apollo.data.stem_corpus import MIXTURE, kind_of
-from apollo.errors import ApolloError, DataError
+from apollo.errors import ApolloError, DataError, one_file
 from apollo.evaluation.results import PAIRS, Condition
 from apollo.shards import Shard
 
@@ -185,7 +185,8 @@ def _of_lossy(originals: Sequence[Path], root: Path) -> list[str]:
 
 def _is_lossy(path: Path) -> bool:
     try:
-        return info(path).lossy
+        with one_file(path):
+            return info(path).lossy
     except ApolloError:  # It is told later, when it is to be scored.
         return False
 
