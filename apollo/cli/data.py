@@ -122,7 +122,9 @@ def degrade(
             metavar="RATES", help="Bitrates to choose among, with commas, such as 64k,96k; by default 24k to 128k."
         ),
     ] = None,
-    codec: Annotated[str, typer.Option(metavar="CODEC", help="mp3, aac, opus or vorbis; several with commas.")] = "mp3",
+    codec: Annotated[
+        str, typer.Option(metavar="CODEC", help="mp3, aac, opus, vorbis, mp2, ac3 or wma; with commas.")
+    ] = "mp3",
     quality: Annotated[
         tuple[int, int] | None,
         typer.Option(metavar="MIN MAX", help="LAME's -q to choose in, from 0 (best) to 9, for some of the files."),
