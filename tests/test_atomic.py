@@ -144,9 +144,8 @@ import os, sys, time
 from pathlib import Path
 from apollo.atomic import claimed
 with claimed(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():  # the child tells, when it has let go
+        print(os.getpid(), flush=True)
     time.sleep(600)
 """
 
