@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from apollo.errors import ApolloError
 from apollo.regular import refuse_special
@@ -94,11 +96,26 @@ def _move_to_new(temporary: Path, path: Path) -> None:
         raise
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give an empty folder that is removed when the block ends."""
+    with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        _unfinished.add(folder)
+        try:
+            yield folder
+        finally:
+            _unfinished.discard(folder)
+
+
 def discard_unfinished() -> None:
     """Remove what this process has begun to write, for a process that is about to end without leaving its blocks."""
     for temporary in list(_unfinished):
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,11 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from apollo import atomic
-from apollo.atomic import ExistsError
+from apollo.atomic import ExistsError, temporary_folder
 from apollo.errors import ApolloError
 
 __all__ = ["Place", "Url", "at_hand", "in_place_of", "place", "publish", "replacing"]
@@ -254,8 +253,8 @@ def _puts_whole(store: Any) -> bool:
 def _temporary(url: Url) -> Iterator[Path]:
     """Give a name for a file that stands for an object; errors raised within name the object instead."""
     name = re.sub(r"[^\w .()+-]", "_", url.name)[-50:].strip(". ") or "object"
-    with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder:
-        file = Path(folder, name)
+    with temporary_folder() as folder:
+        file = folder / name
         try:
             yield file
         except ApolloError as error:

@@ -16,9 +16,11 @@ import fsspec
 import pytest
 import soundfile
 
+from apollo.atomic import discard_unfinished
 from apollo.audio import read, read_metadata
 from apollo.cli import main
 from apollo.errors import AudioFileError
+from apollo.storage import at_hand, place
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -146,11 +148,15 @@ def test_result_that_appears_meanwhile_is_kept(
     assert store.get("music", "a.restored.flac") == b"mine"
 
 
-def test_run_that_is_killed_in_an_upload_leaves_nothing_half(store: Any, songs: Path, model: Path, run: Run) -> None:
+def test_run_that_is_killed_in_an_upload_leaves_nothing_half(
+    store: Any, songs: Path, model: Path, tmp_path: Path, run: Run
+) -> None:
     store.fill(songs, "songs/")
     command = [sys.executable, "-m", "apollo", "restore", "s3://music/songs", "-o", "s3://music/out", "-m", str(model)]
     for done in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+        )
         assert process.stdout is not None
         process.stdout.readline()
         if done:  # let one of them pass
@@ -232,3 +238,11 @@ def test_path_inside_a_file_reaches_no_store(store: Any, songs: Path) -> None:
         read(Path("s3://music/a.wav"))
     with pytest.raises(AudioFileError, match="s3:/"):
         read("s3://music/a.wav")
+
+
+def test_process_that_ends_early_can_take_its_copies_along(store: Any, songs: Path) -> None:
+    store.put("music", "a.wav", (songs / "a.wav").read_bytes())
+    with at_hand(place("s3://music/a.wav")) as copy:
+        assert copy.read_bytes() == (songs / "a.wav").read_bytes()
+        discard_unfinished()
+        assert not copy.parent.exists()
