@@ -24,7 +24,11 @@ from apollo.cli import main
 from apollo.nn import Apollo
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-VERBS = ["restore", "train", "evaluate", "benchmark"]
+VERBS = [
+    *("restore", "evaluate", "benchmark", "inspect", "compare", "web", "models", "train", "report merge"),
+    *("data check", "data stems", "data degrade", "data prepare"),
+    *("export paper", "export msst", "export onnx", "export safetensors"),
+]
 
 
 def apollo(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -78,31 +82,25 @@ def test_help_does_not_wait_for_torch() -> None:
     program = """
 import sys
 from apollo.cli import main
-sys.argv = ["apollo", *sys.argv[1:]]
-try:
-    main()
-finally:
+for words in sys.argv[1:]:
+    sys.argv = ["apollo", *words.split()]
+    try:
+        main()
+    except SystemExit as left:
+        assert not left.code, words
     heavy = {"torch", "numpy", "av", "soundfile", "lightning"} & set(sys.modules)
-    assert not heavy, heavy
+    assert not heavy, (words, heavy)
 """
-    for arguments in (["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)):
-        result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
+    words = ["--help", "--version", *(f"{verb} --help" for verb in VERBS)]
+    result = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, encoding="utf-8")
+    assert result.returncode == 0, result.stderr
 
 
-def test_help_takes_less_than_half_a_second() -> None:
-    durations = []
-    for _ in range(3):  # the best of three, as other work may be going on
-        began = time.perf_counter()
-        assert apollo("--help").returncode == 0
-        durations.append(time.perf_counter() - began)
-    assert min(durations) < 0.5
-
-
-def test_every_verb_has_an_example_in_its_help() -> None:
-    assert all(verb in apollo("--help").stdout for verb in VERBS)
-    for verb in VERBS:
-        assert re.search(rf"Examples?: apollo {verb} ", apollo(verb, "--help").stdout)
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_an_example_in_its_help(verb: str, here: Run) -> None:
+    group, *_ = verb.split()
+    assert group in here("--help").stdout
+    assert re.search(rf"Examples?: apollo {verb}\b", here(*verb.split(), "--help").stdout)
 
 
 def test_version() -> None:
