@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -119,13 +120,15 @@ def test_averaged_weights_are_what_is_validated_and_exported(
     averaged, current = state["state_dict"], state["current_model_state"]
     assert not same(part(averaged, "generator"), part(current, "generator"))
     newest = logged(tmp_path / "run", "val_loss")[-1]
+    rounding = float(np.spacing(np.float32(newest)))  # what is logged is no finer
     for weights, is_validated in ((averaged, True), (current, False)):
         loaded = parse(config)
         system = build_system(loaded)
         system.load_state_dict(weights)
         trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
         (scores,) = trainer.validate(system, datamodule=loaded["datas"].build(seed=0), verbose=False)
-        assert (scores["val_loss"] == pytest.approx(newest, abs=1e-6)) is is_validated
+        difference = abs(scores["val_loss"] - newest)
+        assert difference <= 4 * abs(rounding) if is_validated else difference > 1000 * abs(rounding)
     exported = apollo.load_model(tmp_path / "run" / "best_model.safetensors").state_dict()
     (best,) = (tmp_path / "run" / "checkpoints").glob("epoch=*.ckpt")
     chosen = part(torch.load(best, weights_only=True)["state_dict"], "generator")
