@@ -1,7 +1,8 @@
 """Waveforms and files: read, write, resample, align, and put through a codec. Knows no network."""
 
 from apollo.audio.alignment import Relation, lag, relate
-from apollo.audio.bandwidth import Bandwidth, CutoffMeter, inspect_bandwidth
+from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
+from apollo.audio.cliff import CutoffMeter
 from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.files import AudioInfo, AudioReader, info, read
 from apollo.audio.folders import SUFFIXES, audio_files, audio_objects
