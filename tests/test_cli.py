@@ -34,7 +34,7 @@ VERBS = [
 def apollo(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
     command = [sys.executable, "-m", "apollo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, encoding="utf-8", **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, encoding="utf-8", **options)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_interruption_leaves_no_debris(tmp_path: Path, sent: int, code: int) -> 
     assert process.poll() is None
     os.kill(process.pid, sent)
     os.kill(process.pid, sent)  # who is impatient changes nothing
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == code
     assert "1 of 2 files were restored" in errors
     assert "Traceback" not in output + errors

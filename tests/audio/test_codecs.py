@@ -38,7 +38,7 @@ def coded_bitrate(waveform, rate, codec, bitrate=64_000, vbr_quality=None, stere
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("bitrate", BITRATES)
+@pytest.mark.parametrize("bitrate", [24_000, 64_000, 128_000])
 @pytest.mark.parametrize("codec", CODECS)
 def test_degraded_music_is_aligned_and_of_equal_length(music, codec, bitrate, channels):
     original = music[:channels, :131_071]

@@ -143,7 +143,7 @@ def asked(endpoint: str, folder: Path, *names: str) -> list[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()

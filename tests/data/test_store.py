@@ -202,7 +202,7 @@ def test_after_a_kill_the_next_run_makes_the_store_of_an_unbroken_one(tmp_path: 
         assert process.stdout.readline() == b"0 9\n"
         assert process.stdout.readline() == b"1 9\n"
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)  # returns when its workers, who share its output, have ended too
+        process.communicate(timeout=600)  # returns when its workers, who share its output, have ended too
     finished = sorted((tmp_path / "killed").rglob("sample*.hdf5"))
     assert 1 <= len(finished) < 9
     times = {path: path.stat().st_mtime_ns for path in finished}

@@ -2,9 +2,14 @@ import csv
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
+
+from apollo.atomic import replacing
+from apollo.training import callbacks
 
 # What users of the published code have on disk, with its names.
 SEED_YAML = """
@@ -37,7 +42,7 @@ trainer: {_target_: pytorch_lightning.Trainer, devices: [0], max_epochs: 1000, s
 # A run of seconds on a CPU.
 SMALL_YAML = """
 exp: {dir: "???", name: run}
-datas: {_target_: apollo.data.StemDataModule, train_dir: "???", valid_dir: "???", valid_crops: 2, segments: 0.2,
+datas: {_target_: apollo.data.StemDataModule, train_dir: "???", valid_dir: "???", valid_crops: 1, segments: 0.2,
   num_steps: 3, batch_size: 1}
 model: {_target_: apollo.nn.Apollo, feature_dim: 16, layer: 1, output: residual}
 discriminator: {_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64]}
@@ -73,6 +78,19 @@ def signals_are_given_back() -> Iterator[None]:
     before = [signal.getsignal(number) for number in numbers]
     yield
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_pictures() -> Iterator[None]:
+    """Drawing spectrograms takes longer than the small runs do: theirs have one pixel."""
+
+    def draw(*arguments: Any) -> None:
+        with replacing(arguments[-1]) as temporary:
+            Image.new("RGB", (1, 1)).save(temporary, format="png")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "spectrogram_triptych", draw)
+        yield
 
 
 @pytest.fixture

@@ -112,10 +112,9 @@ def test_a_wrong_key_of_stems_is_told_before_they_are_read(tmp_path: Path, overr
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
-@pytest.mark.parametrize("override", ["exp.dri=x", "trainer=gpu", "trainr.max_epochs=3"])
-def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path, list[str]], override: str) -> None:
+def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path, list[str]]) -> None:
     path, overrides = seed_config
-    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, override, "--print-config"]
+    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, "exp.dri=x", "--print-config"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith(f"Error: {path}: ")
@@ -175,12 +174,13 @@ def full(path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has it")
 def test_a_file_that_cannot_be_written_is_named(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
     path, overrides = seed_config
+    overrides += ["trainer.max_epochs=1", "datas.num_steps=1"]
     run = tmp_path / "exps" / "apollo"
     full(run / "logs" / "version_0" / "metrics.csv")
     logger = f"logger={{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: '{run}', name: logs, version: 0}}"
     # A process of its own, with a worker: it must come to its end whatever has failed on the way out.
     command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 1
     assert "metrics.csv cannot be written (No space left on device): make room" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
@@ -190,16 +190,12 @@ def test_a_file_that_cannot_be_written_is_named(seed_config: tuple[Path, list[st
             train(path, [*overrides, f"exp.name={number}"])
 
 
-@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_one_sentence(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
     path, overrides = seed_config
     (tmp_path / "file").write_text("in the way")
-    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, f"exp.dir={tmp_path / 'file'}"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1
-    error = result.stderr.splitlines()[-1]
-    assert error.startswith(f"Error: {tmp_path / 'file' / 'apollo'} cannot be written (Not a directory)")
-    assert "Traceback" not in result.stderr
+    with pytest.raises(TrainingError, match=r"file/apollo cannot be written \(Not a directory\)") as caught:
+        train(path, [*overrides, f"exp.dir={tmp_path / 'file'}"])
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_restored_to_no_numbers_ends_the_run_by_naming_the_item(

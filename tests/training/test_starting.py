@@ -93,7 +93,7 @@ def test_going_on_and_starting_anew_exclude_each_other(config: Path, run: Path) 
 
 
 def test_more_processes_than_validation_items_are_told(config: Path) -> None:
-    with pytest.raises(DataError, match="each of 3 processes needs an item to validate on, and datas gives 2 in all"):
+    with pytest.raises(DataError, match="each of 3 processes needs an item to validate on, and datas gives 1 in all"):
         train(config, ["exp.name=many", "trainer.devices=3", "trainer.strategy=ddp"])
 
 
