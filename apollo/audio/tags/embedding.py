@@ -15,7 +15,7 @@ from typing import BinaryIO
 from av.container import OutputContainer
 
 from apollo.audio.pictures import Cover, open_picture
-from apollo.audio.tags.id3 import write_id3v2
+from apollo.audio.tags.id3_writing import write_id3v2
 from apollo.audio.tags.model import Metadata
 from apollo.audio.tags.mp4 import find_box, with_ilst
 from apollo.audio.tags.ogg import replace_opus_tags

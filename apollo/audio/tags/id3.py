@@ -1,4 +1,4 @@
-"""ID3 tags: read versions 1, 2.2, 2.3 and 2.4, write 2.4.
+"""Read ID3 tags of versions 1, 2.2, 2.3 and 2.4.
 
 Sources: https://id3.org/id3v2.4.0-structure, https://id3.org/id3v2.4.0-frames, https://id3.org/id3v2-chapters-1.0 and
 their predecessors.
@@ -13,15 +13,15 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from apollo.audio.pictures import Cover
-from apollo.audio.tags.model import Chapter, Found, Metadata
-from apollo.audio.tags.names import ID3_FRAMES, ID3_TEXTS
+from apollo.audio.tags.model import Chapter, Found
+from apollo.audio.tags.names import ID3_FRAMES
 
-__all__ = ["GENRES", "read_id3v1", "read_id3v2", "size_of_id3v2", "write_id3v2"]
+__all__ = ["GENRES", "HEADER", "MUSICBRAINZ", "NEVER_ENDS", "read_id3v1", "read_id3v2", "size_of_id3v2"]
 
-_HEADER = 10
+HEADER = 10
 _LARGEST = 1 << 26  # bytes of a frame that was compressed
-_MUSICBRAINZ = b"http://musicbrainz.org"
-_NEVER_ENDS = 0xFFFFFFFF
+MUSICBRAINZ = b"http://musicbrainz.org"
+NEVER_ENDS = 0xFFFFFFFF
 
 # Frames of version 2.2, and of 2.3 where 2.4 has another one, by those of 2.4.
 _OLD = {
@@ -82,17 +82,17 @@ def read_id3v1(tag: bytes, found: Found) -> None:
 
 def size_of_id3v2(header: bytes) -> int:
     """Bytes of the tag that begins with these ten, footer included; 0 where none does."""
-    if len(header) < _HEADER or not header.startswith(b"ID3") or header[3] > 4 or max(header[6:10]) > 0x7F:
+    if len(header) < HEADER or not header.startswith(b"ID3") or header[3] > 4 or max(header[6:10]) > 0x7F:
         return 0
-    return _HEADER * (2 if header[5] & 0x10 else 1) + _syncsafe(header[6:10])
+    return HEADER * (2 if header[5] & 0x10 else 1) + _syncsafe(header[6:10])
 
 
 def read_id3v2(tag: bytes, found: Found) -> None:
     """Read a whole tag, header and all."""
-    if not size_of_id3v2(tag[:_HEADER]):
+    if not size_of_id3v2(tag[:HEADER]):
         return
     version, flags = tag[3], tag[5]
-    body = tag[_HEADER : _HEADER + _syncsafe(tag[6:10])]
+    body = tag[HEADER : HEADER + _syncsafe(tag[6:10])]
     if version < 4 and flags & 0x80:
         body = _resynchronised(body)
     if version > 2 and flags & 0x40:
@@ -246,7 +246,7 @@ class _Frames:
 
     def _identifier(self, content: bytes) -> None:
         owner, _, identifier = content.partition(b"\0")
-        if owner == _MUSICBRAINZ:
+        if owner == MUSICBRAINZ:
             self._found.add("musicbrainz_trackid", identifier.decode("ascii", "replace"), common=True)
         else:
             self._found.drop(f"UFID ({owner.decode('latin-1')[:40]})")
@@ -259,7 +259,7 @@ class _Frames:
             if name == "TIT2":
                 inner.add("title", *_texts(sub), common=True)
         title = inner.settle().joined.get("title", "")
-        self._found.chapters.append(Chapter(start / 1000, math.inf if end == _NEVER_ENDS else end / 1000, title))
+        self._found.chapters.append(Chapter(start / 1000, math.inf if end == NEVER_ENDS else end / 1000, title))
 
     def _people(self, content: bytes) -> None:
         texts = [_as_text(text) for text in _texts(content, empty=True)]
@@ -335,82 +335,3 @@ def _syncsafe(four: bytes) -> int:
 
 def _resynchronised(content: bytes) -> bytes:
     return content.replace(b"\xff\0", b"\xff")
-
-
-def write_id3v2(metadata: Metadata, size: int = 0) -> bytes:
-    """A tag of version 2.4 in UTF-8.
-
-    Args:
-        metadata: What it is to hold.
-        size: Bytes that it is to take at least, padding included.
-    """
-    frames = [frame for name, values in metadata.tags.items() for frame in _written(name, values)]
-    people = [(role, name) for role in ("arranger", "engineer", "producer") for name in metadata.tags.get(role, ())]
-    people += [("mix", name) for name in metadata.tags.get("mixer", ())]
-    people += [("DJ-mix", name) for name in metadata.tags.get("djmixer", ())]
-    if people:
-        frames.append(_frame("TIPL", _utf8(*(text for pair in people for text in pair))))
-    musicians = [_instrument_and_name(value) for value in metadata.tags.get("performer", ())]
-    if musicians:
-        frames.append(_frame("TMCL", _utf8(*(text for pair in musicians for text in pair))))
-    for cover in metadata.covers:
-        head = b"\3" + cover.mime.encode() + b"\0" + bytes([cover.kind]) + cover.description.encode() + b"\0"
-        frames.append(_frame("APIC", head + cover.data))
-    if metadata.chapters:
-        frames += _chapters(metadata.chapters)
-    body = b"".join(frames)
-    body += bytes(max(0, size - _HEADER - len(body)))
-    return b"ID3\4\0\0" + _spread(len(body)) + body
-
-
-def _written(name: str, values: tuple[str, ...]) -> Iterator[bytes]:
-    if name in ("arranger", "engineer", "producer", "mixer", "djmixer", "performer"):
-        return
-    if name == "comment" or name.startswith("comment:"):
-        description = name.removeprefix("comment").removeprefix(":")
-        yield from (_frame("COMM", b"\3eng" + _utf8(description, value)[1:]) for value in values)
-    elif name == "lyrics":
-        yield from (_frame("USLT", b"\3eng" + _utf8("", value)[1:]) for value in values)
-    elif name == "musicbrainz_trackid" and len(values) == 1 and values[0].isascii():
-        yield _frame("UFID", _MUSICBRAINZ + b"\0" + values[0].encode())
-    elif name == "website" and all(value.isascii() for value in values):
-        yield from (_frame("WOAR", value.encode()) for value in values)
-    elif name == "license" and len(values) == 1 and re.fullmatch(r"https?://[!-~]+", values[0]):
-        yield _frame("WCOP", values[0].encode())
-    elif name in ID3_FRAMES and name != "website":
-        yield _frame(ID3_FRAMES[name], _utf8(*values))
-    else:
-        yield _frame(
-            "TXXX", _utf8(ID3_TEXTS.get(name, name if name.startswith("replaygain_") else name.upper()), *values)
-        )
-
-
-def _instrument_and_name(value: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+) \(([^()]+)\)", value, re.DOTALL)
-    return (match[2], match[1]) if match else ("", value)
-
-
-def _chapters(chapters: tuple[Chapter, ...]) -> Iterator[bytes]:
-    names = [f"chp{number}".encode() for number in range(len(chapters))]
-    if len(names) < 256:
-        yield _frame("CTOC", b"toc\0\3" + bytes([len(names)]) + b"\0".join(names) + b"\0")
-    for name, chapter in zip(names, chapters, strict=True):
-        times = [
-            min(_NEVER_ENDS, round(1000 * time)) if math.isfinite(time) else _NEVER_ENDS
-            for time in (chapter.start, chapter.end)
-        ]
-        title = _frame("TIT2", _utf8(chapter.title)) if chapter.title else b""
-        yield _frame("CHAP", name + b"\0" + struct.pack(">IIII", *times, _NEVER_ENDS, _NEVER_ENDS) + title)
-
-
-def _frame(name: str, content: bytes) -> bytes:
-    return name.encode("ascii") + _spread(len(content)) + b"\0\0" + content
-
-
-def _utf8(*values: str) -> bytes:
-    return b"\3" + b"\0".join(value.encode() for value in values)
-
-
-def _spread(size: int) -> bytes:
-    """A size in four bytes of seven bits."""
-    return bytes(size >> 7 * place & 0x7F for place in (3, 2, 1, 0))

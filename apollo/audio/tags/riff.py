@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
 
-from apollo.audio.tags.id3 import read_id3v2, write_id3v2
+from apollo.audio.tags.id3 import read_id3v2
+from apollo.audio.tags.id3_writing import write_id3v2
 from apollo.audio.tags.legacy import decode_legacy
 from apollo.audio.tags.model import Chapter, Found, Metadata
 from apollo.audio.tags.names import RIFF_INFO
