@@ -116,7 +116,7 @@ def restore_with_workers(
     Raises:
         ApolloError: If a worker cannot get ready.
     """
-    pool = Pool(job, network, workers, min(workers.count, len(tasks)))
+    pool = Pool(job, network, workers, max(1, min(workers.count, len(tasks))))
     try:
         return pool.first(), pool.outcomes(tasks)
     except BaseException:
@@ -146,12 +146,10 @@ class Pool:
         self._starting[worker.prepare.remote()] = worker
 
     def first(self) -> Settings:
-        """Wait for the first worker to be ready, if there is to be any."""
-        while not self._idle:
-            settings = self._next()
-            if isinstance(settings, Settings):
-                return settings
-        raise AssertionError("workers are waited for once, before there is work")
+        """Wait for the first worker to be ready."""
+        while not isinstance(settings := self._next(), Settings):
+            pass
+        return settings
 
     def outcomes(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         """Hand out files, the longest first, and give what becomes of them."""
