@@ -1,8 +1,9 @@
-"""Whether a recording that calls itself lossless has been through an MP3 encoder.
+"""Whether a recording that calls itself lossless has been through a lossy encoder.
 
-Two traces are looked for: the grid on which an encoder puts music to zero, and a cliff in the spectrum, for what was
-coded at another sample rate, where the grid is lost. Alone the cliff proves less: music that was recorded at 22 or 32
-kHz ends in one as well.
+Two traces are looked for: the grid on which an encoder puts music to zero (of MP3, in `apollo.audio.mp3_grid`; where
+that does not show, of AAC and Vorbis, in `apollo.audio.mdct_grid`), and a cliff in the spectrum, for what was coded at
+another sample rate, where the grid is lost. Alone the cliff proves nothing: music that was recorded at 22 or 32 kHz, or
+filtered by who mastered it, ends in one as well.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.cliff import N_FFT, cliff_of, likely_bitrate, segment_powers
+from apollo.audio.cliff import N_FFT, ROUNDING, cliff_of, likely_bitrate, segment_powers
 from apollo.audio.files import AudioReader
+from apollo.audio.mdct_grid import mdct_traces
 from apollo.audio.mp3_grid import BLOCK, GRANULE, GRANULES, collapse_of
 
 __all__ = ["Bandwidth", "inspect_bandwidth"]
@@ -30,6 +32,8 @@ _BLOCKS = 4
 # In dB. Music falls by up to 22 at once, and its coefficients by 0.06 (109 stems and ten finished recordings).
 _CLIFF = 26.0
 _COLLAPSE = 0.25
+_MDCT_COLLAPSE = 1.0
+_MDCT_BLOCKS = 2  # in which AAC and Vorbis are looked for: half a second of work each
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,10 @@ class Bandwidth:
         cliff_db: The steepest fall, over 500 Hz, to a level that nothing above exceeds. Music has up to 22 dB.
         collapse_db: By how much the coefficients of the MP3 filterbank are smaller at one offset than at any other.
             Below 0.1 dB in music; above 1 dB in what was MP3 at the same sample rate and at 128 kbit/s or less.
-        bitrate_kbps: Of the MP3, by LAME's low-pass: a guess; None where nothing is lossy or nothing was filtered.
+        bitrate_kbps: If it was MP3, by LAME's low-pass: a guess; None where nothing shows or nothing was filtered.
         silent: Whether all of it is.
+        codec: "mp3", "aac" or "vorbis", whose grid shows; None where none does.
+        mdct_db: As `collapse_db` for AAC and Vorbis, whichever is more; below 0.4 dB in music. 0 where MP3's shows.
     """
 
     cutoff_hz: float
@@ -51,16 +57,23 @@ class Bandwidth:
     collapse_db: float
     bitrate_kbps: int | None
     silent: bool = False
+    codec: str | None = None
+    mdct_db: float = 0.0
 
     @property
     def lossy(self) -> bool:
-        """Whether either trace is beyond doubt."""
-        return _is_lossy(self.cliff_db, self.collapse_db)
+        """Whether the grid of a lossy encoder shows, which nothing else leaves."""
+        return self.codec is not None
 
     @property
-    def was_mp3(self) -> bool:
-        """Whether the grid of an MP3 encoder shows, which nothing else leaves."""
-        return self.collapse_db > _COLLAPSE
+    def has_cliff(self) -> bool:
+        """Whether the spectrum falls off as music by itself does not."""
+        return self.cliff_db > _CLIFF
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether a cliff is all that shows, as encoders leave one, but low-pass filters as well."""
+        return self.codec is None and self.has_cliff
 
 
 def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
@@ -82,8 +95,15 @@ def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
             silent, power, blocks = _listen(islice(_sounding(reader, length // GRANULE * GRANULE), _STRETCHES))
     cutoff, cliff = cliff_of(power, reader.sample_rate)
     collapse = collapse_of(blocks)
-    bitrate = likely_bitrate(cutoff, cliff, reader.channels) if _is_lossy(cliff, collapse) else None
-    return Bandwidth(cutoff, cliff, collapse, bitrate, silent)
+    codec, mdct = "mp3" if collapse > _COLLAPSE else None, 0.0
+    if codec is None:
+        traces = mdct_traces(blocks[:_MDCT_BLOCKS], 2 * ROUNDING)
+        likely = max(traces, key=lambda name: traces[name])
+        mdct = traces[likely]
+        codec = likely if mdct > _MDCT_COLLAPSE else None
+    as_mp3 = codec == "mp3" or (codec is None and cliff > _CLIFF)
+    bitrate = likely_bitrate(cutoff, cliff, reader.channels) if as_mp3 else None
+    return Bandwidth(cutoff, cliff, collapse, bitrate, silent, codec, mdct)
 
 
 def _spread(reader: AudioReader, total: int, length: int) -> Iterator[Stretch]:
@@ -121,7 +141,3 @@ def _listen(stretches: Iterable[Stretch]) -> tuple[bool, npt.NDArray[np.float64]
             blocks.append((float(np.vdot(block, block)), block.copy()))
         blocks = sorted(blocks, key=lambda block: -block[0])[:_BLOCKS]
     return silent, power / max(segments, 1), [block for loudness, block in blocks if loudness > 0]
-
-
-def _is_lossy(cliff_db: float, collapse_db: float) -> bool:
-    return cliff_db > _CLIFF or collapse_db > _COLLAPSE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,18 @@ __all__ = ["Verdict", "judge", "needs_restoration"]
 # As people call the codecs that are lossy, where FFmpeg's name is another.
 _NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", "ac3": "AC-3"}
 
+# From which bitrate on (bit/s) the default model gains nothing by ViSQOL and SI-SDR (benchmarks/README.md).
+_GOOD = {"mp3": 190_000, "aac": 190_000}
+
+_TRACELESS = "Opus leaves none, nor does AAC above 192 kbit/s"
+
 
 @dataclass(frozen=True)
 class Verdict:
     """What is to be thought of a recording.
 
     Attributes:
-        damaged: Whether a lossy codec has been at it, so that restoring may help.
+        damaged: Whether a lossy codec has been at it beyond doubt, so that restoring may help.
         history: What has happened to it, such as "MP3 of about 128 kbit/s inside this FLAC"; None where nothing shows.
         sentence: The verdict in plain words.
         bandwidth: The evidence; None where the file's own codec is lossy, so that none was looked for.
@@ -54,18 +60,20 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
     if info.lossy:
         bitrate = f" at {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
         history = f"{_NAMES.get(info.codec, info.codec)}{bitrate}"
-        return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
+        helps = "can hardly help" if (info.bitrate or 0) >= _GOOD.get(info.codec, math.inf) else "can help"
+        return Verdict(True, history, f"lossy: {history}; `apollo restore` {helps}", bandwidth)
     if bandwidth is None:
         return Verdict(False, None, "nothing to restore: its codec is lossless", None)
     if bandwidth.silent:
         return Verdict(False, None, "nothing to restore: it is silent", bandwidth)
-    if not bandwidth.lossy:
-        reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"
-        return Verdict(False, None, f"nothing to restore: {reach}, no traces of a lossy encoder", bandwidth)
-    about = f" of about {bandwidth.bitrate_kbps} kbit/s" if bandwidth.bitrate_kbps else ""
-    if bandwidth.was_mp3:
-        history = f"MP3{about} inside this {info.container.upper() or 'file'}"
+    if bandwidth.codec is not None:
+        about = f" of about {bandwidth.bitrate_kbps} kbit/s" if bandwidth.bitrate_kbps else ""
+        history = f"{_NAMES[bandwidth.codec]}{about} inside this {info.container.upper() or 'file'}"
         return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
-    cliff = f"a cliff at {bandwidth.cutoff_hz / 1000:.1f} kHz"
-    history = f"{cliff}, as MP3{about} leaves one" if about else cliff
-    return Verdict(True, history, f"probably lossy: {history}; `apollo restore` can help", bandwidth)
+    if bandwidth.suspicious:
+        history = f"a cliff at {bandwidth.cutoff_hz / 1000:.1f} kHz"
+        sentence = f"perhaps lossy: {history}, as encoders leave one, but low-pass filters as well"
+        return Verdict(False, history, sentence, bandwidth)
+    traces = f"no traces of a lossy encoder ({_TRACELESS})"
+    reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"
+    return Verdict(False, None, f"nothing to restore: {reach}, {traces}", bandwidth)

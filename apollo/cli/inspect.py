@@ -170,7 +170,7 @@ def lines(inspection: Inspection) -> Iterator[str]:
     channels = CHANNELS.get(info.channels, f"{info.channels} channels")
     yield from row("Sound", f"{clock(inspection.seconds)}, {info.sample_rate} Hz, {channels}")
     if levels.peak_db is not None and levels.true_peak_db is not None:
-        cliff = f", a cliff of {bandwidth.cliff_db:.0f} dB" if bandwidth.lossy and bandwidth.cliff_db >= 10 else ""
+        cliff = f", a cliff of {bandwidth.cliff_db:.0f} dB" if bandwidth.has_cliff else ""
         yield from row("Cut-off", f"{bandwidth.cutoff_hz / 1000:.1f} kHz{cliff}")
         spread = "" if levels.loudness_range is None else f", range {levels.loudness_range:.1f} LU"
         if levels.loudness is not None:

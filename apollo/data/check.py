@@ -155,7 +155,8 @@ def measure_original(row: Row, path: Path) -> None:
         row.problem = "it is silent from beginning to end"
     else:
         bandwidth = inspect_bandwidth(path)
-        row.cutoff_hz, row.lossy, row.bitrate = bandwidth.cutoff_hz, bandwidth.lossy, bandwidth.bitrate_kbps
+        row.cutoff_hz, row.bitrate = bandwidth.cutoff_hz, bandwidth.bitrate_kbps
+        row.lossy = bandwidth.lossy or bandwidth.has_cliff  # neither teaches a network what treble is
 
 
 def measure_codec(row: Row, original: Path, codec: Path) -> None:

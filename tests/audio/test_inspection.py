@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from apollo.audio import needs_restoration, read, resample, write
+from apollo.audio import degrade, needs_restoration, read, resample, write
 from apollo.audio.inspection import inspect
 from apollo.errors import AudioFileError
 
@@ -36,13 +36,24 @@ def test_mp3_in_a_lossless_file_is_found(tmp_path, noisy, suffix):
     assert "`apollo restore` can help" in verdict.sentence
 
 
-def test_cliff_alone_makes_it_probable(tmp_path, noisy):
+@pytest.mark.parametrize(("codec", "kbps", "name"), [("aac", 128, "AAC"), ("vorbis", 96, "Vorbis")])
+def test_other_codecs_are_found_by_their_own_grid_and_called_by_their_name(tmp_path, chords, codec, kbps, name):
+    write(tmp_path / "a.flac", degrade(chords, RATE, codec, 1000 * kbps)[:, 777:], RATE, "PCM_16")
+    verdict = needs_restoration(tmp_path / "a.flac")
+    assert verdict.damaged
+    assert verdict.history == f"{name} inside this FLAC"
+    write(tmp_path / "b.flac", chords, RATE, "PCM_16")
+    assert not needs_restoration(tmp_path / "b.flac").damaged
+
+
+def test_cliff_alone_accuses_nobody_and_is_told(tmp_path, noisy):
     write(tmp_path / "a.mp3", noisy, RATE, bitrate=64_000)
     # At another rate, the grid of the encoder is lost.
     write(tmp_path / "b.wav", resample(read(tmp_path / "a.mp3")[0], RATE, 48_000), 48_000)
     verdict = needs_restoration(tmp_path / "b.wav")
-    assert verdict.damaged
-    assert verdict.sentence.startswith("probably lossy: a cliff at 11.")
+    assert not verdict.damaged
+    assert verdict.sentence.startswith("perhaps lossy: a cliff at 11.")
+    assert "MP3" not in verdict.sentence
 
 
 def test_whole_recording_has_nothing_to_restore(tmp_path, noisy):
@@ -50,7 +61,7 @@ def test_whole_recording_has_nothing_to_restore(tmp_path, noisy):
     verdict = needs_restoration(tmp_path / "a.flac")
     assert not verdict.damaged
     assert verdict.history is None
-    assert verdict.sentence == "nothing to restore: reaches 22.0 kHz, no traces of a lossy encoder"
+    assert verdict.sentence.startswith("nothing to restore: reaches 22.0 kHz, no traces of a lossy encoder (")
 
 
 def test_silence_has_nothing_to_restore(tmp_path):
