@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from apollo.errors import nearest
@@ -23,6 +24,8 @@ HEARD_DB = 75.0  # below a frame's level, what is softer in the original counts 
 KEPT_WEIGHT = 0.1  # of bands that are not lost, in `level`
 UNHEARD_ERROR = 1e-4  # of the original's power: an error that small is no worse for being doubled
 FRAGILE_DB = 18.0  # of signal to error, where `harm` has weight 1
+NEIGHBOURS = 11  # bands, as many as two filters of hearing are apart at the top, over which the share should be even
+RIPPLE_FROM = 20  # below this band, filters of hearing are no wider than bands
 EDGE = 2  # frames at both ends that see beyond the crop
 
 
@@ -85,6 +88,8 @@ class LevelLoss(nn.Module):
       random. It weighs more the less is wrong: what is nearly intact is to stay so.
     - `repair`: The same of lowering alone, as without a fill.
     - `worse`: By how much NSIM falls below that of the unfilled, in the pieces where it does, against what was missing.
+    - `ripple`: Mean square by which the share of a lost band differs from that of the lost bands around it. Similarity
+      alone learns to fill in less between the centres of its filters than at them, which no ear asks for.
 
     Args:
         weights: Weight by name; terms not named are not computed.
@@ -94,7 +99,7 @@ class LevelLoss(nn.Module):
         ValueError: If there is no such term, or every weight is 0.
     """
 
-    TERMS = ("similarity", "level", "harm", "repair", "worse")
+    TERMS = ("similarity", "level", "harm", "repair", "worse", "ripple")
 
     def __init__(self, weights: Mapping[str, float], sample_rate: int = 44100) -> None:
         super().__init__()
@@ -147,6 +152,8 @@ class LevelLoss(nn.Module):
             weight = KEPT_WEIGHT + lost_bands(target, kept).float()
             surprise = (predicted.level - target).abs() / predicted.deviation + predicted.deviation.log()
             terms["level"] = (surprise * weight).sum() / weight.sum()
+        if "ripple" in self.weights:
+            terms["ripple"] = ripple(predicted.share, lost_bands(target_levels(power), kept).float())
         if {"harm", "repair"} & set(self.weights):
             unheard = UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
             before, after = (x.sum((1, 2)) + unheard for x in (error, repaired))
@@ -172,6 +179,17 @@ class LevelLoss(nn.Module):
             }
             terms |= {name: value for name, value in of_hearing.items() if name in self.weights}
         return terms
+
+
+def ripple(share: Tensor, lost: Tensor) -> Tensor:
+    """Mean square by which the share of lost bands, 1 in `lost`, differs from its neighbours'; `(..., bands)` each."""
+    kernel = share.new_ones(1, 1, NEIGHBOURS)
+    around, count = (
+        F.conv1d(x.reshape(-1, 1, x.shape[-1]), kernel, padding=NEIGHBOURS // 2).view_as(x)
+        for x in (share * lost, lost)
+    )
+    uneven, lost = ((share - around / count.clamp(min=1)).square() * lost)[..., RIPPLE_FROM:], lost[..., RIPPLE_FROM:]
+    return uneven.sum() / lost.sum().clamp(min=1)
 
 
 def target_levels(power: Tensor) -> Tensor:

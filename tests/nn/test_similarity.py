@@ -10,7 +10,7 @@ from torch import Tensor
 from apollo.nn import Apollo
 from apollo.nn.filling import Levels, gather
 from apollo.nn.generator import band_widths
-from apollo.nn.level_loss import FillPower, LevelLoss, lost_bands, target_levels
+from apollo.nn.level_loss import FillPower, LevelLoss, lost_bands, ripple, target_levels
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.similarity import BANDS, GammatoneSpectrum, similarity
 
@@ -171,3 +171,14 @@ def test_unknown_terms_and_weights_of_nothing_are_refused() -> None:
         LevelLoss({"similarty": 1.0})
     with pytest.raises(ValueError, match="every weight is 0"):
         LevelLoss({"level": 0.0})
+
+
+def test_ripple_is_of_lost_bands_alone() -> None:
+    lost = torch.zeros(1, 3, 80)
+    lost[..., 40:] = 1
+    even = torch.full((1, 3, 80), 0.7)
+    even[..., :40] = torch.rand(40)  # what is not lost may be filled in as it likes
+    assert ripple(even, lost) < 1e-12
+    striped = even + 0.2 * (torch.arange(80) % 8 < 4)
+    assert float(ripple(striped, lost)) == pytest.approx(0.01, rel=0.3)
+    assert ripple(striped, torch.zeros_like(lost)) == 0
