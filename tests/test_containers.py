@@ -69,7 +69,7 @@ def by_libsndfile(folder: Path, name: str, subtype: str, seconds: float = 0.4) -
     return None
 
 
-def by_ffmpeg(folder: Path, suffix: str, codec: str, seconds: float = 0.4) -> Path | None:
+def by_ffmpeg(folder: Path, suffix: str, codec: str, seconds: float = 0.22) -> Path | None:
     """A codec in a container of FFmpeg; None where the one does not hold the other."""
     path = folder / f"{codec}.{suffix}"
     rates = [8_000] if "amr" in codec else av.codec.Codec(codec, "w").audio_rates
@@ -189,7 +189,7 @@ def test_whatever_ffmpeg_writes_is_read_whole_and_goes_through_every_verb(tmp_pa
         waveform, rate = sound
         spectrum = np.abs(np.fft.rfft(waveform[0] * np.hanning(waveform.shape[1])))
         hertz, seconds = np.argmax(spectrum) * rate / waveform.shape[1], waveform.shape[1] / rate
-        if abs(hertz - 440) > 20 or not 0.38 < seconds < 0.5:
+        if abs(hertz - 440) > 20 or not 0.2 < seconds < 0.33:
             wrong.append((path.name, hertz, seconds))
     assert not wrong
     assert len(refused) < 10, refused
