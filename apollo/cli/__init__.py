@@ -62,7 +62,7 @@ app.command(
 )(inspect)
 app.command(epilog="Example: apollo compare song.mp3 song.restored.flac -o song.html")(compare)
 app.command(epilog="Example: apollo models")(models)
-app.command(epilog="Examples: apollo web    apollo web --host 0.0.0.0 --auth me")(web)
+app.command(epilog="Examples: apollo web    apollo web --host 0.0.0.0 --auth me    apollo web --static site")(web)
 app.add_typer(data, name="data")
 app.add_typer(export, name="export")
 app.add_typer(report, name="report")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +18,7 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def web(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,12 +40,27 @@ def web(
     max_size: Annotated[str, typer.Option(metavar="SIZE", help="Of an upload, such as 500MB or 2GB.")] = "2GB",
     device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
+    static: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Serve nothing: write a folder that restores in the visitor's own browser."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that --static finds there.")] = False,
 ) -> None:
     """Open a page to restore songs on: drop them, hear the difference, download the result.
 
     It runs on this machine until Ctrl-C, and nothing leaves it. Uploads and results are removed an hour after they were
     last used, and at the end.
     """
+    if static is not None:
+        source = context.get_parameter_source
+        given = {name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"}
+        if served := sorted(given - {"models", "static", "overwrite"}):
+            option = served[0].replace("_", "-")
+            raise ApolloError(f"--static serves nothing, so --{option} means nothing: leave out one of the two")
+        _write_site(static, models or ["default"], overwrite)
+        return
+    if overwrite:
+        raise ApolloError("--overwrite replaces what --static finds: without it, nothing is written, so leave it out")
     require("web", "gradio")
     size = parse_size(max_size)
     password = None
@@ -67,6 +85,22 @@ def web(
     except KeyboardInterrupt:
         STOPPED.signal = 0  # that is how it ends
         note("Ended; uploads and results are removed.")
+
+
+def _write_site(folder: Path, models: list[str], overwrite: bool) -> None:
+    """Write a folder for any web server."""
+    if len(models) > 1:
+        raise ApolloError(f"a folder holds one model, not {len(models)}: give one -m, and each other its own --static")
+    require("export", "onnx", "onnxruntime", "onnxscript")
+    from apollo.web.static import write_site
+
+    note("exporting the network, which takes a minute or two", error=True)
+    site = write_site(models[0], folder, overwrite)
+    say(
+        f"{folder}: {site.files} files, {site.size / 1e6:.0f} MB; the model differs from PyTorch by "
+        f"{site.difference:.1e} of the peak",
+        f"To try it: python -m http.server -d {shlex.quote(str(folder))}",
+    )
 
 
 def parse_size(text: str) -> int:
