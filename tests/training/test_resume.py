@@ -158,7 +158,7 @@ def test_workers_do_not_outlive_a_killed_run(config: Path) -> None:
 def test_a_killed_worker_ends_the_run_in_one_sentence(config: Path, number: signal.Signals) -> None:
     run = config.parent / f"worker-{number}"
     process = subprocess.Popen(
-        command(config, run.name, "trainer.max_epochs=100000"),
+        command(config, run.name, "trainer.max_epochs=100000", "datas.num_workers=1"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -166,7 +166,9 @@ def test_a_killed_worker_ends_the_run_in_one_sentence(config: Path, number: sign
         env=ALONE,
     )
     wait_for(run / "checkpoints" / "last.ckpt")
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split():
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+    assert children
+    for child in children:
         with suppress(ProcessLookupError):
             os.kill(int(child), number)
     _, said = process.communicate(timeout=600)
