@@ -35,10 +35,10 @@ def shelf(tmp_path, monkeypatch):
 def broken(request, monkeypatch):
     whole = AudioReader.__init__
 
-    def read(self, path):
+    def read(self, path, *more):
         if Path(path).name == "b.wav":
             raise request.param
-        whole(self, path)
+        whole(self, path, *more)
 
     monkeypatch.setattr(AudioReader, "__init__", read)
 

@@ -62,6 +62,8 @@ def test_errors_stand_above_the_bars_at_60_columns(tmp_path: Path) -> None:
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", drawn.decode())
     assert re.sub(r"[\r\n]", "", plain).isprintable()
     lines = re.split(r"[\r\n]+", plain)
-    for whole in (f"Error: {folder}/c", f"{folder}/a.wav → {folder}/a.restored.flac: ", "Restored 3 of 4 files."):
+    for whole in (f"Error: {folder}/c", "Restored 3 of 4 files."):
         assert any(line.startswith(whole) for line in lines), whole
+    # The middle of a result's paths is left out, so that both fit into a line.
+    assert [line for line in lines if "…" in line and "a.wav → " in line and "estored.flac: " in line]
     assert not [line for line in lines if "━" in line and str(folder) in line]

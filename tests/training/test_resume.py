@@ -214,7 +214,7 @@ def test_a_run_stopped_after_any_batch_goes_on_to_the_bit(
     ("length", "more", "batches"),
     [
         (1, "datas.num_steps=1", [2]),  # every batch is the last of its epoch
-        (5, "trainer.accumulate_grad_batches=7", [6]),  # gradients wait for their step until the end of an epoch
+        (5, "trainer.accumulate_grad_batches=7", [5]),  # gradients wait for their step until the end of an epoch
         (3, "trainer.limit_train_batches=3", [5, 6]),
     ],
 )
