@@ -206,7 +206,7 @@ class Pool:
         for worker, _ in self._working.values():
             worker.leave.options(concurrency_group="control").remote()
         if self._working:
-            ray.wait([*self._working], num_returns=len(self._working), timeout=10)
+            ray.wait([*self._working], num_returns=len(self._working), timeout=60)
         for worker in [*self._starting.values(), *self._idle, *(worker for worker, _ in self._working.values())]:
             with suppress(RayError):
                 ray.kill(worker)
