@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from apollo.audio.verdict import needs_restoration
+from apollo.data.relations import fingerprint
 from apollo.errors import ApolloError, DataError, one_file
 from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.controls import controlled
@@ -164,8 +165,12 @@ def _is_told(lag: float) -> bool:
     return abs(lag) * SAMPLE_RATE >= TOLD
 
 
-def _hides_damage(path: Path) -> bool:
-    """Whether a lossless file shows traces of a lossy codec; of files that are lossy themselves the layout has told."""
+@lru_cache(maxsize=1024)
+def _hides_damage(path: Path, state: str) -> bool:
+    """Whether a lossless file shows traces of a lossy codec; of files that are lossy themselves the layout has told.
+
+    It takes a second, and a recording is scored at many bitrates: so it is remembered while `state` is the same.
+    """
     try:
         with one_file(path):
             verdict = needs_restoration(path)
@@ -239,7 +244,7 @@ def _evaluate_one(job: _Job) -> _Outcome:
                 truth, version = original, damaged
                 about: dict[str, float] = {}
                 if system == UNPROCESSED:
-                    about[LOSSY] = float(any(map(_hides_damage, job.case.sources)))
+                    about[LOSSY] = float(any(_hides_damage(path, fingerprint(path)) for path in job.case.sources))
                     if job.case.damaged is not None and align:
                         about[LAG] = measured(job.case.sources[0], job.case.damaged).lag
                 elif system in job.files:
@@ -248,7 +253,7 @@ def _evaluate_one(job: _Job) -> _Outcome:
                         about[LAG] = measured(job.case.sources[0], job.files[system]).lag
                 elif system in CONTROLS:
                     version = controlled(system, damaged, scratch)
-                elif system != UNPROCESSED:
+                else:
                     version = restored(damaged, job.settings.restorer(system), scratch)
                 outcome.values[system] = about | {
                     name: metric(name).score(truth, version, SAMPLE_RATE, cutoff, lost) for name in names
