@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from apollo.errors import nearest
-from apollo.nn.filling import Levels, gather
+from apollo.nn.filling import Levels, gather, power_of
 from apollo.nn.generator import Apollo, band_widths
 from apollo.nn.similarity import GammatoneSpectrum, similarity
 
@@ -140,20 +140,21 @@ class LevelLoss(nn.Module):
         self, predicted: Levels, there: Tensor, left: Tensor, heard: Tensor, heard_left: Tensor
     ) -> dict[str, Tensor]:
         widths = band_widths(2 * self.gammatone.hop_length)
-        power, error, kept = (gather(s.square().sum(-1), widths) for s in (there, there - left, left))
+        power, error, kept = (gather(power_of(s), widths) for s in (there, there - left, left))
         # |x - g y|² = |x - y|² + 2 (1 - g) Re (x - y) y* + (1 - g)² |y|²
         lowering = 1 - predicted.gain
         cross = gather(((there - left) * left).sum(-1), widths)
         repaired = (error + 2 * lowering * cross + lowering.square() * kept).clamp(min=0)
         amplitude = predicted.share * 10 ** (predicted.level / 20)
+        target = target_levels(power)
+        lost = lost_bands(target, kept).float()
         terms = {}
         if "level" in self.weights:
-            target = target_levels(power)
-            weight = KEPT_WEIGHT + lost_bands(target, kept).float()
+            weight = KEPT_WEIGHT + lost
             surprise = (predicted.level - target).abs() / predicted.deviation + predicted.deviation.log()
             terms["level"] = (surprise * weight).sum() / weight.sum()
         if "ripple" in self.weights:
-            terms["ripple"] = ripple(predicted.share, lost_bands(target_levels(power), kept).float())
+            terms["ripple"] = ripple(predicted.share, lost)
         if {"harm", "repair"} & set(self.weights):
             unheard = UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
             before, after = (x.sum((1, 2)) + unheard for x in (error, repaired))
@@ -216,7 +217,7 @@ def level_bias(generator: Apollo, original: Tensor, degraded: Tensor, estimate: 
         estimate: The same, restored.
     """
     there, left, back = (
-        gather(generator.stft(side.flatten(0, 1).float()).square().sum(-1), generator.band_widths)
+        gather(power_of(generator.stft(side.flatten(0, 1).float())), generator.band_widths)
         for side in (original, degraded, estimate)
     )
     target = target_levels(there)
