@@ -64,6 +64,11 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
         _unfinished.discard(temporary)
 
 
+def exists_already(place: object) -> str:
+    """The sentence for something that is not to be replaced unasked."""
+    return f"{place} exists already: use --overwrite to replace it, or choose another output"
+
+
 def refuse_existing(path: Path) -> None:
     """Make sure that there is nothing under a name yet.
 
@@ -71,7 +76,7 @@ def refuse_existing(path: Path) -> None:
         ExistsError: If there is something, be it a link that leads nowhere.
     """
     if os.path.lexists(path):
-        raise ExistsError(f"{path} exists already: use --overwrite to replace it, or choose another output")
+        raise ExistsError(exists_already(path))
 
 
 def _move_to_new(temporary: Path, path: Path) -> None:

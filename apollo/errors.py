@@ -28,6 +28,11 @@ def near_misses(key: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(key, sorted(known), 1, cutoff=0.65 if len(key) < 6 else 0.75)
 
 
+def one_line(error: BaseException) -> str:
+    """The message of a library's error without its line breaks."""
+    return " ".join(str(error).split())
+
+
 class ApolloError(Exception):
     """Something the user gave or asked for cannot work; the message says what, where, and what to do."""
 
@@ -117,7 +122,7 @@ def unexpected(path: object, error: Exception) -> AudioFileError:
     log.debug("%s failed", path, exc_info=error)
     if isinstance(error, MemoryError):
         return AudioFileError(f"{path} takes more memory than there is: close other programs")
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error)[:200]
     return AudioFileError(
         f"{path} cannot be worked on, which nobody foresaw ({type(error).__name__}{': ' * bool(reason)}{reason}): "
         "report it, --debug shows where it happens"

@@ -19,8 +19,8 @@ from secrets import token_hex
 from typing import Any, TypeAlias
 
 from apollo import atomic
-from apollo.atomic import ExistsError, temporary_folder
-from apollo.errors import ApolloError
+from apollo.atomic import ExistsError, exists_already, temporary_folder
+from apollo.errors import ApolloError, one_line
 
 __all__ = ["Place", "Url", "at_hand", "in_place_of", "place", "publish", "replacing"]
 
@@ -217,7 +217,7 @@ def publish(file: Path, place: Place, overwrite: bool) -> None:
                     if store.exists(str(part)):
                         store.rm_file(str(part))
         except FileExistsError:
-            raise _exists(place) from None
+            raise ExistsError(exists_already(place)) from None
 
 
 @contextmanager
@@ -228,14 +228,10 @@ def replacing(place: Place, overwrite: bool = True) -> Iterator[Path]:
             yield temporary
         return
     if not overwrite and place.exists():
-        raise _exists(place)
+        raise ExistsError(exists_already(place))
     with _temporary(place) as file:
         yield file
         publish(file, place, overwrite)
-
-
-def _exists(url: Url) -> ExistsError:
-    return ExistsError(f"{url} exists already: use --overwrite to replace it, or choose another output")
 
 
 def _puts_whole(store: Any) -> bool:
@@ -298,7 +294,7 @@ def _reached(url: Url) -> Iterator[Any]:
         kind = type(error).__name__
         if re.search("credential|auth|token|forbidden|gated", kind, re.IGNORECASE):
             raise _refused(url) from None
-        reason = _without_secrets(" ".join(str(error).split()))[:200]
+        reason = _without_secrets(one_line(error))[:200]
         raise ApolloError(f"{url} cannot be reached ({kind}: {reason}): check the connection and the address") from None
 
 

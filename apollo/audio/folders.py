@@ -21,6 +21,7 @@ _NAMES = """
     .wtv .wv .xwma
 """
 SUFFIXES = frozenset(_NAMES.split())
+LOSSLESS = (".wav", ".flac", ".aif", ".aiff")  # of those, what is taken to be so by its name alone
 
 
 def audio_objects(root: Url, others: Callable[[Url], None] = lambda url: None) -> list[Url]:

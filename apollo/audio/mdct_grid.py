@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LENGTH", "mdct_traces"]
+__all__ = ["LENGTH", "mdct_traces", "standing_out"]
 
 _LINES = 1024  # of a long block in AAC, and in Vorbis at 44.1 and 48 kHz
 _FRAMES = 8  # compared at once
@@ -54,8 +54,13 @@ def _collapse(block: Samples, window: Samples, floor: float) -> float:
         offsets = np.arange(first, first + _AT_ONCE)[:, None]
         energy = _mdct(frames[offsets + starts] * window) ** 2
         size[offsets[:, 0]] = 10 * np.median(np.log10(energy + np.float32(floor)).mean(axis=2), axis=1)
-    best = int(np.argmin(size))
-    apart = np.abs((np.arange(_LINES) - best + _LINES // 2) % _LINES - _LINES // 2) > 2
+    return standing_out(size)
+
+
+def standing_out(size: npt.NDArray[np.float64]) -> float:
+    """By how much the smallest of values at the offsets of a grid is below all that are not next to it."""
+    best, offsets = int(np.argmin(size)), len(size)
+    apart = np.abs((np.arange(offsets) - best + offsets // 2) % offsets - offsets // 2) > 2
     return float(size[apart].min() - size[best])
 
 

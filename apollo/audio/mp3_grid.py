@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.cliff import ROUNDING
+from apollo.audio.mdct_grid import standing_out
 
 __all__ = ["BLOCK", "GRANULE", "GRANULES", "collapse_of"]
 
@@ -67,10 +68,7 @@ def collapse_of(blocks: list[npt.NDArray[np.float32]]) -> float:
             bands = windows @ filters
             for slot in range(18):
                 size[phase + 32 * slot] += _mean_log(bands[slot:], mdct)
-    size *= 10 / len(blocks)
-    best = int(np.argmin(size))
-    apart = np.abs((np.arange(GRANULE) - best + GRANULE // 2) % GRANULE - GRANULE // 2) > 2
-    return float(size[apart].min() - size[best])
+    return standing_out(size * 10 / len(blocks))
 
 
 _C = np.array([-0.6, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037])  # table 3-B.9

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apollo.checkpoints.archives import Archive
-from apollo.errors import ModelFileError
+from apollo.errors import ModelFileError, one_line
 
 # Short names of published models.
 KNOWN = {"paper": "JusperLee/Apollo:pytorch_model.bin"}
@@ -102,7 +102,7 @@ def fetch(wanted: HubModel) -> Path:
         kept = {name: path for model, name, path, _ in _cache() if _is(model, wanted)}
         if kept:
             return kept[choose(sorted(kept), wanted)]
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)[:200] or type(error).__name__
         raise ModelFileError(
             f"there is no file {wanted.model}, and the Hugging Face model {wanted} cannot be fetched and is not in the "
             f"cache ({reason}): check the connection, or give a model file"

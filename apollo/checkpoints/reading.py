@@ -16,7 +16,7 @@ from torch import Tensor
 from apollo.checkpoints.archives import PICKLE_BYTES, Archive, ArchiveError
 from apollo.checkpoints.inert import Inert
 from apollo.checkpoints.pickles import ForeignNameError, PickleError, read_pickle
-from apollo.errors import ModelFileError
+from apollo.errors import ModelFileError, one_line
 from apollo.regular import refuse_special
 
 HEADER_BYTES = 1 << 23  # a safetensors file of 16 million weights has 60 kB
@@ -61,7 +61,7 @@ def read_safetensors(path: Path, header: int) -> tuple[dict[str, Any], dict[str,
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, AttributeError) as error:  # the latter: types that PyTorch lacks
-        reason = " ".join(str(error).split())  # it quotes what the file says
+        reason = one_line(error)  # it quotes what the file says
         raise ModelFileError(f"{path} is a damaged safetensors file ({reason}): fetch it again") from None
 
 

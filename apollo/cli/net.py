@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from apollo.cli.terminal import MANNER, STOPPED, complain, say, show_traceback, stoppable, warn
-from apollo.errors import ApolloError, StoppedError
+from apollo.errors import ApolloError, StoppedError, one_line
 from apollo.foreign import shown
 
 # Click's error about what was typed, wherever this version of Typer keeps it.
@@ -68,7 +68,7 @@ def tell_usage(error: Exception) -> int:
 def sentence(error: Exception) -> str:
     """Say in one sentence what no code of ours foresaw."""
     kind = type(error).__name__
-    message = " ".join(str(error).split())
+    message = one_line(error)
     what = f"{kind}: {message[:300]}" if message else kind
     if isinstance(error, MemoryError) or "OutOfMemory" in kind:
         return "memory does not suffice: close other programs, or ask for less at once"

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, one_line
 
 cluster_nodes: Any = ray.nodes  # which Ray has given no types
 
@@ -101,7 +101,7 @@ def connected(address: str) -> Iterator[None]:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **own)
     except Exception as error:  # whatever the network or the machine makes of it
         ray.shutdown()
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         what = "Ray cannot be started" if address == "local" else f"there is no Ray cluster at {address}"
         raise ApolloError(
             f"{what} ({type(error).__name__}: {reason}): see whether ray status finds one, or leave the address out"

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from apollo.errors import AudioFileError
+from apollo.errors import AudioFileError, one_line
 from apollo.regular import refuse_special
 
 # What h5py itself can undo: others would be looked for as libraries of the system.
@@ -75,7 +75,7 @@ def stored(path: Path) -> Iterator[Stored]:
     except AudioFileError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise AudioFileError(f"{path} cannot be read ({reason}): build the store again") from None
 
 

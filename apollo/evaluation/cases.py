@@ -14,6 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 from apollo.audio.files import info
+from apollo.audio.folders import LOSSLESS
 from apollo.data.folders import Track, files_of, try_track
 from apollo.data.layouts import Found, any_layout, two_folders
 from apollo.data.relations import fingerprint
@@ -27,7 +28,6 @@ VOCAL, SINGLE, MULTI, MULTI_VOCAL = KINDS = ("vocal", "single stem", "multi-stem
 _VOCALS = "vocals"
 _ORIGINALS = "taken for undamaged originals"
 MOST_SIDES = 8  # folders side by side among which two may be sides of pairs
-_LOSSLESS = (".wav", ".flac", ".aif", ".aiff")  # by their names alone
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _layout_of(found: Found) -> str:
 
 def _of_lossy(originals: Sequence[Path], root: Path) -> list[str]:
     """A warning where originals are of a lossy format."""
-    lossy = [path for path in originals if path.suffix.lower() not in _LOSSLESS and _is_lossy(path)]
+    lossy = [path for path in originals if path.suffix.lower() not in LOSSLESS and _is_lossy(path)]
     if not lossy:
         return []
     share = "the original is" if len(originals) == 1 else f"{len(lossy)} of {len(originals)} originals are"

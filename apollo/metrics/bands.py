@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from apollo.audio.cliff import ROUNDING
 from apollo.errors import DataError
 from apollo.metrics.pairs import Pair, Waveform, average
 from apollo.metrics.ratios import decibels
@@ -17,7 +18,6 @@ WINDOW_ENERGY = 0.375 * N_FFT  # of a Hann window
 LOST = 15.0  # dB
 FALL = 10 ** (LOST / 10)
 CUTOFF_BAND = 100.0  # Hz
-ROUNDING = 2.0**-30 / 12  # variance of the error that rounding to 16 bits makes
 
 
 def band_snr(original: Waveform, estimate: Waveform, sample_rate: int, low: float, high: float) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from apollo.audio.cliff import ROUNDING
 from apollo.errors import DataError
-from apollo.metrics.bands import FALL, HOP_LENGTH, N_FFT, ROUNDING, band_starts, mean_levels
+from apollo.metrics.bands import FALL, HOP_LENGTH, N_FFT, band_starts, mean_levels
 from apollo.metrics.pairs import Pair, Waveform, average
 from apollo.metrics.spectral import LEVEL_FLOOR
 

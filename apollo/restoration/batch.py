@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apollo.audio import SUFFIXES, audio_files, audio_objects
+from apollo.audio.folders import LOSSLESS
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.output import check_format
 from apollo.storage import Place, Url
 
 RESTORED = ".restored"
-LOSSLESS = (".wav", ".flac", ".aif", ".aiff")
 
 
 @dataclass(frozen=True)

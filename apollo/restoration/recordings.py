@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from apollo.atomic import exists_already
 from apollo.audio import (
     RAW_FORMATS,
     AudioWriter,
@@ -307,7 +308,7 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
     if is_source:
         raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
     if exists and not overwrite:
-        raise AudioFileError(f"{target} exists already: use --overwrite to replace it, or choose another output")
+        raise AudioFileError(exists_already(target))
 
 
 def check_rate(source: Signal) -> None:

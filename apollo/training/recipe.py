@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from apollo.errors import ApolloError, ConfigError, nearest, unknown_keys
+from apollo.errors import ApolloError, ConfigError, nearest, one_line, unknown_keys
 from apollo.regular import refuse_special
 from apollo.training.converting import converted
 from apollo.training.references import check_references, with_references
@@ -342,8 +342,3 @@ def found(path: str) -> Callable[..., Any]:
     except (ImportError, AttributeError):
         raise ConfigError(f"{path} does not exist in the version of {path.split('.')[0]} that is installed") from None
     return made
-
-
-def one_line(error: Exception) -> str:
-    """The message of a library's error without its line breaks."""
-    return " ".join(str(error).split())

@@ -14,7 +14,7 @@ import torch
 from apollo.checkpoints import load_discriminator
 from apollo.checkpoints.exporting import read_for_export
 from apollo.checkpoints.reading import read_file
-from apollo.errors import ConfigError, ModelFileError
+from apollo.errors import ConfigError, ModelFileError, one_line
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
         foreign = isinstance(error, torch.OutOfMemoryError) or "DataLoader worker" in str(error)
         if path is None or system.begun or foreign:
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise ModelFileError(
             f"{path} cannot be gone on with ({type(error).__name__}: {reason}): take another, or start a new "
             f"run from its weights with --init-from {path}"

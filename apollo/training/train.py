@@ -21,14 +21,14 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from apollo.atomic import alone, replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
-from apollo.errors import ApolloError, ConfigError, TrainingError
+from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
 from apollo.nn import Apollo
 from apollo.nn.level_loss import LevelLoss
 from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
 from apollo.training.progress import Lines, shows_bars
-from apollo.training.recipe import Recipe, Spec, naming, one_line, parse
+from apollo.training.recipe import Recipe, Spec, naming, parse
 from apollo.training.saving import (
     CSVLogger,
     StopOnSignal,

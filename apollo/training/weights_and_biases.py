@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from apollo.training.recipe import Spec, one_line
+from apollo.errors import one_line
+from apollo.training.recipe import Spec
 
 __all__ = ["begin", "finish"]
 
