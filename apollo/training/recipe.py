@@ -75,6 +75,30 @@ VALUES = ("seed", "licence")
 OF_MSST = {"audio", "training"}
 
 
+class Faults:
+    """What is wrong with a configuration, gathered so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep the message of what is raised within, and go on."""
+        try:
+            yield
+        except ApolloError as error:
+            self.told.append(str(error))
+
+    def tell(self) -> None:
+        """Say what has been noted.
+
+        Raises:
+            ConfigError: If anything has.
+        """
+        if self.told:
+            raise ConfigError("; ".join(dict.fromkeys(self.told)))
+
+
 @dataclass(frozen=True)
 class Spec:
     """What a block of a configuration describes.
@@ -106,6 +130,15 @@ class Spec:
         """Say which arguments it does not take."""
         parameters, open_ended = parameters_of(self.made)
         return [] if open_ended else unknown_keys(self.arguments, parameters, f"{self.name}.")
+
+    def unfit(self) -> list[str]:
+        """Say which arguments are of other kinds than it takes."""
+        parameters, _ = parameters_of(self.made)
+        return [
+            f"{self.name}.{key} must be {described(parameters[key])}, not {value!r}"
+            for key, value in self.arguments.items()
+            if key in parameters and not fits(value, parameters[key])
+        ]
 
     def with_arguments(self, **arguments: Any) -> Spec:
         """The same with other values, whatever the block says."""
@@ -266,38 +299,41 @@ def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:
     """Look at every block.
 
     Raises:
-        ConfigError: If one of them cannot be used; where keys are unknown, it names all that are.
+        ConfigError: If any of them cannot be used; it names all that cannot.
     """
     if held.keys() >= OF_MSST:
         raise ConfigError("this is a configuration of MSST: give it with --from-msst")
+    faults, unknown = Faults(), unknown_keys(held, (*PLAIN, *TARGETS, *VALUES))
+    loggers = held.get("logger") or []
+    blocks = [(name, held.get(name)) for name in (*PLAIN, *TARGETS) if name != "logger"]
+    blocks += [("logger", each) for each in (loggers if isinstance(loggers, list) else [loggers])]
+    specs: list[Spec] = []
+    for name, given in blocks:
+        if given:
+            with faults.noted():
+                specs.append(spec(given, name))
+                unknown += specs[-1].unknown()
+                faults.told += specs[-1].unfit()
     seed = held.get("seed", 0)
     if not fits(seed, int):
-        raise ConfigError(f"seed must be a whole number, not {seed!r}")
-    specs = {name: spec(held[name], name) for name in (*PLAIN, *TARGETS) if name != "logger" and held.get(name)}
-    loggers = held.get("logger") or []
-    loggers = [spec(each, "logger") for each in (loggers if isinstance(loggers, list) else [loggers]) if each]
-    unknown = unknown_keys(held, (*PLAIN, *TARGETS, *VALUES))
-    unknown += [told for each in (*specs.values(), *loggers) for told in each.unknown()]
+        faults.told.append(f"seed must be a whole number, not {seed!r}")
     if len(unknown) > 2:
         unknown.append("--from-msst converts configurations of other codes")
-    if unknown:
-        raise ConfigError("; ".join(unknown))
-    return Recipe(specs, loggers, seed, str(held.get("licence", "not stated")), yaml)
+    faults.told += unknown
+    faults.tell()
+    named = {each.name: each for each in specs if each.name != "logger"}
+    loggers = [each for each in specs if each.name == "logger"]
+    return Recipe(named, loggers, seed, str(held.get("licence", "not stated")), yaml)
 
 
 def spec(given: Any, name: str) -> Spec:
     """What a block describes.
 
     Raises:
-        ConfigError: If it is no block, its target is missing or not allowed, or it holds values of kinds that the
-            target does not take.
+        ConfigError: If it is no block, or its target is missing or not allowed.
     """
     arguments = block(given, name)
     made = found(PLAIN[name] if name in PLAIN else target(arguments.pop("_target_", None), name))
-    parameters, _ = parameters_of(made)
-    for key, value in arguments.items():
-        if key in parameters and not fits(value, parameters[key]):
-            raise ConfigError(f"{name}.{key} must be {described(parameters[key])}, not {value!r}")
     return Spec(name, made, arguments)
 
 

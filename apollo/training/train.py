@@ -5,47 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from apollo.atomic import alone, replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
-from apollo.nn import Apollo
-from apollo.nn.level_loss import LevelLoss
-from apollo.nn.losses import GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.training.callbacks import Clips, Speed
 from apollo.training.progress import Lines, shows_bars
-from apollo.training.recipe import Recipe, Spec, naming, parse
-from apollo.training.saving import (
-    CSVLogger,
-    StopOnSignal,
-    WholeCheckpoints,
-    last_checkpoint,
-    signals_given_back,
-    written,
-)
+from apollo.training.recipe import Faults, Recipe, Spec, naming, parse
+from apollo.training.saving import StopOnSignal, last_checkpoint, signals_given_back, written
 from apollo.training.starting import check_checkpoint, going_on, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem, MakeScheduler
+from apollo.training.trainer import build_trainer
 from apollo.training.types import parameters_of
-from apollo.training.weights_and_biases import PATIENCE, begin, finish
+from apollo.training.weights_and_biases import begin, finish
 
 log = logging.getLogger(__name__)
-
-# `precision: bf16` and `16` in published configurations mean mixed precision.
-PRECISIONS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
 
 
 def train(
@@ -120,20 +105,33 @@ def check(path: Path, recipe: Recipe) -> None:
     Raises:
         ApolloError: If the run would end there.
     """
+    faults = Faults()
     with telling(path, recipe):
         if "datas" in recipe.specs:
-            recipe["datas"].made.check(**recipe["datas"].arguments)  # type: ignore[attr-defined]
+            with faults.noted():
+                recipe["datas"].made.check(**recipe["datas"].arguments)  # type: ignore[attr-defined]
         if "model" in recipe.specs:  # else it is for `apollo data prepare`
-            system = build_system(recipe)
-            system.configure_optimizers()
-            callbacks = build_callbacks(recipe, system.generator.sample_rate)
-            teller = logging.getLogger("lightning.pytorch")
-            level = teller.level
-            teller.setLevel(logging.ERROR)  # what it says of this machine is not what was asked
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                build_trainer(recipe, system, callbacks, accelerator="cpu", devices=1, num_nodes=1, strategy="auto")
-            teller.setLevel(level)
+            with faults.noted(), silent_lightning():
+                system = build_system(recipe)
+                with faults.noted():
+                    system.configure_optimizers()
+                callbacks = build_callbacks(recipe, system.generator.sample_rate)
+                build_trainer(recipe, system, callbacks, here=False)
+        faults.tell()
+
+
+@contextmanager
+def silent_lightning() -> Iterator[None]:
+    """Keep to itself what Lightning says of this machine, for which a run may not be meant."""
+    teller = logging.getLogger("lightning.pytorch")
+    level = teller.level
+    teller.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        teller.setLevel(level)
 
 
 def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
@@ -172,21 +170,25 @@ def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = No
 
 def build_system(recipe: Recipe) -> ApolloSystem:
     """The networks, losses and optimisers of a recipe; those of a discriminator only if the loss asks it."""
-    generator: Apollo = recipe["model"].build()
-    loss_g: GeneratorLoss | LevelLoss = recipe["loss_g"].build(sample_rate=generator.sample_rate)
-    sides = ("g", "d") if loss_g.needs_discriminator else ("g",)
+    faults = Faults()
     settings = recipe["trainer"].arguments
-    system: ApolloSystem = recipe["system"].build(
-        generator=generator,
-        discriminator=recipe["discriminator"].build() if "d" in sides else None,
-        loss_g=loss_g,
-        loss_d=recipe["loss_d"].build() if "d" in sides else None,
-        metrics=recipe["metrics"].build(),
-        optimizers=[recipe[f"optimizer_{side}"].build for side in sides],
-        schedulers=[schedule(recipe[f"scheduler_{side}"], settings.get("max_epochs")) for side in sides],
-        # Lightning leaves accumulation to those who optimise by hand, and refuses its own key.
-        accumulate=settings.get("accumulate_grad_batches", 1),
-    )
+    parts: dict[str, Any] = {}
+    with faults.noted():
+        parts["generator"] = recipe["model"].build()
+    rate = parts["generator"].sample_rate if "generator" in parts else 44100
+    sides = ["g"]
+    with faults.noted():
+        parts["loss_g"] = recipe["loss_g"].build(sample_rate=rate)
+        sides += ["d"] if parts["loss_g"].needs_discriminator else []
+    for name, side in (("metrics", "g"), ("discriminator", "d"), ("loss_d", "d")):
+        with faults.noted():
+            parts[name] = recipe[name].build() if side in sides else None
+    with faults.noted():
+        parts["optimizers"] = [recipe[f"optimizer_{side}"].build for side in sides]
+        parts["schedulers"] = [schedule(recipe[f"scheduler_{side}"], settings.get("max_epochs")) for side in sides]
+    faults.tell()
+    # Lightning leaves accumulation to those who optimise by hand, and refuses its own key.
+    system: ApolloSystem = recipe["system"].build(**parts, accumulate=settings.get("accumulate_grad_batches", 1))
     return system
 
 
@@ -202,81 +204,17 @@ def schedule(spec: Spec, epochs: int | None) -> MakeScheduler:
 
 def build_callbacks(recipe: Recipe, sample_rate: int) -> list[Callback]:
     """What a recipe has done beside the training steps, and what every run does."""
-    named = ("checkpoint", "early_stopping", "ema")
-    callbacks: list[Callback] = [recipe[name].build() for name in named if name in recipe.specs]
+    callbacks: list[Callback] = []
+    faults = Faults()
+    for name in ("checkpoint", "early_stopping", "ema"):
+        if name in recipe.specs:
+            with faults.noted():
+                callbacks.append(recipe[name].build())
+    faults.tell()
     last = last_checkpoint(callbacks, recipe.run)
     told = recipe["trainer"].arguments.get("enable_progress_bar", True) and not shows_bars()
     lines = [Lines()] if told else []
     return [*callbacks, Speed(sample_rate), *lines, Clips(recipe.run / "clips", sample_rate), StopOnSignal(last)]
-
-
-def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback], **instead: Any) -> Trainer:
-    """The Lightning trainer of a recipe, with its loggers; `instead` is what it has in place of what the recipe says.
-
-    Raises:
-        ConfigError: If the accelerator asked for is not there.
-    """
-    settings = {**recipe["trainer"].arguments, **instead}
-    options: dict[str, Any] = {"accumulate_grad_batches": 1}
-    if settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
-    if settings.get("gradient_clip_val") is not None:
-        raise ConfigError(
-            "trainer.gradient_clip_val is not for two networks: system.clip is the largest norm of a gradient"
-        )
-    on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
-    if isinstance(settings.get("devices"), list) and on_cpu:
-        # A list of GPUs, as configurations have it, is not one of CPUs: every process takes all of the machine's.
-        settings = {**settings, "devices": 1}
-        options["devices"] = 1
-    precision = str(settings.get("precision", "32"))
-    options["precision"] = PRECISIONS.get(precision, precision)
-    if options["precision"] not in PRECISIONS.values():
-        raise ConfigError(f"trainer.precision must be 32, 16, bf16 or 64, not {precision}")
-    if system.discriminator is not None and settings.get("strategy", "auto") in ("auto", "ddp"):
-        # Each of the two networks leaves the other without gradients.
-        options["strategy"] = "ddp_find_unused_parameters_true" if processes(settings) > 1 else "auto"
-    trainer: Trainer = (
-        recipe["trainer"]
-        .with_arguments(**{**options, **instead})
-        .build(
-            callbacks=callbacks,
-            logger=build_loggers(recipe),
-            plugins=[WholeCheckpoints()],
-            use_distributed_sampler=False,  # crops know by their number whose they are
-        )
-    )
-    return trainer
-
-
-def processes(settings: Mapping[str, Any]) -> int:
-    """How many processes the block `trainer` asks for."""
-    devices = settings.get("devices", "auto")
-    if isinstance(devices, list):
-        count = len(devices)
-    elif str(devices) in ("auto", "-1"):
-        count = max(1, torch.cuda.device_count()) if settings.get("accelerator") != "cpu" else 1
-    else:
-        count = len(str(devices).split(",")) if "," in str(devices) else int(devices)
-    return count * int(settings.get("num_nodes", 1))
-
-
-def build_loggers(recipe: Recipe) -> list[Logger]:
-    """The loggers of a recipe, and CSV always; TensorBoard where none is named."""
-    loggers: list[Logger] = []
-    for spec in recipe.loggers:
-        if spec.made is WandbLogger and find_spec("wandb") is None:
-            log.warning(
-                "logger asks for Weights & Biases, which is not installed (pip install wandb): logged without it"
-            )
-            continue
-        patient = {"settings": {"init_timeout": PATIENCE}} if spec.made is WandbLogger else {}
-        loggers.append(spec.build(**patient))
-    if not loggers:
-        loggers.append(TensorBoardLogger(recipe.run, name="tensorboard"))
-    if not any(isinstance(logger, CSVLogger) for logger in loggers):
-        loggers.append(CSVLogger(recipe.run, name="logs"))
-    return loggers
 
 
 def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:

@@ -133,6 +133,24 @@ def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path
         ("optimizer_g.lr=-1", "optimizer_g cannot be built: Invalid learning rate"),
         ("trainer.precision=transformer-engine", "trainer.precision must be 32, 16, bf16 or 64"),
         ("trainer.gradient_clip_val=5", "system.clip is the largest norm of a gradient"),
+        ("trainer.strategy=dpp", "trainer.strategy cannot be 'dpp': did you mean 'ddp'"),
+        ("trainer.strategy=fsdp", "trainer.strategy cannot be 'fsdp'"),
+        ("trainer.strategy=ddp_find_unused_parameters_false", "let one network wait while the other learns: ddp does"),
+        ("trainer.accelerator=gpuu", "trainer.accelerator cannot be 'gpuu': did you mean 'gpu'"),
+        ("trainer.devices=0", "trainer.devices must be auto, a number from 1, or a list of GPUs, not 0"),
+        ("trainer.devices=-2", "trainer.devices must be"),
+        ("trainer.devices=[]", "trainer.devices must be"),
+        ("trainer.devices=[0,0]", "trainer.devices must be"),
+        ("trainer.devices=all", "trainer.devices must be .* not 'all'"),
+        ("trainer.num_nodes=0", "trainer.num_nodes must be a whole number from 1, not 0"),
+        ("trainer.callbacks=[]", "trainer.callbacks is not for a file: checkpoint, early_stopping and ema are blocks"),
+        ("trainer.plugins=[]", "trainer.plugins is not for a file"),
+        ("trainer.logger=tensorboard", "the block logger names loggers"),
+        ("trainer.profiler=fast", "trainer cannot be built: .*profiler"),
+        ("trainer.limit_train_batches=-1", "limit_train_batches"),
+        ("trainer.val_check_interval=5", "trainer.val_check_interval=5 is more than the datas.num_steps=2 batches"),
+        ("early_stopping.monitor=val_los", "early_stopping.monitor cannot be 'val_los': did you mean 'val_loss'"),
+        ("checkpoint.monitor=val_visqol", "checkpoint.monitor cannot be 'val_visqol'"),
         ("ema={decay: 2}", "decay must lie between 0 and 1"),
     ],
 )
@@ -162,6 +180,30 @@ def test_all_unknown_keys_are_told_at_once(seed_config: tuple[Path, list[str]]) 
     ):
         assert told in message
     assert "licence'" not in message
+
+
+def test_all_faults_are_told_at_once(seed_config: tuple[Path, list[str]]) -> None:
+    path, overrides = seed_config
+    wrong = ["model.win=wide", "trainer.devices=1.5", "optimizer_g._target_=os.system", "exp.nme=x"]
+    with pytest.raises(ConfigError) as caught:
+        parse(path, [*overrides, *wrong])
+    for told in (
+        "model.win must be",
+        "trainer.devices must be",
+        "os.system, which is not allowed",
+        "exp.nme is not known",
+    ):
+        assert told in str(caught.value)
+    wrong = ["datas.segments=0", "model.heads=0", "loss_g.weights={magnitud: 1}", "metrics=null"]
+    with pytest.raises(ConfigError) as caught:
+        check(path, parse(path, [*overrides, *wrong]))
+    for told in ("datas.segments must be", "heads must be", "unknown loss 'magnitud'", "lacks the block 'metrics'"):
+        assert told in str(caught.value)
+    wrong = ["trainer.strategy=dpp", "trainer.devices=0", "trainer.accelerator=gpuu", "early_stopping.monitor=loss"]
+    with pytest.raises(ConfigError) as caught:
+        check(path, parse(path, [*overrides, *wrong, "optimizer_g.lr=-1"]))
+    for told in ("strategy cannot be", "devices must be", "accelerator cannot be", "monitor cannot be", "optimizer_g"):
+        assert told in str(caught.value)
 
 
 def full(path: Path) -> None:

@@ -12,7 +12,8 @@ from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
 from apollo.training.recipe import parse
 from apollo.training.starting import start_from
-from apollo.training.train import build_system, build_trainer, train
+from apollo.training.train import build_system, train
+from apollo.training.trainer import build_trainer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "apollo-tiny.lightning.ckpt"
 DISCRIMINATOR = "apollo.nn.MultiFrequencyDiscriminator"

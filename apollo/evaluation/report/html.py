@@ -16,7 +16,7 @@ from apollo.evaluation.report import charts
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
 from apollo.evaluation.report.media import Take, takes
 from apollo.evaluation.report.names import describe, labels, meaning, scale, split_side, verdict
-from apollo.evaluation.report.sentences import Finding, cautions, findings
+from apollo.evaluation.report.sentences import Finding, cautions, findings, grouped
 from apollo.evaluation.results import CONTROLS, PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
 from apollo.player import Sound, element, script, style
@@ -70,16 +70,9 @@ def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
         sections=sections,
         controls=ranked.systems != evaluation.systems,
         clips=[_clip(evaluation, views) for views in _moments(clips)],
-        failures=[
-            {
-                "piece": shown(failure.piece),
-                "condition": str(failure.condition),
-                "system": names.get(failure.system, shown(failure.system)),
-                "reason": shown(failure.reason),
-            }
-            for failure in evaluation.failures
-        ],
-        failures_open=len(evaluation.failures) <= MOST_FAILURES_OPEN,
+        failed=len(evaluation.failures),
+        failures=[shown(sentence) for sentence in grouped(evaluation.failures)],
+        failures_open=MOST_FAILURES_OPEN,
         player_style=Markup(style()),
         player_script=Markup(script()),
     )

@@ -9,7 +9,7 @@ from apollo.evaluation.clips import Clip
 from apollo.evaluation.report.grids import Grids, number
 from apollo.evaluation.report.html import page
 from apollo.evaluation.report.markdown import document
-from apollo.evaluation.results import UNPROCESSED, Evaluation
+from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure
 from apollo.metrics import Metric
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}
@@ -153,3 +153,12 @@ def test_axes_have_titles_with_units(evaluation: Evaluation) -> None:
     text = parsed(evaluation, []).text
     for expected in ("SI-SDR, dB", "change in SI-SDR, dB", "change in ViSQOL, MOS", "bitrate, kbit/s"):
         assert expected in text
+
+
+def test_what_failed_alike_is_told_once_in_every_report(evaluation: Evaluation) -> None:
+    part = evaluation.conditions[0]
+    failures = [Failure(f"{number}.flac", part, "other", "there is no folder mp3-24") for number in range(30)]
+    alike = replace(evaluation, failures=failures)
+    grids = Grids.of(alike)
+    for text in (parsed(alike, []).text, document(alike, grids)):
+        assert text.count("there is no folder mp3-24") == text.count("30 pieces of other") == 1

@@ -1,0 +1,159 @@
+"""The block `trainer` → Lightning's trainer: what of it two networks that step in turn can use, and its loggers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import StrategyRegistry
+
+from apollo.errors import ConfigError, nearest
+from apollo.training.recipe import Recipe
+from apollo.training.saving import CSVLogger, WholeCheckpoints
+from apollo.training.system import ApolloSystem
+from apollo.training.weights_and_biases import PATIENCE
+
+log = logging.getLogger(__name__)
+
+# `precision: bf16` and `16` in published configurations mean mixed precision.
+PRECISIONS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
+# Others shard the networks, and a gradient's norm is then not known where it is clipped.
+STRATEGIES = ("auto", *(name for name in StrategyRegistry.available_strategies() if name.startswith("ddp")))
+EVERY_EPOCHS = "check_val_every_n_epoch"
+UNUSED = "_find_unused_parameters_"
+# What only Python could give, and what is not for two networks.
+REFUSED = {
+    "callbacks": "is not for a file: checkpoint, early_stopping and ema are blocks of their own",
+    "plugins": "is not for a file: leave it out",
+    "gradient_clip_val": "is not for two networks: system.clip is the largest norm of a gradient",
+    "gradient_clip_algorithm": "is not for two networks: system.clip is the largest norm of a gradient",
+}
+
+
+def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback], here: bool = True) -> Trainer:
+    """The Lightning trainer of a recipe, with its loggers.
+
+    Args:
+        recipe: The recipe.
+        system: What it is to train.
+        callbacks: All of the run's.
+        here: Whether it is to train on this machine. If not, it is one for a CPU, whatever the recipe asks for.
+
+    Raises:
+        ConfigError: If the block holds what no run can use, all of which it names, or the accelerator is not there.
+    """
+    settings = recipe["trainer"].arguments
+    if faults := [*faults_of(recipe, system), *faults_of_monitors(callbacks, system)]:
+        raise ConfigError("; ".join(faults))
+    precision = str(settings.get("precision") or 32)
+    on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
+    options: dict[str, Any] = {
+        "accumulate_grad_batches": 1,  # the system accumulates
+        "precision": PRECISIONS.get(precision, precision),
+        "strategy": strategy_of(settings, system),
+        "callbacks": callbacks,
+        "logger": settings.get("logger", True) is not False and build_loggers(recipe),
+        "plugins": [WholeCheckpoints()],
+        "use_distributed_sampler": False,  # crops know by their number whose they are
+    }
+    if isinstance(settings.get("devices"), list) and on_cpu:
+        # A list of GPUs, as configurations have it, is not one of CPUs: every process takes all of the machine's.
+        options["devices"] = 1
+    if not here:
+        options |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    elif settings.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator asks for CUDA, and there is none here: add trainer.accelerator=auto")
+    trainer: Trainer = recipe["trainer"].with_arguments(**options).build()
+    return trainer
+
+
+def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
+    """What no run on any machine can use in the block `trainer`."""
+    settings = recipe["trainer"].arguments
+    for key, reason in REFUSED.items():
+        if settings.get(key) is not None:
+            yield f"trainer.{key} {reason}"
+    if not isinstance(settings.get("logger", True), bool | None):
+        yield "trainer.logger must be true or false: the block logger names loggers"
+    for key, known in (("accelerator", ACCELERATORS), ("strategy", STRATEGIES)):
+        if (value := settings.get(key, "auto")) not in known:
+            yield f"trainer.{key} cannot be {value!r}: {nearest(str(value), known)}"
+    if str(settings.get("strategy")).endswith(f"{UNUSED}false") and system.discriminator is not None:
+        yield "trainer.strategy must let one network wait while the other learns: ddp does"
+    if not is_devices(settings.get("devices", "auto")):
+        yield f"trainer.devices must be auto, a number from 1, or a list of GPUs, not {settings['devices']!r}"
+    if settings.get("num_nodes", 1) < 1:
+        yield f"trainer.num_nodes must be a whole number from 1, not {settings['num_nodes']}"
+    if str(settings.get("precision") or 32) not in PRECISIONS.keys() | PRECISIONS.values():
+        yield f"trainer.precision must be 32, 16, bf16 or 64, not {settings['precision']}"
+    interval, steps = settings.get("val_check_interval"), recipe["datas"].arguments.get("num_steps")
+    if isinstance(interval, int) and steps is not None and interval > steps and settings.get(EVERY_EPOCHS, 1):
+        yield f"trainer.val_check_interval={interval} is more than the datas.num_steps={steps} batches of an epoch"
+
+
+def faults_of_monitors(callbacks: list[Callback], system: ApolloSystem) -> Iterator[str]:
+    """What callbacks wait for and no validation tells."""
+    known = {f"val_{name}" for name in ("loss", "unprocessed", "lsd", "lsd_unprocessed")}
+    if system.visqol:
+        known |= {"val_visqol", "val_visqol_unprocessed"}
+    for name, kind in (("checkpoint", ModelCheckpoint), ("early_stopping", EarlyStopping)):
+        for callback in callbacks:
+            monitor = callback.monitor if isinstance(callback, kind) else None
+            if monitor and monitor not in known and not monitor.startswith(("valid/", "train/")):
+                yield f"{name}.monitor cannot be {monitor!r}: {nearest(monitor, known)}"
+
+
+def is_devices(value: list[int] | str | int) -> bool:
+    """Whether `trainer.devices` tells how many, or which."""
+    if isinstance(value, list):
+        return bool(value) and min(value) >= 0 and len(set(value)) == len(value)
+    return (
+        str(value) in ("auto", "-1") or re.fullmatch(r"0*[1-9]\d*|\d+(, *\d+)*,|\d+(, *\d+)+", str(value)) is not None
+    )
+
+
+def strategy_of(settings: Mapping[str, Any], system: ApolloSystem) -> str:
+    """The strategy asked for, in the form that two networks need: each leaves the other without gradients."""
+    asked: str = settings.get("strategy", "auto")
+    if system.discriminator is None or UNUSED in asked:
+        return asked
+    return "auto" if processes(settings) == 1 else f"{'ddp' if asked == 'auto' else asked}{UNUSED}true"
+
+
+def processes(settings: Mapping[str, Any]) -> int:
+    """How many processes the block `trainer` asks for."""
+    devices = settings.get("devices", "auto")
+    if isinstance(devices, list):
+        count = len(devices)
+    elif str(devices) in ("auto", "-1"):
+        count = max(1, torch.cuda.device_count()) if settings.get("accelerator") != "cpu" else 1
+    else:
+        count = len(str(devices).strip(",").split(",")) if "," in str(devices) else int(devices)
+    return count * int(settings.get("num_nodes", 1))
+
+
+def build_loggers(recipe: Recipe) -> list[Logger]:
+    """The loggers of a recipe, and CSV always; TensorBoard where none is named."""
+    loggers: list[Logger] = []
+    for spec in recipe.loggers:
+        if spec.made is not WandbLogger:
+            loggers.append(spec.build())
+        elif find_spec("wandb") is None:
+            log.warning(
+                "logger asks for Weights & Biases, which is not installed (pip install wandb): logged without it"
+            )
+        else:
+            loggers.append(spec.build(settings={"init_timeout": PATIENCE}))
+    if not loggers:
+        loggers.append(TensorBoardLogger(recipe.run, name="tensorboard"))
+    if not any(isinstance(logger, CSVLogger) for logger in loggers):
+        loggers.append(CSVLogger(recipe.run, name="logs"))
+    return loggers
