@@ -1,4 +1,4 @@
-"""Measure the default model; write docs/results.md, the tables of the READMEs and of the model's card, and the report.
+"""Measure the default model; write docs/results.md, the tables of the READMEs, and the report.
 
 python benchmarks/results_page.py --real corpus/real --report report
 """
@@ -30,22 +30,23 @@ DENSE = "lmms_"  # how the names of the dense modern masters among the pieces be
 INTRODUCTION = """\
 # Results
 
-The default model on music that neither it nor any choice about it has seen. This page is written by
+Scores of the default model on music that was used neither to train nor to choose it. This page is written by
 
 ```sh
 {command}
 ```
 
 {facts}
-Dense masters are three electronic productions in stereo; the others are two more, and eight solo instruments, voices
-and ensembles, nearly all mono. Thirteen pieces are few. ViSQOL models listeners and is no listener; the fill was
-trained with a similarity of the same kind (see [the model's card](default-model.md)). SI-SDR rewards only the exact
-waveform: where a codec has thrown a band away, it can hardly rise, because a guessed phase is as wrong as silence.
-Nobody was asked to listen.
-
-Two rows of each table are controls, which restore nothing: the coded signal with a hiss of -70 dBFS, and with 6 dB
-more above 5 kHz. Where a metric prefers one to the restored signal, as SI-SDR does, it does not tell of restoration.
-Log-spectral distance and level error are better when lower; see [the metrics](evaluation.md#metrics).
+- **Dense masters** are three electronic productions in stereo. **Other music** is two more, and eight solo instruments,
+  voices and ensembles, nearly all mono. Thirteen pieces are few.
+- **ViSQOL** estimates what listeners would say (1 to 4.73, higher is better). There was no listening test, and the
+  model was trained on a similarity of the same kind ([how](default-model.md#how-it-was-trained)).
+- **SI-SDR** compares waveforms (higher is better). It can hardly rise where a codec removed a whole band, because a
+  guessed phase is as wrong as silence.
+- **Log-spectral distance** and **level error in lost bands**: lower is better. [All metrics](evaluation.md#metrics).
+- ***+ noise*** and ***+ treble*** are controls that restore nothing: the coded signal with white noise at -70 dBFS,
+  and with its treble above 5 kHz raised by 6 dB. If a metric prefers one of them to the restored signal, as SI-SDR
+  does, it does not measure restoration.
 """
 
 
@@ -80,14 +81,8 @@ def main() -> None:
                 )
     PAGE.write_text("\n".join([*pages, worst(result, arguments.model)]), encoding="utf-8")
     short = [line for title, group in groups.items() for line in ["", f"{title}:", "", *arrows(group, arguments.model)]]
-    long = [
-        line
-        for title, group in groups.items()
-        for line in ["", f"{title}:", "", *differences(group, arguments.model, "mp3")]
-    ]
     for document in ("README.md", "README.zh-CN.md"):
         fill(ROOT / document, [*short, ""])
-    fill(ROOT / "docs" / "default-model.md", [*long, ""])
     print(PAGE)
 
 

@@ -32,11 +32,26 @@ def test_each_links_to_the_other_in_its_first_line() -> None:
     assert "README.md" in CHINESE.splitlines()[0]
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page, so that links may lead to them."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = (
+        re.sub(r"[`*]", "", heading).strip().lower() for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    )
+    return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize(
-    "path", ["README.md", "README.zh-CN.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+    "page",
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("[a-z]*/README.md")],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
-def test_what_is_linked_is_there(path: str) -> None:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    missing = [target for target in targets if target and not ((ROOT / path).parent / target).exists()]
+def test_what_is_linked_is_there(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
+    missing = []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(link)
     assert not missing
