@@ -79,7 +79,7 @@ def stems(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The store to make, or to go on with.")],
     corpus: Annotated[Corpus, typer.Option(help="Layout of IN; folders is <song>/<class>[_n].flac or .wav.")],
     dtype: Annotated[
-        SampleType, typer.Option(help="int16 takes half the space, but only Apollo reads it.")
+        SampleType, typer.Option(help="int16 takes three quarters of the space, but only Apollo reads it.")
     ] = SampleType.float32,
     include_test: Annotated[bool, typer.Option("--include-test", help="Take MUSDB's test songs as well.")] = False,
     workers: Workers = None,
