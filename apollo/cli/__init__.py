@@ -18,8 +18,9 @@ from apollo.cli.export import app as export
 from apollo.cli.inspect import inspect
 from apollo.cli.models import models
 from apollo.cli.net import run
+from apollo.cli.options import JsonAlone
 from apollo.cli.report import app as report
-from apollo.cli.restore import address_given, restore
+from apollo.cli.restore import RayAlone, restore
 from apollo.cli.terminal import MANNER, SETTINGS, show_log
 from apollo.cli.train import train
 from apollo.cli.web import web
@@ -46,19 +47,22 @@ def apollo(
     verbose: Annotated[bool, typer.Option("--verbose", help="Tell what was corrected on the way; likewise.")] = False,
 ) -> None:
     """Undo the damage that MP3 compression does to music."""
-    MANNER.debug, MANNER.quiet = debug, quiet
+    MANNER.debug, MANNER.quiet, MANNER.only_json = debug, quiet, False
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
     show_log(level)
 
 
-app.command(epilog="Examples: apollo restore song.mp3    apollo restore album/ -o restored/ --device cuda")(restore)
+app.command(
+    cls=RayAlone, epilog="Examples: apollo restore song.mp3    apollo restore album/ -o restored/ --device cuda"
+)(restore)
 app.command(epilog="Example: apollo train -c configs/apollo.yaml datas.batch_size=4")(train)
 app.command(epilog="Example: apollo evaluate originals/ -m default --codec mp3 --bitrates 24,64,128 -o report/")(
     evaluate
 )
 app.command(epilog="Example: apollo benchmark -m default --precision 32,bf16 --json speed.json")(benchmark)
 app.command(
-    epilog="Examples: apollo inspect song.flac    apollo inspect album/ --json    apollo inspect a.wav --plot a.png"
+    cls=JsonAlone,
+    epilog="Examples: apollo inspect song.flac    apollo inspect album/ --json -    apollo inspect a.wav --plot a.png",
 )(inspect)
 app.command(epilog="Example: apollo compare song.mp3 song.restored.flac -o song.html")(compare)
 app.command(epilog="Example: apollo models")(models)
@@ -73,7 +77,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that the terminal's encoding lacks must not end the work
             stream.reconfigure(errors="replace")
-    run(lambda: app(args=everywhere_first(address_given(sys.argv[1:])), prog_name="apollo", standalone_mode=False))
+    run(lambda: app(args=everywhere_first(sys.argv[1:]), prog_name="apollo", standalone_mode=False))
 
 
 def everywhere_first(words: Sequence[str]) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.atomic import refuse_existing
-from apollo.cli.terminal import DEVICE, check_suffix, counting, parse, say, usual_model
-from apollo.errors import ApolloError
+from apollo.cli.options import Json, Overwrite
+from apollo.cli.terminal import DEVICE, MANNER, counting, parse, say, usual_model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,8 +36,8 @@ def benchmark(
     batch: Annotated[
         str, typer.Option(metavar="N", help="Clips of 2 s given to the network at once, with commas.")
     ] = "1,4",
-    output: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything to FILE.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists already.")] = False,
+    json_file: Json = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure how fast models restore here, and what memory that takes.
 
@@ -51,24 +49,21 @@ def benchmark(
 
     from rich.text import Text
 
+    from apollo.cli.json_file import json_target, write_json
     from apollo.cli.screen import Screen
     from apollo.evaluation.report import short_names
-    from apollo.evaluation.run import make_writable
     from apollo.machine import describe
     from apollo.restoration import choose_device
-    from apollo.speed.benchmark import PAPER_MILLISECONDS, write_json
+    from apollo.speed.benchmark import PAPER_MILLISECONDS, as_json
     from apollo.speed.benchmark import benchmark as run
 
-    if output is not None:
-        check_suffix(output, ".json", "--json")
-        make_writable(output.parent)
-        if output.is_dir():
-            raise ApolloError(f"{output} is a folder: give --json a file")
-        if not overwrite:
-            refuse_existing(output)
+    target = json_target(json_file, overwrite, new_folder=True)
     machine = describe(choose_device(device))
     with counting("Measuring") as progress:
         results = run(models or [usual_model()], device, precisions, chunks, batches, progress=progress)
+    write_json(as_json(results, machine), target, overwrite)
+    if MANNER.only_json:
+        return
     console = Screen()
     say(f"{machine}, torch {machine.torch}", "")
     for name, result in zip(short_names([result.model for result in results]), results, strict=True):
@@ -77,9 +72,8 @@ def benchmark(
     say(*NOTES.split("\n"))
     if machine.threads is None:
         say(f"The paper gives {PAPER_MILLISECONDS} ms for 1 s with its network of 16.54 M parameters.")
-    if output is not None:
-        write_json(results, machine, output, overwrite)
-        say(f"Everything measured: {output}")
+    if target is not None:
+        say(f"Everything measured: {target}")
 
 
 def facts(result: Benchmark) -> str:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.terminal import RATE, SETTINGS, counting, note, parse_bitrates, passed_over, require, say, warn
+from apollo.cli.json_file import json_target, write_json
+from apollo.cli.options import Json, JsonAlone, Overwrite
+from apollo.cli.terminal import MANNER, RATE, SETTINGS, counting, note, parse_bitrates, passed_over, require, say, warn
 from apollo.errors import ConfigError
-from apollo.foreign import shown, shown_in_json
+from apollo.foreign import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,23 +29,26 @@ def data() -> None:
     """Look at music to train on, and prepare it."""
 
 
-@app.command(epilog="Examples: apollo data check train/ valid/    apollo data check pairs/ --json > pairs.json")
+@app.command(
+    cls=JsonAlone, epilog="Examples: apollo data check train/ valid/    apollo data check pairs/ --json pairs.json"
+)
 def check(
     roots: Annotated[list[Path], typer.Argument(metavar="ROOT", help="Folders of pairs or of clean music.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of one object a pair instead.")] = False,
+    json_file: Json = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Tell what training could use: lengths, lags, clipping, and originals that are lossy themselves."""
     from apollo.data.check import check as look
 
+    target = json_target(json_file, overwrite)
     others: list[Path] = []
     with counting("Checking") as progress:
         rows = look(roots, progress, others.append)
-    if as_json:
-        typer.echo(shown_in_json([row.as_json() for row in rows], indent=1))
-    else:
+    write_json([row.as_json() for row in rows], target, overwrite)
+    if not MANNER.only_json:
         show(rows)
     if others:
-        note(passed_over(len(others)), error=as_json)
+        note(passed_over(len(others)))
     if any(row.problem for row in rows):
         raise typer.Exit(1)
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apollo.atomic import refuse_existing
-from apollo.cli.terminal import check_suffix, complain, counting, note, passed_over, require, say
+from apollo.cli.json_file import json_target, write_json
+from apollo.cli.options import Json, Overwrite
+from apollo.cli.terminal import MANNER, check_suffix, complain, counting, note, passed_over, require, say
 from apollo.errors import ApolloError, one_file
-from apollo.foreign import shown, shown_in_csv, shown_in_json
+from apollo.foreign import shown, shown_in_csv
 
 if TYPE_CHECKING:
     from apollo.audio.inspection import Inspection
@@ -27,7 +29,7 @@ LONGEST = 200  # letters of a tag
 
 def inspect(
     inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, and folders of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of one object a file instead.")] = False,
+    json_file: Json = None,
     as_table: Annotated[bool, typer.Option("--table", help="Print one line a file instead.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line a file for spreadsheets instead.")] = False,
     plot: Annotated[
@@ -36,11 +38,12 @@ def inspect(
     track: Annotated[
         int | None, typer.Option(metavar="N", help="Which of several audio tracks; the default one if not given.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PNG if it exists already.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
-    if as_json + as_table + as_csv > 1:
-        raise ApolloError("--json, --table and --csv are three ways to tell the same: give one of them")
+    target = json_target(json_file, overwrite)
+    if MANNER.only_json + as_table + as_csv > 1:
+        raise ApolloError("--json -, --table and --csv are three ways to tell the same: give one of them")
     if plot is not None:
         check_suffix(plot, ".png", "--plot")
         require("eval", "matplotlib")
@@ -75,13 +78,12 @@ def inspect(
                 heads_told = True
                 say(one_line(COLUMNS) if as_table else ",".join(COLUMNS))
             say(one_line(facts(inspection)) if as_table else in_csv(path, facts(inspection)))
-        elif not as_json:
+        elif not MANNER.only_json:
             say(*([""] if found else []), *lines(inspection))
         found.append(inspection.as_json())
-    if as_json:
-        typer.echo(shown_in_json(found, indent=1))
+    write_json(found, target, overwrite)
     if others:
-        note(passed_over(len(others)), error=as_json or as_csv)
+        note(passed_over(len(others)), error=as_csv)
     if failed:
         raise typer.Exit(1)
 

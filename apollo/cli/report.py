@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from apollo.cli.json_file import write_json
+from apollo.cli.options import Overwrite
 from apollo.cli.terminal import SETTINGS, check_suffix, require, say
 from apollo.errors import ApolloError
 from apollo.regular import refuse_special
-from apollo.storage import Place, Url, at_hand, place, replacing
+from apollo.storage import Place, Url, at_hand, place
 
 app = typer.Typer(help="Work with reports that were written before.", **SETTINGS)
 
@@ -38,7 +40,7 @@ def merge(
         str,
         typer.Option("-o", "--output", metavar="OUT", help="A JSON file, or the folder for an evaluation's report."),
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that exists already.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make one report of those of several shares (--shard)."""
     paths, output = [place(report) for report in reports], place(output_place)
@@ -46,7 +48,7 @@ def merge(
     if "files" in contents[0]:
         check_suffix(output, ".json", "--output")
         whole = merged_restorations(contents, paths)
-        write(output, whole, overwrite)
+        write_json(whole, output, overwrite)
         done = ", ".join(f"{number} {status}" for status, number in whole["counts"].items() if number)
         say(f"{output}: {len(whole['files'])} of {whole['planned']} files ({done or 'none'})")
         return
@@ -83,17 +85,6 @@ def read(path: Place) -> dict[str, Any]:
     if not isinstance(content, dict) or "apollo" not in content:
         raise ApolloError(f"{path} is no report: give what apollo restore --json or apollo evaluate wrote")
     return content
-
-
-def write(path: Place, content: Mapping[str, Any], overwrite: bool) -> None:
-    """Write a report, whole or not at all."""
-    from apollo.foreign import shown_in_json
-
-    try:
-        with replacing(path, overwrite) as temporary:
-            temporary.write_text(shown_in_json(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None
 
 
 def merged_restorations(contents: Sequence[Mapping[str, Any]], paths: Sequence[Place]) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
-from apollo.cli.terminal import DEVICE, MODEL, STOPPED, check_suffix, note, passed_over, require, warn
+from apollo.cli.options import Json, OptionalValue, Overwrite
+from apollo.cli.terminal import DEVICE, MODEL, STOPPED, note, passed_over, require, warn
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def restore(
         bool, typer.Option("--match-loudness", help="Bring results to their sources' loudness (EBU R 128).")
     ] = False,
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")] = False,
+    overwrite: Overwrite = False,
     force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would become of every file, and restore none.")
@@ -86,9 +88,7 @@ def restore(
         str | None,
         typer.Option(metavar="FORMAT,RATE,CHANNELS", help="What - reads and writes is no WAV but, say, s16le,44100,2."),
     ] = None,
-    report_place: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write what was done to a JSON file.")
-    ] = None,
+    json_file: Json = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -126,10 +126,7 @@ def restore(
     if compile_it not in ("auto", "on", "off"):
         raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
     output = place(output_place) if output_place is not None else None
-    report = place(report_place) if report_place is not None else None
-    if report is not None:
-        check_suffix(report, ".json", "--json")
-    if dry_run and report is not None:
+    if dry_run and json_file is not None:
         raise ApolloError("--json tells what was done, and with --dry-run nothing is: leave out one of the two")
     if ray is None and (workers is not None or gpus is not None):
         raise ApolloError("--workers and --gpus are of --ray: leave them out, or add it")
@@ -162,7 +159,7 @@ def restore(
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
             raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
-        if report is not None or keep_times or share is not None or ray is not None or dry_run:
+        if json_file is not None or keep_times or share is not None or ray is not None or dry_run:
             raise ApolloError("--json, --keep-times, --dry-run, --shard and --ray are of files: leave them out with -")
         restore_through_pipe(
             model, lambda: build(load_model(model)), wanted, RawFormat.parse(raw) if raw is not None else None
@@ -170,9 +167,11 @@ def restore(
         return
 
     from apollo.audio import SUFFIXES
+    from apollo.cli.json_file import json_target
     from apollo.cli.restoring import foretell, restore_with_progress
     from apollo.restoration import Settings, plan, restore_files
 
+    report = json_target(json_file, overwrite=True)  # what is there is looked at once there is something to write
     if output == Path(PIPE):
         raise ApolloError("-o - is standard output, into which only standard input is restored: give - as the input")
     # Floats have but one format to go to.
@@ -222,13 +221,10 @@ def restore(
         raise typer.Exit(1)
 
 
-def address_given(words: Sequence[str]) -> list[str]:
-    """Give `--ray` its address where none is said: what comes after it may be a song."""
-    after = [*words[1:], ""]
-    return [
-        "--ray=local" if word == "--ray" and not ADDRESS.fullmatch(next_one) else word
-        for word, next_one in zip(words, after, strict=True)
-    ]
+class RayAlone(OptionalValue):
+    """`--ray` alone means this machine."""
+
+    optional: ClassVar[Mapping[str, tuple[re.Pattern[str], str]]] = {"--ray": (ADDRESS, "local")}
 
 
 def check_address(address: str) -> None:

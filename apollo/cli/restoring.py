@@ -13,13 +13,14 @@ from rich.progress import BarColumn, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 from apollo import __version__
+from apollo.cli.json_file import write_json
 from apollo.cli.screen import Screen, bars, words
 from apollo.cli.terminal import MANNER, STOPPED, complain, note, say, without_middle
-from apollo.errors import ApolloError, StoppedError
-from apollo.foreign import shown, shown_in_json
+from apollo.errors import StoppedError
+from apollo.foreign import shown
 from apollo.regular import refuse_special
 from apollo.restoration import Outcome, Output, Report, Restorer, Settings, Task, foresee
-from apollo.storage import Place, Url, replacing
+from apollo.storage import Place, Url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def restore_with_progress(
         StoppedError: If a signal ended it. What was finished until then is whole.
     """
     if report is not None:  # what cannot be written had better show at once
-        write_report(report, model, settings, [], len(tasks), overwrite or is_report(report))
+        write_json(content(model, settings, [], len(tasks)), report, overwrite or is_report(report))
     note(choice(model, settings) + workers)
     outcomes: list[Outcome] = []
     try:
@@ -81,12 +82,11 @@ def restore_with_progress(
             128 + STOPPED.signal,
         ) from None
     finally:
-        if report is not None:
-            write_report(report, model, settings, outcomes, len(tasks))
+        write_json(content(model, settings, outcomes, len(tasks)), report)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if len(tasks) > 1:
         if not MANNER.quiet:
-            Screen().print(table(outcomes), soft_wrap=True)
+            Screen(stderr=MANNER.only_json).print(table(outcomes), soft_wrap=True)
         say(f"Restored {sum(outcome.status == 'restored' for outcome in outcomes)} of {len(tasks)} files.")
     return failed
 
@@ -230,11 +230,9 @@ def is_report(path: Place) -> bool:
         return False
 
 
-def write_report(
-    path: Place, model: str, settings: Settings, outcomes: Sequence[Outcome], files: int, overwrite: bool = True
-) -> None:
-    """Write a JSON file that says what was done, with what."""
-    content = {
+def content(model: str, settings: Settings, outcomes: Sequence[Outcome], files: int) -> dict[str, object]:
+    """What a report says: what was done, and with what."""
+    return {
         "apollo": __version__,
         "model": model,
         **asdict(settings),
@@ -242,8 +240,3 @@ def write_report(
         "counts": {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES},
         "files": [outcome.as_json() for outcome in outcomes],
     }
-    try:
-        with replacing(path, overwrite) as temporary:
-            temporary.write_text(shown_in_json(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ApolloError(f"the report {path} cannot be written: {error.strerror}") from None

@@ -43,10 +43,12 @@ class Manner:
     Attributes:
         debug: Whether errors come with their tracebacks.
         quiet: Whether results and errors are all that is told.
+        only_json: Whether standard output is for JSON alone, and all that is told goes to standard error.
     """
 
     debug: bool = False
     quiet: bool = False
+    only_json: bool = False
 
 
 MANNER = Manner()
@@ -54,6 +56,7 @@ MANNER = Manner()
 
 def say(*lines: object, error: bool = False) -> None:
     """Print lines, in which foreign strings are shown harmlessly, above the bars if there are any."""
+    error = error or MANNER.only_json
     screen = sys.modules.get("apollo.cli.screen")  # where nothing was drawn, there is nothing above which to print
     for line in lines:
         text = shown(line)

@@ -14,10 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from apollo import __version__
-from apollo.atomic import replacing
 from apollo.checkpoints.loading import located, read_model
 from apollo.errors import ApolloError, nearest
-from apollo.foreign import shown_in_json
 from apollo.machine import Machine
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, choose_device
@@ -260,19 +258,10 @@ def measure(
     return statistics.median(times), statistics.median(rates), memory.peak
 
 
-def write_json(results: Sequence[Benchmark], machine: Machine, path: Path, overwrite: bool = True) -> None:
-    """Write all that was measured, times in seconds and sizes in bytes.
-
-    Raises:
-        ApolloError: If the file cannot be written.
-    """
+def as_json(results: Sequence[Benchmark], machine: Machine) -> dict[str, Any]:
+    """All that was measured, times in seconds and sizes in bytes."""
     models: list[dict[str, Any]] = [asdict(result) for result in results]
     for model, result in zip(models, results, strict=True):
         for row, measurement in zip(model["measurements"], result.measurements, strict=True):
             row.update(real_time=measurement.real_time, times_floor=measurement.times_floor)
-    report = {"apollo": __version__, "machine": asdict(machine), "models": models}
-    try:
-        with replacing(path, overwrite) as temporary:
-            temporary.write_text(shown_in_json(report, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ApolloError(f"{path} cannot be written ({error.strerror}): give another file") from None
+    return {"apollo": __version__, "machine": asdict(machine), "models": models}

@@ -25,7 +25,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from apollo.audio import degrade, write  # noqa: E402
 from apollo.checkpoints import load_model, save_model  # noqa: E402
 from apollo.cli import main  # noqa: E402
-from apollo.cli.restore import address_given  # noqa: E402
+from apollo.cli.restore import RayAlone  # noqa: E402
 from apollo.cluster import Job, Workers, connected, restore_with_workers  # noqa: E402
 from apollo.errors import ApolloError  # noqa: E402
 from apollo.nn import Apollo  # noqa: E402
@@ -179,10 +179,11 @@ def test_command_that_is_ended_goes_on_when_started_again(
 
 
 def test_ray_needs_no_address_and_takes_no_song_for_one() -> None:
-    assert address_given(["restore", "--ray", "song.mp3"]) == ["restore", "--ray=local", "song.mp3"]
-    assert address_given(["restore", "song.mp3", "--ray"]) == ["restore", "song.mp3", "--ray=local"]
+    assert RayAlone.completed(["--ray", "song.mp3"]) == ["--ray=local", "song.mp3"]
+    assert RayAlone.completed(["song.mp3", "--ray"]) == ["song.mp3", "--ray=local"]
+    assert RayAlone.completed(["--", "--ray"]) == ["--", "--ray"]
     for address in ("auto", "10.0.0.1:6379", "ray://head:10001", "[::1]:6379"):
-        assert address_given(["--ray", address]) == ["--ray", address]
+        assert RayAlone.completed(["--ray", address]) == ["--ray", address]
 
 
 @pytest.mark.parametrize(

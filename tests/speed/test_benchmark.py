@@ -14,11 +14,10 @@ from torch.nn import functional
 from apollo.checkpoints import hub, save_model
 from apollo.cli import main
 from apollo.errors import ApolloError
-from apollo.machine import describe
 from apollo.nn import Apollo
 from apollo.speed import benchmark as module
 from apollo.speed import measuring
-from apollo.speed.benchmark import Benchmark, benchmark, flops_per_second, write_json
+from apollo.speed.benchmark import benchmark, flops_per_second
 
 LINUX = sys.platform == "linux"
 
@@ -276,11 +275,6 @@ def test_too_little_memory_is_said_with_what_it_was_for(model: str, monkeypatch:
         ApolloError, match=r"memory does not suffice for tiny\.safetensors, chunks of 1 s, precision 32"
     ):
         benchmark([model], precisions=["32"], chunks=[1])
-
-
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ApolloError, match="cannot be written"):
-        write_json([Benchmark("a", 1, 1.0, 1, [])], describe(torch.device("cpu")), tmp_path / "none" / "a.json")
 
 
 def test_help_has_an_example_and_does_not_wait_for_torch() -> None:
