@@ -2,12 +2,13 @@
 
 from apollo.restoration.batch import Task, plan
 from apollo.restoration.compiling import pays_to_compile
-from apollo.restoration.engine import RestorationStream, Restorer, choose_device
+from apollo.restoration.engine import Restorer, choose_device
 from apollo.restoration.jobs import Forecast, Outcome, foresee, restore_files
 from apollo.restoration.output import Output
 from apollo.restoration.quick import restore
 from apollo.restoration.recordings import Report, default_target, restore_file, restore_pipe
 from apollo.restoration.settings import Settings
+from apollo.restoration.stream import RestorationStream
 
 __all__ = [
     "Forecast",

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from apollo.audio.resampling import Resampler, resampled_length
-from apollo.errors import ApolloError, WaveformError
+from apollo.audio.resampling import resampled_length
+from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.restoration.blending import Blend, BlendStream
-from apollo.restoration.chunks import FittingChunks
+from apollo.restoration.blending import Blend
 from apollo.restoration.compiling import check_compiler
-from apollo.restoration.precision import PRECISIONS, choose_precision
-
-Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
-
-# Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
-# have the network restore rounding errors.
-SILENCE = 1e-9
-LARGEST = float(np.finfo(np.float32).max)
-
-RATES = (1000, 1_000_000)  # Hz; beyond, a header is damaged or a number is none, and a second may become hours
-MANY_CHANNELS = 8  # from more on, an array with fewer samples than channels is taken to lie on its side
+from apollo.restoration.precision import choose_precision
+from apollo.restoration.stream import RestorationStream
+from apollo.restoration.waveforms import LARGEST, Waveform, as_rate, as_tensor, peaks_of
 
 MOST_CHANNELS = 1024  # that a file may have, as libsndfile reads it
-
-RESAMPLING = 1200  # samples at the lower of two rates that soxr holds back at most; measured: 1106
 
 
 class Restorer:
@@ -198,184 +184,6 @@ class Restorer:
     def _as(like: Waveform, restored: Tensor) -> Waveform:
         """Give a tensor as the kind of `like`."""
         return restored.numpy().astype(like.dtype, copy=False) if isinstance(like, np.ndarray) else restored
-
-
-class RestorationStream:
-    """A recording under restoration: blocks go in, restored blocks of the same total length come out.
-
-    Made by `Restorer.stream`. What lies beyond the network's reach is not the network's to change: where a recording
-    keeps a rate above the network's, only the difference that the network makes is resampled, and added to it.
-
-    Attributes:
-        latency: Samples that what is given may lag behind what was taken: a chunk and the network's context, and where
-            they are needed, what resampling and the crossover hold back.
-    """
-
-    def __init__(self, restorer: Restorer, peaks: Sequence[float], sample_rate: int, target_rate: int) -> None:
-        model = restorer.model
-        if target_rate not in (sample_rate, model.sample_rate):
-            raise ApolloError(
-                f"restored sound comes at its own rate, {sample_rate} Hz, or at the model's, {model.sample_rate} Hz, "
-                f"not at {target_rate} Hz"
-            )
-        self.channels = len(peaks)
-        self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
-        self.peak = max(peaks, default=0.0)
-
-        def shrunk(frames: int) -> None:
-            restorer.chunk_frames = frames  # what comes later need not fail first
-
-        dtype = PRECISIONS[restorer.precision]
-        batch = restorer.batch or max(1, len(self.active))
-        self.chunks = FittingChunks(
-            model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, restorer.fill, shrunk
-        )
-        self.at_own_rate = sample_rate == model.sample_rate
-        self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
-        self.from_model: Resampler | None = None
-        if target_rate != model.sample_rate:
-            self.from_model = Resampler(model.sample_rate, target_rate, max(1, len(self.active)))
-        self.adds = target_rate > model.sample_rate
-        self.heard = torch.empty(max(1, len(self.active)), 0)  # by the network, which has not given it back yet
-        needs_input = restorer.blend.needs_input or self.adds
-        self.blend = BlendStream(restorer.blend, self.channels, target_rate) if needs_input else None
-        # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
-        self.silence = 2 * math.ceil(model.sample_rate / sample_rate)
-        self.taken = 0
-        self.restored = 0
-        seconds = (self.chunks.chunk + self.chunks.context) / model.sample_rate
-        if not self.at_own_rate:
-            seconds += 2 * RESAMPLING / min(sample_rate, model.sample_rate)
-        if self.blend:
-            seconds += self.blend.delay / target_rate
-        self.latency = math.ceil(seconds * sample_rate)
-
-    def push(self, block: Waveform) -> Waveform:
-        """Take the next block, and give restored samples as far as they are certain.
-
-        Args:
-            block: `(channels, samples)` in floating point, finite numbers.
-
-        Returns:
-            `(channels, any number)`, at most `latency` samples behind: float32 on the CPU, an array for an array.
-
-        Raises:
-            WaveformError: If the block has another shape or type; it is a `ValueError` as well.
-        """
-        restored = self._push(as_tensor(block, self.channels).float().cpu())
-        return restored.numpy() if isinstance(block, np.ndarray) else restored
-
-    def flush(self) -> Tensor:
-        """Give the rest, a tensor `(channels, any number)`, so that as many samples have been given as were taken."""
-        rest = self._push(torch.zeros(self.channels, 0), last=True)
-        return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
-
-    def through(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
-        """Restore all blocks of a recording, as `push` takes and gives them, to its end."""
-        for block in blocks:
-            restored = self.push(block)
-            if restored.shape[1]:
-                yield restored
-        yield self.flush().numpy()
-
-    def _push(self, block: Tensor, last: bool = False) -> Tensor:
-        self.taken += block.shape[1]
-        # Where all is silent, one channel of silence goes the way of the others, past the network.
-        sounding = block[self.active] / self.peak if self.active else torch.zeros(1, block.shape[1])
-        at_model = resampled(self.to_model, sounding, last)
-        restored = at_model
-        if self.active:
-            restored = self.chunks.push(at_model)
-            if last:
-                restored = torch.cat((restored, self.chunks.flush()), dim=1)
-        if self.blend:
-            self.blend.take(block if self.from_model or self.at_own_rate else self._placed(at_model))
-        if self.adds:
-            self.heard = torch.cat((self.heard, at_model), dim=1)
-            samples = restored.shape[1]
-            restored, self.heard = restored - self.heard[:, :samples], self.heard[:, samples:].clone()
-        if self.from_model:
-            if last:
-                restored = torch.cat((restored, torch.zeros(len(restored), self.silence)), dim=1)
-            restored = resampled(self.from_model, restored, last)[:, : self.taken - self.restored]
-            self.restored += restored.shape[1]
-        placed = self._placed(restored)
-        if self.blend is None:
-            return placed
-        return self.blend.add(placed) if self.adds else self.blend.push(placed)
-
-    def _placed(self, active: Tensor) -> Tensor:
-        """Undo the gain, and put the active channels back among the silent ones."""
-        placed = torch.zeros(self.channels, active.shape[1])
-        placed[self.active] = active[: len(self.active)] * self.peak
-        return placed
-
-
-def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) -> Tensor:
-    """Give a waveform as a tensor without a graph, in the same memory where that is possible.
-
-    Raises:
-        WaveformError: If it is none of shape `(channels, samples)` in floating point.
-    """
-    if not isinstance(waveform, Tensor | np.ndarray):
-        raise WaveformError(f"a waveform must be a NumPy array or a torch tensor, not {type(waveform).__name__}")
-    shape = tuple(waveform.shape)
-    if len(shape) != 2:
-        hint = ": give waveform[None] for one channel" if len(shape) == 1 else ""
-        raise WaveformError(f"a waveform must be (channels, samples), not of shape {shape}{hint}")
-    turned = channels is not None and shape[0] != channels == shape[1]
-    if turned or (shape[0] > max(MANY_CHANNELS, shape[1]) and shape[1] > 0):
-        raise WaveformError(
-            f"a waveform must be (channels, samples), but {shape} looks like (samples, channels): give waveform.T"
-        )
-    if channels is not None and shape[0] != channels:
-        raise WaveformError(f"a block must have {channels} channels, as the recording has, not {shape[0]}")
-    is_float = waveform.is_floating_point() if isinstance(waveform, Tensor) else waveform.dtype.kind == "f"
-    if not is_float:
-        raise WaveformError(
-            "a waveform must be (channels, samples) in floating point with full scale 1, "
-            f"not {waveform.dtype}: convert it"
-        )
-    if isinstance(waveform, Tensor):
-        return waveform.detach()
-    # torch takes neither strides below 0 nor foreign byte order nor extended precision, and warns of arrays that are
-    # read-only.
-    kind = waveform.dtype.newbyteorder("=") if waveform.dtype.itemsize <= 8 else np.dtype(np.float64)
-    return torch.from_numpy(np.require(waveform, kind, ["C", "W"]))
-
-
-def as_rate(sample_rate: float) -> int:
-    """Give a sample rate in Hz as a whole number.
-
-    Raises:
-        ApolloError: If it is none, or no recording's.
-    """
-    number = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
-    if not number or not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
-        raise ApolloError(
-            f"cannot restore at {sample_rate!r} Hz: give sample rates above 0, whole numbers from {RATES[0]} to "
-            f"{RATES[1]}"
-        )
-    return int(sample_rate)
-
-
-def resampled(resampler: Resampler, block: Tensor, last: bool = False) -> Tensor:
-    """Put a block `(channels, samples)` through a resampler, and give what is ready."""
-    return torch.from_numpy(resampler.process(block.numpy(), last))
-
-
-def peaks_of(waveform: Tensor) -> list[float]:
-    """Largest magnitude in each channel of `(channels, samples)`, at least one sample.
-
-    Raises:
-        ApolloError: If a sample is not a finite number.
-    """
-    peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
-    if not all(math.isfinite(peak) for peak in peaks):
-        raise ApolloError("the audio holds samples that are not finite numbers (NaN or infinity)")
-    if max(peaks, default=0.0) > LARGEST:
-        raise ApolloError("the audio holds samples beyond what float32 can hold: bring it to full scale 1")
-    return peaks
 
 
 def choose_device(name: str | torch.device) -> torch.device:

@@ -37,11 +37,12 @@ from apollo.audio.levels import LoudnessMeter
 from apollo.audio.signal import Block, Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.chunks import is_out_of_memory
-from apollo.restoration.engine import RATES, Restorer
+from apollo.restoration.engine import Restorer
 from apollo.restoration.levels import Sink, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
 from apollo.restoration.provenance import Provenance, coding, fingerprint
+from apollo.restoration.waveforms import RATES
 from apollo.storage import Place
 
 log = logging.getLogger(__name__)

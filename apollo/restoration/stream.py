@@ -1,0 +1,143 @@
+"""A recording under restoration: blocks in, restored blocks out, at its own rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from apollo.audio.resampling import Resampler
+from apollo.errors import ApolloError
+from apollo.restoration.blending import BlendStream
+from apollo.restoration.chunks import FittingChunks
+from apollo.restoration.precision import PRECISIONS
+from apollo.restoration.waveforms import Waveform, as_tensor
+
+if TYPE_CHECKING:
+    from apollo.restoration.engine import Restorer
+
+# Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
+# have the network restore rounding errors.
+SILENCE = 1e-9
+RESAMPLING = 1200  # samples at the lower of two rates that soxr holds back at most; measured: 1106
+
+
+class RestorationStream:
+    """A recording under restoration: blocks go in, restored blocks of the same total length come out.
+
+    Made by `Restorer.stream`. What lies beyond the network's reach is not the network's to change: where a recording
+    keeps a rate above the network's, only the difference that the network makes is resampled, and added to it.
+
+    Attributes:
+        latency: Samples that what is given may lag behind what was taken: a chunk and the network's context, and where
+            they are needed, what resampling and the crossover hold back.
+    """
+
+    def __init__(self, restorer: Restorer, peaks: Sequence[float], sample_rate: int, target_rate: int) -> None:
+        model = restorer.model
+        if target_rate not in (sample_rate, model.sample_rate):
+            raise ApolloError(
+                f"restored sound comes at its own rate, {sample_rate} Hz, or at the model's, {model.sample_rate} Hz, "
+                f"not at {target_rate} Hz"
+            )
+        self.channels = len(peaks)
+        self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
+        self.peak = max(peaks, default=0.0)
+
+        def shrunk(frames: int) -> None:
+            restorer.chunk_frames = frames  # what comes later need not fail first
+
+        dtype = PRECISIONS[restorer.precision]
+        batch = restorer.batch or max(1, len(self.active))
+        self.chunks = FittingChunks(
+            model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, restorer.fill, shrunk
+        )
+        self.at_own_rate = sample_rate == model.sample_rate
+        self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
+        self.from_model: Resampler | None = None
+        if target_rate != model.sample_rate:
+            self.from_model = Resampler(model.sample_rate, target_rate, max(1, len(self.active)))
+        self.adds = target_rate > model.sample_rate
+        self.heard = torch.empty(max(1, len(self.active)), 0)  # by the network, which has not given it back yet
+        needs_input = restorer.blend.needs_input or self.adds
+        self.blend = BlendStream(restorer.blend, self.channels, target_rate) if needs_input else None
+        # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
+        self.silence = 2 * math.ceil(model.sample_rate / sample_rate)
+        self.taken = 0
+        self.restored = 0
+        seconds = (self.chunks.chunk + self.chunks.context) / model.sample_rate
+        if not self.at_own_rate:
+            seconds += 2 * RESAMPLING / min(sample_rate, model.sample_rate)
+        if self.blend:
+            seconds += self.blend.delay / target_rate
+        self.latency = math.ceil(seconds * sample_rate)
+
+    def push(self, block: Waveform) -> Waveform:
+        """Take the next block, and give restored samples as far as they are certain.
+
+        Args:
+            block: `(channels, samples)` in floating point, finite numbers.
+
+        Returns:
+            `(channels, any number)`, at most `latency` samples behind: float32 on the CPU, an array for an array.
+
+        Raises:
+            WaveformError: If the block has another shape or type; it is a `ValueError` as well.
+        """
+        restored = self._push(as_tensor(block, self.channels).float().cpu())
+        return restored.numpy() if isinstance(block, np.ndarray) else restored
+
+    def flush(self) -> Tensor:
+        """Give the rest, a tensor `(channels, any number)`, so that as many samples have been given as were taken."""
+        rest = self._push(torch.zeros(self.channels, 0), last=True)
+        return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
+
+    def through(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """Restore all blocks of a recording, as `push` takes and gives them, to its end."""
+        for block in blocks:
+            restored = self.push(block)
+            if restored.shape[1]:
+                yield restored
+        yield self.flush().numpy()
+
+    def _push(self, block: Tensor, last: bool = False) -> Tensor:
+        self.taken += block.shape[1]
+        # Where all is silent, one channel of silence goes the way of the others, past the network.
+        sounding = block[self.active] / self.peak if self.active else torch.zeros(1, block.shape[1])
+        at_model = resampled(self.to_model, sounding, last)
+        restored = at_model
+        if self.active:
+            restored = self.chunks.push(at_model)
+            if last:
+                restored = torch.cat((restored, self.chunks.flush()), dim=1)
+        if self.blend:
+            self.blend.take(block if self.from_model or self.at_own_rate else self._placed(at_model))
+        if self.adds:
+            self.heard = torch.cat((self.heard, at_model), dim=1)
+            samples = restored.shape[1]
+            restored, self.heard = restored - self.heard[:, :samples], self.heard[:, samples:].clone()
+        if self.from_model:
+            if last:
+                restored = torch.cat((restored, torch.zeros(len(restored), self.silence)), dim=1)
+            restored = resampled(self.from_model, restored, last)[:, : self.taken - self.restored]
+            self.restored += restored.shape[1]
+        placed = self._placed(restored)
+        if self.blend is None:
+            return placed
+        return self.blend.add(placed) if self.adds else self.blend.push(placed)
+
+    def _placed(self, active: Tensor) -> Tensor:
+        """Undo the gain, and put the active channels back among the silent ones."""
+        placed = torch.zeros(self.channels, active.shape[1])
+        placed[self.active] = active[: len(self.active)] * self.peak
+        return placed
+
+
+def resampled(resampler: Resampler, block: Tensor, last: bool = False) -> Tensor:
+    """Put a block `(channels, samples)` through a resampler, and give what is ready."""
+    return torch.from_numpy(resampler.process(block.numpy(), last))

@@ -1,0 +1,81 @@
+"""What can be restored: waveforms of floating point, their rates and peaks; anything else is told in one sentence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from apollo.errors import ApolloError, WaveformError
+
+Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
+
+LARGEST = float(np.finfo(np.float32).max)
+RATES = (1000, 1_000_000)  # Hz; beyond, a header is damaged or a number is none, and a second may become hours
+MANY_CHANNELS = 8  # from more on, an array with fewer samples than channels is taken to lie on its side
+
+
+def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) -> Tensor:
+    """Give a waveform as a tensor without a graph, in the same memory where that is possible.
+
+    Raises:
+        WaveformError: If it is none of shape `(channels, samples)` in floating point.
+    """
+    if not isinstance(waveform, Tensor | np.ndarray):
+        raise WaveformError(f"a waveform must be a NumPy array or a torch tensor, not {type(waveform).__name__}")
+    shape = tuple(waveform.shape)
+    if len(shape) != 2:
+        hint = ": give waveform[None] for one channel" if len(shape) == 1 else ""
+        raise WaveformError(f"a waveform must be (channels, samples), not of shape {shape}{hint}")
+    turned = channels is not None and shape[0] != channels == shape[1]
+    if turned or (shape[0] > max(MANY_CHANNELS, shape[1]) and shape[1] > 0):
+        raise WaveformError(
+            f"a waveform must be (channels, samples), but {shape} looks like (samples, channels): give waveform.T"
+        )
+    if channels is not None and shape[0] != channels:
+        raise WaveformError(f"a block must have {channels} channels, as the recording has, not {shape[0]}")
+    is_float = waveform.is_floating_point() if isinstance(waveform, Tensor) else waveform.dtype.kind == "f"
+    if not is_float:
+        raise WaveformError(
+            "a waveform must be (channels, samples) in floating point with full scale 1, "
+            f"not {waveform.dtype}: convert it"
+        )
+    if isinstance(waveform, Tensor):
+        return waveform.detach()
+    # torch takes neither strides below 0 nor foreign byte order nor extended precision, and warns of arrays that are
+    # read-only.
+    kind = waveform.dtype.newbyteorder("=") if waveform.dtype.itemsize <= 8 else np.dtype(np.float64)
+    return torch.from_numpy(np.require(waveform, kind, ["C", "W"]))
+
+
+def as_rate(sample_rate: float) -> int:
+    """Give a sample rate in Hz as a whole number.
+
+    Raises:
+        ApolloError: If it is none, or no recording's.
+    """
+    number = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
+    if not number or not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
+        raise ApolloError(
+            f"cannot restore at {sample_rate!r} Hz: give sample rates above 0, whole numbers from {RATES[0]} to "
+            f"{RATES[1]}"
+        )
+    return int(sample_rate)
+
+
+def peaks_of(waveform: Tensor) -> list[float]:
+    """Largest magnitude in each channel of `(channels, samples)`, at least one sample.
+
+    Raises:
+        ApolloError: If a sample is not a finite number.
+    """
+    peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
+    if not all(math.isfinite(peak) for peak in peaks):
+        raise ApolloError("the audio holds samples that are not finite numbers (NaN or infinity)")
+    if max(peaks, default=0.0) > LARGEST:
+        raise ApolloError("the audio holds samples beyond what float32 can hold: bring it to full scale 1")
+    return peaks
