@@ -121,6 +121,7 @@ class Apollo(nn.Module):
         # Whether training keeps only what goes into each block and computes the rest again when it is needed: half the
         # speed of a block for a fraction of the memory.
         self.checkpointing = False
+        self.compiled = False  # whether `compile_blocks` has been called
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
         if layer:
             level_scale = 0.125 if output == "residual" else 1.0
@@ -176,6 +177,11 @@ class Apollo(nn.Module):
             keep_freed_memory()
         for block in self.blocks:
             block.compile(dynamic=dynamic)
+        self.compiled = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # PyTorch does not copy what is compiled.
+        return {**super().__getstate__(), "compiled": False}  # type: ignore[no-untyped-call]
 
     def forward(self, waveform: Tensor, fill: float | Tensor = 1.0) -> Tensor:
         """Restore a batch of waveforms.

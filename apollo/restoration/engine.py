@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -11,11 +13,14 @@ from torch import Tensor
 from apollo.audio.resampling import resampled_length
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
+from apollo.nn.chunks import ChunkStream
 from apollo.restoration.blending import Blend
-from apollo.restoration.compiling import check_compiler
-from apollo.restoration.precision import choose_precision
+from apollo.restoration.compiling import check_compiler, compiled_for
+from apollo.restoration.precision import PRECISIONS, choose_precision
 from apollo.restoration.stream import RestorationStream
 from apollo.restoration.waveforms import LARGEST, Waveform, as_rate, as_tensor, peaks_of
+
+log = logging.getLogger(__name__)
 
 MOST_CHANNELS = 1024  # that a file may have, as libsndfile reads it
 
@@ -74,7 +79,6 @@ class Restorer:
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))
         self.precision = choose_precision(precision, self.model)
         self.batch = batch or (1 if self.device.type == "cpu" else None)
-        self.compiled = False
         self.chunk_frames = round(chunk_seconds * model.sample_rate / model.hop_length)
 
     def __repr__(self) -> str:
@@ -100,8 +104,15 @@ class Restorer:
         """Seconds that one pass of the network adds; less than was asked for where memory did not suffice."""
         return self.chunk_frames * self.model.hop_length / self.model.sample_rate
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the network's blocks are compiled, by whichever restorer."""
+        return self.model.compiled
+
     def compile(self) -> None:
         """Have PyTorch compile the network's blocks, which takes about half a minute at the first whole chunk.
+
+        A network that is compiled already, by whichever restorer, stays as it is.
 
         Samples change by rounding errors only. The first chunk of a recording and the last are computed uncompiled, for
         they have lengths of their own. On a CPU it does not pay in float32 (`benchmarks/README.md`), and weights must
@@ -110,9 +121,9 @@ class Restorer:
         Raises:
             ApolloError: If PyTorch finds no compiler for the device.
         """
-        check_compiler(self.device)
-        self.model.compile_blocks(dynamic=False)
-        self.compiled = True
+        if not self.compiled:
+            check_compiler(self.device)
+            self.model.compile_blocks(dynamic=False)
 
     def __call__(self, waveform: Waveform, sample_rate: int | None = None, target_rate: int | None = None) -> Waveform:
         """Restore a waveform.
@@ -178,7 +189,29 @@ class Restorer:
         peaks = [float(peak)] * channels if isinstance(peak, float | int) else [float(one) for one in peak]
         if not all(0 <= one <= LARGEST for one in peaks):
             raise ApolloError(f"a peak must be a number from 0 that float32 can hold, not {peak}")
-        return RestorationStream(self, peaks, rate, rate if target_rate is None else as_rate(target_rate))
+        wanted = rate if target_rate is None else as_rate(target_rate)
+        return RestorationStream(self._chunks, self.blend, peaks, rate, self.sample_rate, wanted)
+
+    def _chunks(self, channels: int) -> ChunkStream:
+        return ChunkStream(
+            self.model, channels, self.chunk_frames, self.batch or channels, self._forward, self._use_shorter_chunks
+        )
+
+    def _forward(self, waveform: Tensor) -> Tensor:
+        """Run the network on `(items, 1, samples)` in its precision, compiled if it is and the chunk is whole."""
+        dtype = PRECISIONS[self.precision]
+        whole = (self.chunk_frames + 2 * self.model.context_frames) * self.model.hop_length
+        with (
+            torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32),
+            compiled_for(waveform.shape[-1] == whole, self.device) if self.compiled else nullcontext(),
+        ):
+            restored: Tensor = self.model(waveform, self.fill)
+            return restored
+
+    def _use_shorter_chunks(self, chunk_frames: int) -> None:
+        """Restore in shorter chunks from now on, so that later recordings need not run out of memory first."""
+        self.chunk_frames = chunk_frames
+        log.warning("memory ran out: going on with chunks of %.3g s", self.chunk_seconds)
 
     @staticmethod
     def _as(like: Waveform, restored: Tensor) -> Waveform:

@@ -36,7 +36,7 @@ from apollo.audio import (
 from apollo.audio.levels import LoudnessMeter
 from apollo.audio.signal import Block, Signal
 from apollo.errors import ApolloError, AudioFileError
-from apollo.restoration.chunks import is_out_of_memory
+from apollo.nn.memory import is_out_of_memory
 from apollo.restoration.engine import Restorer
 from apollo.restoration.levels import Sink, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output

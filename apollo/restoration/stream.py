@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +12,9 @@ from torch import Tensor
 
 from apollo.audio.resampling import Resampler
 from apollo.errors import ApolloError
-from apollo.restoration.blending import BlendStream
-from apollo.restoration.chunks import FittingChunks
-from apollo.restoration.precision import PRECISIONS
+from apollo.nn.chunks import ChunkStream
+from apollo.restoration.blending import Blend, BlendStream
 from apollo.restoration.waveforms import Waveform, as_tensor
-
-if TYPE_CHECKING:
-    from apollo.restoration.engine import Restorer
 
 # Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
 # have the network restore rounding errors.
@@ -38,41 +33,39 @@ class RestorationStream:
             they are needed, what resampling and the crossover hold back.
     """
 
-    def __init__(self, restorer: Restorer, peaks: Sequence[float], sample_rate: int, target_rate: int) -> None:
-        model = restorer.model
-        if target_rate not in (sample_rate, model.sample_rate):
+    def __init__(
+        self,
+        chunks: Callable[[int], ChunkStream],
+        blend: Blend,
+        peaks: Sequence[float],
+        sample_rate: int,
+        model_rate: int,
+        target_rate: int,
+    ) -> None:
+        if target_rate not in (sample_rate, model_rate):
             raise ApolloError(
-                f"restored sound comes at its own rate, {sample_rate} Hz, or at the model's, {model.sample_rate} Hz, "
+                f"restored sound comes at its own rate, {sample_rate} Hz, or at the model's, {model_rate} Hz, "
                 f"not at {target_rate} Hz"
             )
         self.channels = len(peaks)
         self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
         self.peak = max(peaks, default=0.0)
-
-        def shrunk(frames: int) -> None:
-            restorer.chunk_frames = frames  # what comes later need not fail first
-
-        dtype = PRECISIONS[restorer.precision]
-        batch = restorer.batch or max(1, len(self.active))
-        self.chunks = FittingChunks(
-            model, len(self.active), restorer.chunk_frames, batch, dtype, restorer.compiled, restorer.fill, shrunk
-        )
-        self.at_own_rate = sample_rate == model.sample_rate
-        self.to_model = Resampler(sample_rate, model.sample_rate, max(1, len(self.active)))
-        self.from_model: Resampler | None = None
-        if target_rate != model.sample_rate:
-            self.from_model = Resampler(model.sample_rate, target_rate, max(1, len(self.active)))
-        self.adds = target_rate > model.sample_rate
-        self.heard = torch.empty(max(1, len(self.active)), 0)  # by the network, which has not given it back yet
-        needs_input = restorer.blend.needs_input or self.adds
-        self.blend = BlendStream(restorer.blend, self.channels, target_rate) if needs_input else None
+        # Where all is silent, one channel of silence goes the way of the others, past the network.
+        channels = max(1, len(self.active))
+        self.chunks = chunks(channels)
+        self.at_own_rate = sample_rate == model_rate
+        self.to_model = Resampler(sample_rate, model_rate, channels)
+        self.from_model = Resampler(model_rate, target_rate, channels) if target_rate != model_rate else None
+        self.adds = target_rate > model_rate
+        self.heard = torch.empty(channels, 0)  # by the network, which has not given it back yet
+        self.blend = BlendStream(blend, self.channels, target_rate) if blend.needs_input or self.adds else None
         # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
-        self.silence = 2 * math.ceil(model.sample_rate / sample_rate)
+        self.silence = 2 * math.ceil(model_rate / sample_rate)
         self.taken = 0
         self.restored = 0
-        seconds = (self.chunks.chunk + self.chunks.context) / model.sample_rate
+        seconds = (self.chunks.chunk + self.chunks.context) / model_rate
         if not self.at_own_rate:
-            seconds += 2 * RESAMPLING / min(sample_rate, model.sample_rate)
+            seconds += 2 * RESAMPLING / min(sample_rate, model_rate)
         if self.blend:
             seconds += self.blend.delay / target_rate
         self.latency = math.ceil(seconds * sample_rate)
@@ -107,7 +100,6 @@ class RestorationStream:
 
     def _push(self, block: Tensor, last: bool = False) -> Tensor:
         self.taken += block.shape[1]
-        # Where all is silent, one channel of silence goes the way of the others, past the network.
         sounding = block[self.active] / self.peak if self.active else torch.zeros(1, block.shape[1])
         at_model = resampled(self.to_model, sounding, last)
         restored = at_model

@@ -18,8 +18,8 @@ from apollo.checkpoints.loading import located, read_model
 from apollo.errors import ApolloError, nearest
 from apollo.machine import Machine
 from apollo.nn import Apollo
+from apollo.nn.memory import is_out_of_memory
 from apollo.restoration import Restorer, choose_device
-from apollo.restoration.chunks import is_out_of_memory
 from apollo.restoration.precision import PRECISIONS
 from apollo.speed.measuring import MatrixProduct, PeakMemory, clock
 

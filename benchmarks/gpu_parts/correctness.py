@@ -16,7 +16,7 @@ from torch import Tensor
 
 from apollo.checkpoints import load_model
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
-from apollo.nn.chunks import restore_in_chunks
+from apollo.nn.chunks import ChunkStream, restore_in_chunks
 from apollo.nn.losses import GeneratorLoss
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
@@ -142,13 +142,11 @@ def in_a_way(part: Part, model: Apollo, way: str) -> tuple[float, float]:
 
 def out_of_memory(part: Part) -> tuple[float, float]:
     """With an allocator that refuses more than a whole song needs, it comes out the same."""
-    from apollo.restoration.chunks import FittingChunks
-
     model = networks(part)["default"]
     waveform = music(4.0 if part.small else 60.0)
     exact = restore_in_chunks(model, waveform, model.sample_rate // model.hop_length)
     halvings: list[int] = []
-    stream = FittingChunks(model, 2, 4 * waveform.shape[1] // model.hop_length, batch=2, shrunk=halvings.append)
+    stream = ChunkStream(model, 2, 4 * waveform.shape[1] // model.hop_length, batch=2, halved=halvings.append)
     if part.device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -55,11 +55,3 @@ def test_later_recordings_begin_with_what_fits(
     lengths = with_room_for(2.1, monkeypatch)
     restorer(music)
     assert max(lengths) <= 2.1 * 44100
-
-
-def test_too_little_memory_for_any_chunk_is_an_error(
-    music: np.ndarray, make_model: Callable[..., Apollo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_room_for(0.5, monkeypatch)
-    with pytest.raises(torch.OutOfMemoryError):
-        Restorer(make_model("residual"), 4)(music)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+import apollo.restoration.engine
 from apollo.audio import write
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, Task, compiling, pays_to_compile
@@ -34,7 +36,22 @@ def test_compiled_network_gives_the_same_samples(
         counters.clear()
         for part, whole in zip(lengths, expected, strict=True):
             assert np.abs(restorer(part) - whole).max() <= 1e-5 * np.abs(whole).max()
+            assert np.array_equal(Restorer(model, 1)(part), restorer(part))  # another one of the same network
         assert counters["stats"]["unique_graphs"] == 1  # one block, one length
+
+
+def test_a_network_knows_that_it_is_compiled(
+    make_model: Callable[..., Apollo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[torch.device] = []
+    monkeypatch.setattr(apollo.restoration.engine, "check_compiler", checked.append)
+    model = make_model("residual")
+    first, second = Restorer(model), Restorer(model)
+    first.compile()
+    second.compile()  # nothing is left to do
+    assert [first.compiled, second.compiled, Restorer(model).compiled] == [True] * 3
+    assert len(checked) == 1
+    assert not Restorer(copy.deepcopy(model)).compiled  # PyTorch does not copy what is compiled
 
 
 @pytest.mark.slow
