@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apollo.checkpoints.archives import Archive
 from apollo.errors import ModelFileError, one_line
 
 # Short names of published models.
@@ -21,19 +19,11 @@ PREFERENCE = ("model.safetensors", "*.safetensors", "pytorch_model.bin", "*.ckpt
 SUFFIXES = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".pth"})
 IDENTIFIER = re.compile(r"(?P<model>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^@:]+))?(:(?P<file>[^:]+))?")
 SECONDS_TO_ANSWER = 10.0
-# Parameters of which every Apollo model has one, under its published name and under ours.
-MARKS = (b"BN.0.0.weight", b"band_split.equal.weight", b"fill.levels.input.weight")
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """What `owner/name@revision:file` says; the last two may be left out.
-
-    Attributes:
-        model: `owner/name`.
-        revision: Branch, tag or commit.
-        file: The file in it, with its folders.
-    """
+    """What `owner/name@revision:file` says, where revision is a branch, tag or commit; the last two may be left out."""
 
     model: str
     revision: str = "main"
@@ -41,21 +31,6 @@ class HubModel:
 
     def __str__(self) -> str:
         return self.model if self.revision == "main" else f"{self.model}@{self.revision}"
-
-
-@dataclass(frozen=True)
-class CachedModel:
-    """A model file in the hub's cache.
-
-    Attributes:
-        name: How to ask for it, as `owner/name@revision:file`.
-        path: Where it lies.
-        size: In bytes.
-    """
-
-    name: str
-    path: Path
-    size: int
 
 
 def parse(text: str) -> HubModel | None:
@@ -99,8 +74,7 @@ def fetch(wanted: HubModel) -> Path:
     except RevisionNotFoundError:
         raise ModelFileError(f"the Hugging Face model {wanted.model} has no revision {wanted.revision!r}") from None
     except Exception as error:  # whatever the network or what stands between may raise
-        kept = {name: path for model, name, path, _ in _cache() if _is(model, wanted)}
-        if kept:
+        if kept := fetched(wanted):
             return kept[choose(sorted(kept), wanted)]
         reason = one_line(error)[:200] or type(error).__name__
         raise ModelFileError(
@@ -133,59 +107,13 @@ def choose(files: Sequence[str], wanted: HubModel) -> str:
     raise ModelFileError(f"the Hugging Face model {wanted} has no model file")
 
 
-def cached_models() -> list[CachedModel]:
-    """List the Apollo models in the hub's cache, by name; asks nobody."""
-    return sorted(
-        (
-            CachedModel(f"{HubModel(revision.model, min(revision.names))}:{name}", path, size)
-            for revision, name, path, size in _cache()
-            if path.suffix.lower() in SUFFIXES and holds_apollo(path)
-        ),
-        key=lambda cached: cached.name,
-    )
-
-
-def holds_apollo(path: Path) -> bool:
-    """Tell from the names in a model file, without reading its weights, whether it may hold Apollo."""
-    try:
-        if zipfile.is_zipfile(path):
-            with Archive(path) as archive:
-                head = archive.pickle()
-        else:
-            with path.open("rb") as file:
-                head = file.read(1 << 20)
-    except Exception:  # a damaged archive can raise anything
-        return False
-    return any(mark in head for mark in MARKS)
-
-
-@dataclass(frozen=True)
-class _Revision:
-    """A revision in the cache: its model, and its branches and tags, or its commit if it has none; and the commit."""
-
-    model: str
-    names: frozenset[str]
-    commit: str
-
-
-def _is(revision: _Revision, wanted: HubModel) -> bool:
-    named = wanted.revision in revision.names or revision.commit.startswith(wanted.revision)
-    return revision.model == wanted.model and named
-
-
-def _cache() -> Iterator[tuple[_Revision, str, Path, int]]:
-    """Yield for all model files in the hub's cache: revision, name with folders, path and bytes."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
+def fetched(model: HubModel) -> dict[str, Path]:
+    """The files of a model in the hub's cache, by name; asks nobody. `hf cache ls` lists all that is there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        repositories = scan_cache_dir().repos
-    except CacheNotFound:
-        return
-    for repository in repositories:
-        for revision in repository.revisions:
-            names = revision.refs or frozenset({revision.commit_hash})
-            key = _Revision(repository.repo_id, names, revision.commit_hash)
-            for file in revision.files:
-                name = file.file_path.relative_to(revision.snapshot_path).as_posix()
-                yield key, name, file.file_path, file.size_on_disk
+        folder = Path(snapshot_download(model.model, revision=model.revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return {}
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apollo.cli.options import Json, Overwrite
-from apollo.cli.terminal import DEVICE, MANNER, counting, parse, say, usual_model
+from apollo.cli.options import Device, Json, Models, Overwrite
+from apollo.cli.terminal import MANNER, counting, parse, say, usual_model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,11 +21,8 @@ peak: memory beyond the weights and what was held before."""
 
 
 def benchmark(
-    models: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--model", metavar="MODEL", help="Model to measure; may be given several times."),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")] = "auto",
+    models: Models = None,
+    device: Device = "auto",
     precision: Annotated[
         str | None,
         typer.Option(metavar="BITS", help="32, bf16, 16, with commas; by default all that the device has."),

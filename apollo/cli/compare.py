@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from apollo.cli.options import Overwrite
 from apollo.cli.terminal import check_suffix, counting, say
 from apollo.errors import ApolloError
 from apollo.foreign import shown
@@ -16,7 +17,7 @@ def compare(
     before: Annotated[Path, typer.Argument(metavar="BEFORE", help="A recording, such as an MP3.")],
     after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same music, such as what was restored from it.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="The page to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists already.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a page to hear and see two versions of a recording: in step, equally loud, and in a blind test.
 

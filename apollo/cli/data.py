@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from apollo.cli.json_file import json_target, write_json
-from apollo.cli.options import Json, JsonAlone, Overwrite
-from apollo.cli.terminal import MANNER, RATE, SETTINGS, counting, note, parse_bitrates, passed_over, require, say, warn
+from apollo.cli.options import Json, JsonAlone, Overrides, Overwrite, Workers
+from apollo.cli.terminal import (
+    MANNER,
+    RATE,
+    SETTINGS,
+    clock,
+    counting,
+    note,
+    parse_bitrates,
+    passed_over,
+    require,
+    say,
+    warn,
+)
 from apollo.errors import ConfigError
 from apollo.foreign import shown
 
@@ -53,39 +64,18 @@ def check(
         raise typer.Exit(1)
 
 
-class Corpus(str, Enum):
-    """Where stems come from."""
-
-    musdb = "musdb"
-    moisesdb = "moisesdb"
-    folders = "folders"
-
-
-class SampleType(str, Enum):
-    """How a store keeps samples."""
-
-    float32 = "float32"
-    int16 = "int16"
-
-
-class Layout(str, Enum):
-    """How pairs lie on disk."""
-
-    songs = "songs"
-    folders = "folders"
-
-
-Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")]
-
-
 @app.command(epilog="Example: apollo data stems --corpus musdb musdb18hq/ store/")
 def stems(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The corpus; it is only read.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The store to make, or to go on with.")],
-    corpus: Annotated[Corpus, typer.Option(help="Layout of IN; folders is <song>/<class>[_n].flac or .wav.")],
+    corpus: Annotated[
+        Literal["musdb", "moisesdb", "folders"],
+        typer.Option(help="Layout of IN; folders is <song>/<class>[_n].flac or .wav."),
+    ],
     dtype: Annotated[
-        SampleType, typer.Option(help="int16 takes three quarters of the space, but only Apollo reads it.")
-    ] = SampleType.float32,
+        Literal["float32", "int16"],
+        typer.Option(help="int16 takes three quarters of the space, but only Apollo reads it."),
+    ] = "float32",
     include_test: Annotated[bool, typer.Option("--include-test", help="Take MUSDB's test songs as well.")] = False,
     workers: Workers = None,
 ) -> None:
@@ -95,10 +85,10 @@ def stems(
 
     with counting("Storing") as progress:
         report = build_store(
-            corpus.value,
+            corpus,
             source,
             target,
-            dtype=dtype.value,
+            dtype=dtype,
             include_test=include_test,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
@@ -119,8 +109,8 @@ def stems(
 def degrade(
     places: Annotated[list[str], typer.Argument(metavar="IN OUT", help="Folder of music, and folder for the pairs.")],
     layout: Annotated[
-        Layout, typer.Option(help="One folder a song, or the folders original/ and codec/.")
-    ] = Layout.songs,
+        Literal["songs", "folders"], typer.Option(help="One folder per song, or the folders original/ and codec/.")
+    ] = "songs",
     bitrates: Annotated[
         list[str] | None,
         typer.Option(
@@ -158,7 +148,7 @@ def degrade(
         report = degrade_folder(
             source,
             target,
-            layout=layout.value,
+            layout=layout,
             options=options,
             workers=workers or os.cpu_count() or 1,
             seed=seed,
@@ -178,9 +168,7 @@ def prepare(
     target: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder to make train/ and valid/ in, or to go on with.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
-    ] = None,
+    overrides: Overrides = None,
     crops: Annotated[int, typer.Option(metavar="N", min=1, help="How many crops to train on.")] = 5000,
     workers: Workers = None,
 ) -> None:
@@ -287,7 +275,7 @@ def cells(row: Row) -> list[str]:
         text = "" if value is None else format(value, form)
         return text.removeprefix("-") if text.strip("-0.") == "" else text
 
-    length = "" if row.samples is None or not row.sample_rate else clock(row.samples / row.sample_rate)
+    length = "" if row.samples is None or not row.sample_rate else clock(row.samples / row.sample_rate, 1)
     return [
         both(row.sample_rate, row.codec_sample_rate),
         both(row.channels, row.codec_channels),
@@ -299,8 +287,3 @@ def cells(row: Row) -> list[str]:
         number(row.lag, ".1f"),
         number(row.gain_db, ".2f"),
     ]
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds."""
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}"

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from apollo.cli.terminal import DEVICE, MANNER, parse, parse_bitrates, require, usual_model
+from apollo.cli.options import Device, Models, Share, Workers
+from apollo.cli.terminal import MANNER, parse, parse_bitrates, require, usual_model
 from apollo.errors import ApolloError, nearest
 
 
@@ -32,15 +33,7 @@ def evaluate(
     damaged: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the damaged versions, under the same names.")
     ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m",
-            "--model",
-            metavar="MODEL",
-            help="Model to evaluate, by default 'default'; may be given several times.",
-        ),
-    ] = None,
+    models: Models = None,
     restored: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,8 +55,8 @@ def evaluate(
             "is all but those.",
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one a core.")] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")] = "cpu",
+    workers: Workers = None,
+    device: Device = "cpu",
     chunk: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Of audio restored at once: memory, not scores.")
     ] = None,
@@ -81,9 +74,7 @@ def evaluate(
             "goes on from there.",
         ),
     ] = None,
-    shard: Annotated[
-        str | None, typer.Option(metavar="NUMBER/COUNT", help="Evaluate one share of the pieces alone, such as 3/16.")
-    ] = None,
+    share: Share = None,
 ) -> None:
     """Measure how much closer to the originals a model brings compressed music."""
     require("eval", "visqol")
@@ -91,7 +82,6 @@ def evaluate(
     from apollo.evaluation.run import run_evaluation
     from apollo.evaluation.systems import Settings, parse_restorations
     from apollo.metrics import DEFAULT_METRICS, METRICS
-    from apollo.shards import Shard
 
     root = place(folder, original, damaged)
     others = [parse_restorations(text) for text in restored or []]
@@ -118,7 +108,7 @@ def evaluate(
         codecs=parse_codecs(codecs),
         bitrates=[whole_kilobits(rate) for rate in parse_bitrates(bitrates)],
         output=output,
-        shard=Shard.parse(shard) if shard is not None else None,
+        shard=share,
         command=shlex.join(["apollo", *sys.argv[1:]]),
         console=Screen(),
         quiet=MANNER.quiet,

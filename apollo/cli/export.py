@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apollo.atomic import make_folder, refuse_existing
-from apollo.cli.terminal import MODEL, SETTINGS, note, require, say
+from apollo.cli.options import Model, Overwrite
+from apollo.cli.terminal import SETTINGS, note, require, say
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)
 
-Model = Annotated[
-    str, typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, or the name of a model.")
-]
 Target = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
 Config = Annotated[
     Path | None,
     typer.Option("-c", "--config", metavar="CONFIG", help="YAML of its training, which MODEL must agree with."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")]
 Licence = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the weights [default: what MODEL states, or unknown]")
 ]

@@ -11,8 +11,8 @@ import typer
 
 from apollo.atomic import refuse_existing
 from apollo.cli.json_file import json_target, write_json
-from apollo.cli.options import Json, Overwrite
-from apollo.cli.terminal import MANNER, check_suffix, complain, counting, note, passed_over, require, say
+from apollo.cli.options import Json, Overwrite, Track
+from apollo.cli.terminal import MANNER, check_suffix, clock, complain, counting, note, passed_over, require, say
 from apollo.errors import ApolloError, one_file
 from apollo.foreign import shown, shown_in_csv
 
@@ -35,9 +35,7 @@ def inspect(
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
     ] = None,
-    track: Annotated[
-        int | None, typer.Option(metavar="N", help="Which of several audio tracks; the default one if not given.")
-    ] = None,
+    track: Track = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
@@ -95,7 +93,7 @@ def facts(inspection: Inspection) -> list[str]:
         inspection.path.name,
         info.codec,
         f"{info.bitrate / 1000:.0f}" if info.bitrate else "",
-        clock(inspection.seconds),
+        clock(inspection.seconds, 1),
         str(info.sample_rate),
         f"{inspection.bandwidth.cutoff_hz / 1000:.1f}",
         "" if levels.loudness is None else f"{levels.loudness:.1f}",
@@ -170,7 +168,7 @@ def lines(inspection: Inspection) -> Iterator[str]:
     maker = f", by {info.encoder}" if info.encoder else ""
     yield from row("Format", f"{CONTAINERS.get(info.container, info.container)} ({coding}){bitrate}{maker}")
     channels = CHANNELS.get(info.channels, f"{info.channels} channels")
-    yield from row("Sound", f"{clock(inspection.seconds)}, {info.sample_rate} Hz, {channels}")
+    yield from row("Sound", f"{clock(inspection.seconds, 1)}, {info.sample_rate} Hz, {channels}")
     if levels.peak_db is not None and levels.true_peak_db is not None:
         cliff = f", a cliff of {bandwidth.cliff_db:.0f} dB" if bandwidth.has_cliff else ""
         yield from row("Cut-off", f"{bandwidth.cutoff_hz / 1000:.1f} kHz{cliff}")
@@ -197,30 +195,18 @@ def lines(inspection: Inspection) -> Iterator[str]:
 
 def row(name: str, text: str) -> Iterator[str]:
     """A name and what belongs to it, in as many lines as it takes."""
-    from rich.cells import cell_len, chop_cells
+    from rich.cells import set_cell_size
+    from rich.text import Text
 
-    name, text = shown(name), shown(text)
-    label, indent = f"  {name:<13} ", 16
-    if cell_len(label) > indent:
-        label = f"  {chop_cells(name, 12)[0]}… "
-    line, first = label, True
-    for word in text.split(" "):
-        for piece in chop_cells(word, WIDTH - indent) or [""]:
-            if cell_len(line) + cell_len(piece) + 1 > WIDTH and not first:
-                yield line
-                line, first = " " * indent, True
-            line += piece if first else f" {piece}"
-            first = False
-    yield line
+    from apollo.cli.screen import Screen
+    from apollo.cli.terminal import without_middle
+
+    label, indent = f"  {without_middle(shown(name), 13)}", 16
+    for line in Text(shown(text)).wrap(Screen(), WIDTH - indent):
+        yield set_cell_size(label, indent) + line.plain.rstrip()
+        label = ""
 
 
 def tenths(decibels: float) -> str:
     """A level to one decimal, without the sign that rounding leaves before a 0."""
     return f"{round(decibels, 1) + 0.0:.1f}"
-
-
-def clock(seconds: float) -> str:
-    """Hours if there are any, minutes and seconds."""
-    minutes, rest = divmod(round(10 * seconds), 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"

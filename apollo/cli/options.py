@@ -9,6 +9,28 @@ from typing import Annotated, Any, ClassVar
 import typer
 from typer.core import TyperCommand
 
+from apollo.cli.terminal import DEVICE, MODEL
+from apollo.shards import Shard
+
+Model = Annotated[
+    str, typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, or the name of a model.")
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("-m", "--model", metavar="MODEL", help="Model, by default 'default'; can be repeated."),
+]
+Device = Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one per core.")]
+Share = Annotated[
+    Shard | None,
+    typer.Option("--shard", parser=Shard.parse, metavar="NUMBER/COUNT", help="Do one share only, such as 3/16."),
+]
+Track = Annotated[
+    int | None, typer.Option(metavar="N", help="Which of several audio tracks; by default the default one.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")]
 Json = Annotated[
     str | None,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
-from apollo.cli.options import Json, OptionalValue, Overwrite
-from apollo.cli.terminal import DEVICE, MODEL, STOPPED, note, passed_over, require, warn
+from apollo.cli.options import Device, Json, Model, OptionalValue, Overwrite, Share, Track
+from apollo.cli.terminal import STOPPED, note, passed_over, require, warn
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -28,6 +28,21 @@ ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # 
 RATES: dict[str, int | Literal["keep"] | None] = {"auto": None, "keep": "keep", "44100": 44100}
 
 
+class RayAlone(OptionalValue):
+    """`--ray` alone means this machine."""
+
+    optional: ClassVar[Mapping[str, tuple[re.Pattern[str], str]]] = {"--ray": (ADDRESS, "local")}
+
+
+def ray_address(address: str) -> str:
+    """Read the address of a Ray cluster."""
+    if not ADDRESS.fullmatch(address):
+        raise ApolloError(
+            f"--ray takes nothing, auto, or the address of a cluster, such as 10.0.0.1:6379, not {address!r}"
+        )
+    return address
+
+
 def restore(
     inputs: Annotated[
         list[str],
@@ -36,10 +51,7 @@ def restore(
     output_place: Annotated[
         str | None, typer.Option("-o", "--output", metavar="OUT", help="Folder, or file, for the result.")
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, or the name of a model."),
-    ] = "default",
+    model: Model = "default",
     file_format: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="flac, wav, mp3, m4a or opus; flac if not given.")
     ] = None,
@@ -47,10 +59,8 @@ def restore(
         str | None, typer.Option(metavar="BITS", help="16, 24 or, for WAV, float; 24 if not given.")
     ] = None,
     sample_rate: Annotated[
-        str,
-        typer.Option(
-            metavar="RATE", help="keep the source's, 44100, or auto: the source's, but 44100 for what was coded lower."
-        ),
+        Literal["auto", "keep", "44100"],
+        typer.Option(help="keep the source's, 44100, or auto: the source's, but 44100 for what was coded lower."),
     ] = "auto",
     clip: Annotated[
         str,
@@ -63,18 +73,16 @@ def restore(
     keep_below: Annotated[
         float | None, typer.Option(metavar="HZ", help="Keep the input's own sound below this frequency.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[str, typer.Option(metavar="PRECISION", help="auto, 32, bf16 or 16.")] = "auto",
     chunk: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds restored at once: less takes less memory.")
     ] = 20.0,
     batch: Annotated[str, typer.Option(metavar="CHANNELS", help="Channels restored at once, or auto.")] = "auto",
     compile_it: Annotated[
-        str, typer.Option("--compile", metavar="WHEN", help="on, off, or auto: for hours of audio on a GPU.")
+        Literal["auto", "on", "off"], typer.Option("--compile", help="auto: for hours of audio on a GPU.")
     ] = "auto",
-    track: Annotated[
-        int | None, typer.Option(metavar="N", help="Which of several audio tracks; the default one if not given.")
-    ] = None,
+    track: Track = None,
     match_loudness: Annotated[
         bool, typer.Option("--match-loudness", help="Bring results to their sources' loudness (EBU R 128).")
     ] = False,
@@ -92,7 +100,9 @@ def restore(
     ray: Annotated[
         str | None,
         typer.Option(
-            metavar="[ADDRESS]", help="Restore many files at once with all of this machine, or of a Ray cluster."
+            parser=ray_address,
+            metavar="[ADDRESS]",
+            help="Restore many files at once with all of this machine, or of a Ray cluster.",
         ),
     ] = None,
     workers: Annotated[
@@ -103,9 +113,7 @@ def restore(
         float | None,
         typer.Option(metavar="GPUS", min=0, help="With --ray: GPUs a worker, such as 0.5; 1 if there are any."),
     ] = None,
-    shard: Annotated[
-        str | None, typer.Option(metavar="NUMBER/COUNT", help="Restore one share of the files alone, such as 3/16.")
-    ] = None,
+    share: Share = None,
 ) -> None:
     """Restore music: each IN becomes a 24-bit FLAC beside it, NAME.restored.flac.
 
@@ -116,15 +124,10 @@ def restore(
     from apollo.checkpoints import load_model
     from apollo.nn.memory import keep_freed_memory
     from apollo.restoration import Output, Restorer, pays_to_compile
-    from apollo.shards import Shard
     from apollo.storage import Place, Url, place
 
-    if sample_rate not in RATES:
-        raise ApolloError(f"--sample-rate is auto, keep or 44100, not {sample_rate!r}")
     if batch != "auto" and not (batch.isascii() and batch.isdecimal() and len(batch) < 10):
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
-    if compile_it not in ("auto", "on", "off"):
-        raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
     output = place(output_place) if output_place is not None else None
     if dry_run and json_file is not None:
         raise ApolloError("--json tells what was done, and with --dry-run nothing is: leave out one of the two")
@@ -132,8 +135,6 @@ def restore(
         raise ApolloError("--workers and --gpus are of --ray: leave them out, or add it")
     if ray is not None:
         require("cluster", "ray")
-        check_address(ray)
-    share = Shard.parse(shard) if shard is not None else None
     at_once = None if batch == "auto" else int(batch)
     wanted = Output(bits, RATES[sample_rate], clip, keep_times, match_loudness)
 
@@ -219,20 +220,6 @@ def restore(
         note(passed_over(len(others)))
     if failed:
         raise typer.Exit(1)
-
-
-class RayAlone(OptionalValue):
-    """`--ray` alone means this machine."""
-
-    optional: ClassVar[Mapping[str, tuple[re.Pattern[str], str]]] = {"--ray": (ADDRESS, "local")}
-
-
-def check_address(address: str) -> None:
-    """Refuse what cannot be the address of a Ray cluster."""
-    if not ADDRESS.fullmatch(address):
-        raise ApolloError(
-            f"--ray takes nothing, auto, or the address of a cluster, such as 10.0.0.1:6379, not {address!r}"
-        )
 
 
 def told(outcomes: Generator[Outcome, None, None], begin: Callable[[Task], object]) -> Iterator[Outcome]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from apollo import __version__
 from apollo.cli.json_file import write_json
 from apollo.cli.screen import Screen, bars, words
-from apollo.cli.terminal import MANNER, STOPPED, complain, note, say, without_middle
+from apollo.cli.terminal import MANNER, STOPPED, clock, complain, note, say, without_middle
 from apollo.errors import StoppedError
 from apollo.foreign import shown
 from apollo.regular import refuse_special
@@ -209,13 +209,6 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         cells = (clock(audio), clock(elapsed), f"{audio / elapsed:.1f}") if elapsed else ("", "", "")
         grid.add_row(name, str(len(reports)), *cells)
     return grid
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def is_report(path: Place) -> bool:

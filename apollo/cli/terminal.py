@@ -169,6 +169,19 @@ def passed_over(others: int) -> str:
     return f"Passed over: {others} file{'s' * (others > 1)} of other kinds."
 
 
+def clock(seconds: float, digits: int = 0) -> str:
+    """Hours if there are any, minutes, and seconds with so many decimals.
+
+    >>> clock(7_325), clock(59.96, 1)
+    ('2:02:05', '1:00.0')
+    """
+    unit = 10**digits
+    minutes, rest = divmod(round(seconds * unit), 60 * unit)
+    hours, minutes = divmod(minutes, 60)
+    ending = f"{rest // unit:02}{f'.{rest % unit}' if digits else ''}"
+    return f"{hours}:{minutes:02}:{ending}" if hours else f"{minutes}:{ending}"
+
+
 def without_middle(text: str, columns: int) -> str:
     """A text that takes so many columns of a terminal at most: what is too long loses its middle."""
     from rich.cells import cell_len

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from apollo.cli.options import Overrides
 from apollo.cli.terminal import MANNER, require, say, show_log
 
 
@@ -16,9 +17,7 @@ def train(
         Path | None,
         typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that says it all."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
-    ] = None,
+    overrides: Overrides = None,
     checkpoint: Annotated[
         Path | None, typer.Option("-m", "--model", metavar="CKPT", help="Training checkpoint to go on from.")
     ] = None,

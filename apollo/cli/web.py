@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from apollo.cli.options import Device, Models, Overwrite
 from apollo.cli.terminal import STOPPED, note, require, say, warn
 from apollo.errors import ApolloError
 
@@ -19,12 +20,7 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 def web(
     context: typer.Context,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m", "--model", metavar="MODEL", help="Model on offer, by default 'default'; may be given several times."
-        ),
-    ] = None,
+    models: Models = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 is reached from other machines.")
     ] = "127.0.0.1",
@@ -38,13 +34,13 @@ def web(
     share: Annotated[bool, typer.Option("--share", help="Get a public address from Gradio that leads here.")] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Songs restored at once; others wait.")] = 1,
     max_size: Annotated[str, typer.Option(metavar="SIZE", help="Of an upload, such as 500MB or 2GB.")] = "2GB",
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
     static: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Serve nothing: write a folder that restores in the visitor's own browser."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that --static finds there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Open a page to restore songs on: drop them, hear the difference, download the result.
 

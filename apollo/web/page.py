@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import gradio as gr
 
@@ -46,8 +46,7 @@ class Page:
         self.restorer = restorer
         self.models = models
         self.any_model = any_model
-        self.running: dict[str | None, set[Job]] = {}
-        self.begun: WeakSet[Job] = WeakSet()  # which a thread that works for one keeps in it
+        self.running: dict[Job, str | None] = {}  # and whose it is
         self.lock = threading.Lock()
         self.blocks = self._build(translate)
         self.blocks.queue(default_concurrency_limit=jobs, max_size=100)
@@ -124,21 +123,21 @@ class Page:
             return
         yield "", "", *cleared, ""
         heard = False
-        with self.workspace.room() as room:
-            job = self._job(room, songs, Wish(model, mix, keep_below or None, fill, file_format, force), players=True)
-            with self._known(job, request.session_hash):
-                for state in job.run():
-                    status, results = status_html(state, language), results_html(state, room, language)
-                    shown_now: tuple[Any, ...] = gr.skip(), gr.skip()
-                    ready = [(result.name, result.number) for result in state.results if result.number in room.players]
-                    if ready and (state.over or not heard):
-                        choose = gr.update(choices=ready, visible=len(ready) > 1)
-                        shown_now = (choose, gr.skip())
-                        if not heard:
-                            choose["value"] = ready[0][1]
-                            shown_now = (choose, room.players[ready[0][1]])
-                            heard = True
-                    yield status, results, *shown_now, room.token
+        wish = Wish(model, mix, keep_below or None, fill, file_format, force)
+        with self._job(songs, wish, request.session_hash, players=True) as job:
+            room = job.room
+            for state in job.run():
+                status, results = status_html(state, language), results_html(state, room, language)
+                shown_now: tuple[Any, ...] = gr.skip(), gr.skip()
+                ready = [(result.name, result.number) for result in state.results if result.number in room.players]
+                if ready and (state.over or not heard):
+                    choose = gr.update(choices=ready, visible=len(ready) > 1)
+                    shown_now = (choose, gr.skip())
+                    if not heard:
+                        choose["value"] = ready[0][1]
+                        shown_now = (choose, room.players[ready[0][1]])
+                        heard = True
+                yield status, results, *shown_now, room.token
 
     def answer(
         self,
@@ -154,10 +153,9 @@ class Page:
         """What programs ask for: the restored files, and what became of each song."""
         if not songs:
             raise gr.Error("give a song", print_exception=False)
-        with self.workspace.room() as room:
-            job = self._job(room, songs, Wish(model, mix, keep_below or None, fill, file_format, force), players=False)
-            with self._known(job, request.session_hash if request else None):
-                *_, state = job.run()
+        wish = Wish(model, mix, keep_below or None, fill, file_format, force)
+        with self._job(songs, wish, request.session_hash if request else None, players=False) as job:
+            *_, state = job.run()
             if state.error:
                 raise gr.Error(state.error, print_exception=False)
             restored = [result.outcome.task.target for result in state.results if result.outcome.report]
@@ -180,18 +178,22 @@ class Page:
 
     def stop_all(self) -> None:
         """Stop everything, and wait until it has stopped: the page is closing."""
-        begun = list(self.begun)
-        for job in begun:
+        with self.lock:
+            running = list(self.running)
+        for job in running:
             job.cancel()
-        for job in begun:
+        for job in running:
             job.wait()
 
     def _stop(self, session: str | None) -> None:
         with self.lock:
-            for job in self.running.get(session, ()):
-                job.cancel()
+            for job, owner in self.running.items():
+                if owner == session:
+                    job.cancel()
 
-    def _job(self, room: Room, songs: Sequence[str], wish: Wish, players: bool) -> Job:
+    @contextmanager
+    def _job(self, songs: Sequence[str], wish: Wish, session: str | None, players: bool) -> Iterator[Job]:
+        """A visitor's job, which can be cancelled while the block runs."""
         uploads = [Path(song).resolve() for song in songs]
         here = self.workspace.uploads.resolve()
         if len(uploads) > MOST_FILES:
@@ -204,30 +206,15 @@ class Page:
             raise gr.Error(
                 f"there is no model {shown(wish.model)!r} here: choose one of those on offer", print_exception=False
             )
-        job = Job(room, uploads, wish, self.restorer, players)
-        self.begun.add(job)
-        return job
-
-    def _known(self, job: Job, session: str | None) -> _Known:
-        return _Known(self, job, session)
-
-
-class _Known:
-    """A job that can be cancelled by its visitor while the block runs."""
-
-    def __init__(self, page: Page, job: Job, session: str | None) -> None:
-        self.page, self.job, self.session = page, job, session
-
-    def __enter__(self) -> None:
-        with self.page.lock:
-            self.page.running.setdefault(self.session, set()).add(self.job)
-
-    def __exit__(self, *exception: object) -> None:
-        with self.page.lock:
-            jobs = self.page.running[self.session]
-            jobs.discard(self.job)
-            if not jobs:
-                del self.page.running[self.session]
+        with self.workspace.room() as room:
+            job = Job(room, uploads, wish, self.restorer, players)
+            with self.lock:
+                self.running[job] = session
+            try:
+                yield job
+            finally:
+                with self.lock:
+                    del self.running[job]
 
 
 def _as_json(result: Result) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda address: N
     """
     # Gradio asks when it is imported. Nothing of what happens here is anybody's business.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    network = _networks()
+    from apollo.checkpoints import load_model
+
+    network = lru_cache(maxsize=3)(load_model)
     for model in settings.models:
         network(model)
     with tempfile.TemporaryDirectory(prefix="apollo-web-", ignore_cleanup_errors=True) as folder:
@@ -126,13 +128,6 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda address: N
             stopped.set()
             page.stop_all()
             page.blocks.close(verbose=False)
-
-
-def _networks() -> Callable[[str], Apollo]:
-    """Loads models, and keeps the last few."""
-    from apollo.checkpoints import load_model
-
-    return lru_cache(maxsize=3)(load_model)
 
 
 def _restorers(network: Callable[[str], Apollo], settings: Settings) -> Callable[[Wish], Restorer]:

@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import save
 
 from apollo.checkpoints import load_model
-from apollo.checkpoints.hub import holds_apollo
 from apollo.checkpoints.pickles import INSTRUCTIONS
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
@@ -148,16 +147,6 @@ def test_files_that_would_eat_time_or_memory_are_refused(tmp_path: Path, attack:
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
-    holds_apollo(path)  # what lists the hub's cache opens it too
-
-
-@pytest.mark.usefixtures("bounded")
-def test_the_list_of_fetched_models_inflates_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "model.bin"
-    path.write_bytes(archive(MARK_OF_APOLLO + bytes(1 << 26), zipfile.ZIP_DEFLATED))
-    assert not holds_apollo(path)
-    path.write_bytes(archive(MARK_OF_APOLLO))
-    assert holds_apollo(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")

@@ -28,7 +28,7 @@ VERBS = {
     "compare": ("apollo.player.look_at", ["compare", "examples/dodgems-beat.mp3", "x.mp3", "-o", "x.html"]),
     "web": ("apollo.web.serve", ["web"]),
     "report merge": ("apollo.cli.report.read", ["report", "merge", "a.json", "-o", "b.json"]),
-    "models": ("apollo.checkpoints.hub.cached_models", ["models"]),
+    "models": ("apollo.checkpoints.hub.fetched", ["models"]),
     "train": ("apollo.training.train.train", ["train", "-c", "configs/apollo.yaml"]),
     "data check": ("apollo.data.check.check", ["data", "check", "songs"]),
     "data degrade": ("apollo.data.offline.degrade_folder", ["data", "degrade", "songs", "pairs"]),
@@ -130,7 +130,7 @@ def test_and_in_the_predecessors_commands(
 def test_debug_shows_the_traceback_wherever_it_stands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("apollo.checkpoints.hub.cached_models", faulty(RuntimeError("a bug")))
+    monkeypatch.setattr("apollo.checkpoints.hub.fetched", faulty(RuntimeError("a bug")))
     for words in (["--debug", "models"], ["models", "--debug"]):
         code, errors = leave(words, monkeypatch, capsys)
         assert code == 1
@@ -154,13 +154,13 @@ def test_what_is_typed_wrong_is_shown_harmlessly(
 def test_a_fault_in_a_thread_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def with_thread() -> list[object]:
+    def with_thread(*_: object) -> dict[str, Path]:
         thread = threading.Thread(target=faulty(OSError(28, "No space left on device")))  # type: ignore[arg-type]
         thread.start()
         thread.join()
-        return []
+        return {}
 
-    monkeypatch.setattr("apollo.checkpoints.hub.cached_models", with_thread)
+    monkeypatch.setattr("apollo.checkpoints.hub.fetched", with_thread)
     code, errors = leave(["models"], monkeypatch, capsys)
     assert code == 0
     assert re.fullmatch(r"Warning: [^\n]*No space left on device[^\n]*\n", errors)
