@@ -121,9 +121,9 @@ def unexpected(path: object, error: Exception) -> AudioFileError:
     """An error that names a file in place of one that a library raised; the log has where it came from."""
     log.debug("%s failed", path, exc_info=error)
     if isinstance(error, MemoryError):
-        return AudioFileError(f"{path} takes more memory than there is: close other programs")
+        return AudioFileError(f"{path} needs more memory than is available: close other programs")
     reason = one_line(error)[:200]
     return AudioFileError(
-        f"{path} cannot be worked on, which nobody foresaw ({type(error).__name__}{': ' * bool(reason)}{reason}): "
-        "report it, --debug shows where it happens"
+        f"{path} cannot be processed: an unexpected error ({type(error).__name__}{': ' * bool(reason)}{reason}); "
+        "please report it; --debug shows where it happens"
     )

@@ -34,9 +34,9 @@ def refuse_special(path: Path, error: type[ApolloError] = ApolloError) -> None:
         return
     what = next((name for name, is_one in _SPECIAL.items() if is_one(status.st_mode)), None)
     if what is None and stat.S_ISREG(status.st_mode) and status.st_dev in _system_devices():
-        what = "a file of the system's own"
+        what = "a system file"
     if what is not None:
-        raise error(f"{path} is {what}, which is not opened: copy what it gives into a file, and name that")
+        raise error(f"{path} is {what}, which Apollo does not open: copy its content to a regular file and name that")
 
 
 @cache

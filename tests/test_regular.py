@@ -43,7 +43,7 @@ def test_regular_files_folders_and_what_is_missing_pass(tmp_path: Path) -> None:
 
 def test_nothing_else_does(special: dict[str, Path]) -> None:
     for path in special.values():
-        with pytest.raises(ApolloError, match="is not opened"):
+        with pytest.raises(ApolloError, match="does not open"):
             refuse_special(path)
 
 

@@ -72,7 +72,7 @@ class Bandwidth:
 
     @property
     def suspicious(self) -> bool:
-        """Whether a cliff is all that shows, as encoders leave one, but low-pass filters as well."""
+        """Whether a cliff is all that shows, which encoders leave, but low-pass filters too."""
         return self.codec is None and self.has_cliff
 
 

@@ -69,7 +69,7 @@ class ChainDecoder:
         if any((link.sample_rate, link.channels) != (self.sample_rate, self.channels) for link in self._links):
             self.close()
             raise AudioFileError(
-                f"{path} is several Ogg files in one, whose sample rates or channels differ: take them apart."
+                f"{path} contains several Ogg streams with different sample rates or channels: split it into files."
             )
         self._starts = [0, *accumulate(link.count() for link in self._links)]
         self.frames: int | None = self._starts[-1]

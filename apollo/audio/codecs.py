@@ -94,18 +94,18 @@ class Encoding:
             raise ApolloError(f"{codec} needs a bitrate in bit/s, or vbr_quality for a variable one.")
         if level is not None and codec != "mp3":
             raise ApolloError(
-                f"compression_level is LAME's quality and goes with codec 'mp3' only; leave it out for {codec!r}."
+                f"compression_level is LAME's quality and works only with codec 'mp3'; leave it out for {codec!r}."
             )
         if level is not None and not 0 <= level <= 9:
             raise ApolloError(f"compression_level is {level}, but LAME knows 0 (best) to 9 (fastest).")
         if self.stereo is not None and codec != "mp3":
-            raise ApolloError(f"stereo is a mode of LAME and goes with codec 'mp3' only; leave it out for {codec!r}.")
+            raise ApolloError(f"stereo is a mode of LAME and works only with codec 'mp3'; leave it out for {codec!r}.")
         if self.stereo not in (None, "joint", "separate"):
             raise ApolloError(f"stereo is {self.stereo!r}, but LAME can do 'joint' or 'separate'.")
         if quality is not None:
             if codec not in VBR_QUALITIES:
                 raise ApolloError(
-                    f"{codec} has no scale of quality: its bitrate varies around the one asked for as it is."
+                    f"{codec} has no quality scale: its bitrate always varies around the one you ask for."
                 )
             lowest, highest = VBR_QUALITIES[codec]
             if not lowest <= quality <= highest:
@@ -187,7 +187,7 @@ def coded(signal: Signal, encoding: Encoding) -> Signal:
     """
     channels, sample_rate = signal.channels, signal.sample_rate
     if channels not in (1, 2):
-        raise ApolloError(f"Codecs take one or two channels, but this waveform has {channels}; give them pair by pair.")
+        raise ApolloError(f"Codecs take one or two channels, but this waveform has {channels}; code them in pairs.")
     if sample_rate <= 0:
         raise ApolloError(f"The sample rate is {sample_rate} Hz; give one above 0.")
     coding = _Coding(encoding, coded_rate(encoding.codec, sample_rate, encoding.bitrate, channels), channels)

@@ -44,7 +44,7 @@ def open_decoder(path: Path, track: int | None = None) -> Decoder:
     try:
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
-                raise AudioFileError(f"{path} is a folder that may not be looked into; check its permissions.")
+                raise AudioFileError(f"{path} is a folder that cannot be opened; check its permissions.")
             raise AudioFileError(f"{path} is a folder, not an audio file; name a file in it.")
         refuse_special(path, AudioFileError)
         with path.open("rb") as file:

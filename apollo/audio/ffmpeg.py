@@ -341,7 +341,7 @@ def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
 
 
 def _not_audio(path: Path) -> AudioFileError:
-    return AudioFileError(f"{path} is no audio that can be read, or its header is damaged; convert it to WAV or FLAC.")
+    return AudioFileError(f"{path} is not a readable audio file, or its header is damaged; convert it to WAV or FLAC.")
 
 
 def _damaged(path: Path, reason: str) -> AudioFileError:

@@ -46,7 +46,7 @@ def read(path: str | Path, track: int | None = None) -> tuple[npt.NDArray[np.flo
         while (block := reader.read(_BLOCK)).shape[1]:
             blocks.append(block)
     if not blocks:
-        raise AudioFileError(f"{path} holds no audio samples; give another file.")
+        raise AudioFileError(f"{path} contains no audio samples; give another file.")
     return np.concatenate(blocks, axis=1), reader.sample_rate
 
 

@@ -87,7 +87,7 @@ def inspect(
 
         levels = measure_levels(reader, advance)
         if not levels.frames:
-            raise AudioFileError(f"{path} holds no audio samples; give another file.")
+            raise AudioFileError(f"{path} contains no audio samples; give another file.")
         remarks = reader.remarks
         bandwidth = inspect_bandwidth(reader)
         verdict = judge(reader.info, bandwidth)

@@ -61,7 +61,7 @@ class RawFormat:
         _known(self.kind)
         if self.sample_rate < 1 or self.channels not in _CHANNELS:
             raise AudioFileError(
-                f"raw samples come at 1 Hz or more in 1 to {max(_CHANNELS)} channels, "
+                f"raw samples need 1 Hz or more and 1 to {max(_CHANNELS)} channels, "
                 f"not at {self.sample_rate} Hz in {self.channels}."
             )
 
@@ -86,7 +86,7 @@ def read_wav_stream(stream: BinaryIO) -> tuple[int, int, Iterator[Block]]:
     Raises:
         AudioFileError: It holds no WAV, or one that cannot be decoded; while blocks are drawn as well.
     """
-    refused = AudioFileError("standard input holds no WAV that can be read; pipe WAV, or say how its raw samples are.")
+    refused = AudioFileError("standard input is not a readable WAV; pipe a WAV, or describe its raw samples (--raw).")
     try:
         container = av.open(_Unseekable(stream), "r", format="wav", metadata_errors="ignore")
         frames = container.decode(audio=0)

@@ -38,17 +38,17 @@ class Remarks:
     def sentences(self) -> Iterator[str]:
         """Each of them in words that follow the name of the file."""
         if self.unfinished is not None:
-            yield f"was never finished: its header tells of {self.unfinished} samples; it is read on to its end"
+            yield f"was never finished: its header states {self.unfinished} samples; it was read to its end"
         if self.changes:
             kinds = " and ".join(self.changes[:_MOST_PLACES])
-            yield f"changes on the way, to {kinds}: all of it was brought to the {self.start} of its start"
+            yield f"changes to {kinds}: everything was converted to the {self.start} of its start"
         if self.damage:
             places = [f"{int(start // 60)}:{start % 60:04.1f}" for start, _ in self.damage]
             more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
             seconds, named = sum(length for _, length in self.damage), ", ".join(places[:_MOST_PLACES])
-            yield f"is damaged: about {seconds:.2g} s of it are lost, at {named}{more}; the rest was read"
+            yield f"is damaged: about {seconds:.2g} s are lost, at {named}{more}; the rest was read"
         if self.tracks > 1:
-            yield f"holds {self.tracks} audio tracks: number {self.track} was read"
+            yield f"has {self.tracks} audio tracks: track {self.track} was read"
 
 
 def tell(path: Path, remarks: Remarks) -> None:

@@ -51,7 +51,7 @@ def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
     """
     with AudioReader(path, track) as reader:
         if not reader.read(1).shape[1]:
-            raise AudioFileError(f"{path} holds no audio samples; give another file.")
+            raise AudioFileError(f"{path} contains no audio samples; give another file.")
         return judge(reader.info, None if reader.info.lossy else inspect_bandwidth(reader))
 
 
@@ -72,7 +72,7 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
         return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
     if bandwidth.suspicious:
         history = f"a cliff at {bandwidth.cutoff_hz / 1000:.1f} kHz"
-        sentence = f"perhaps lossy: {history}, as encoders leave one, but low-pass filters as well"
+        sentence = f"perhaps lossy: {history}, which encoders leave, but low-pass filters too"
         return Verdict(False, history, sentence, bandwidth)
     traces = f"no traces of a lossy encoder ({_TRACELESS})"
     reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"

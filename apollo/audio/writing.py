@@ -123,9 +123,7 @@ class AudioWriter:
         self._resampler = Resampler(sample_rate, self.file_rate, channels) if resamples else None
         try:
             if self.path.is_dir() or not self.path.parent.is_dir():
-                raise AudioFileError(
-                    f"{path} cannot be written: it is a folder, or is to lie in one that does not exist."
-                )
+                raise AudioFileError(f"{path} cannot be written: it is a folder, or its folder does not exist.")
             with ExitStack() as stack:
                 self._temporary = stack.enter_context(replacing(self.path, overwrite))
                 # A file of Python's own: FFmpeg's would not tell of every failure to write.

@@ -72,7 +72,7 @@ class Archive:
         """
         info = self.records.get(f"{self.folder}data/{key}")
         if info is None or info.file_size != size:
-            raise ArchiveError(f"its storage {key!r} has not {size} bytes")
+            raise ArchiveError(f"its storage {key!r} does not have {size} bytes")
         content = bytearray(size)
         with self.zip.open(info) as file:
             assert isinstance(file, ZipExtFile)

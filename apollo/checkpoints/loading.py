@@ -97,7 +97,7 @@ def read_model(path: Path, options: Mapping[str, Any] | None = None) -> tuple[Ap
         config = stated_config(content, metadata)
         for option, value in (options or {}).items():
             if config.setdefault(option, value) != value:
-                raise ModelFileError(f"{option}={value} is asked for, but the file states {config[option]}")
+                raise ModelFileError(f"{option}={value} was requested, but the file states {config[option]}")
         state = generator_state(content)
         if ANCHORS[0] in state:
             state = from_published(state)
@@ -168,7 +168,7 @@ def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
             tensors[name.removeprefix(prefix)] = tensor.detach()
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
     if sum(tensor.nbytes for tensor in tensors.values()) > sum(storages.values()):
-        raise ModelFileError("its weights are fewer than their shapes say")
+        raise ModelFileError("it has fewer numbers than the shapes of its weights say")
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
@@ -190,7 +190,7 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
     needed = PUBLISHED_OPTIONS.keys() if config["layer"] else {"win"}
     for option in sorted(needed - config.keys()):
         raise ModelFileError(
-            f"its weights do not tell the network's {option}: save it with apollo.save_model, or with the network's "
+            f"its weights do not show the network's {option}: save it with apollo.save_model, or with the network's "
             "'config' beside 'state_dict'"
         )
     config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
@@ -203,7 +203,7 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
             expected = Apollo(**config).state_dict()
         stated_bins = int(config["sr"] * config["win"] / 1000) // 2 + 1
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise ModelFileError(f"no network has its options {config}: {error}") from None
+        raise ModelFileError(f"no network can have its options {config}: {error}") from None
     if config["layer"] and stated_bins != bins:
         raise ModelFileError(
             f"sr={config['sr']} and win={config['win']} make {stated_bins} frequencies, but its weights have {bins}"
@@ -212,9 +212,9 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             shapes = f"{tuple(tensor.shape)}, not {tuple(expected[name].shape)}"
-            raise ModelFileError(f"{name!r} has the shape {shapes} that its options ask for")
+            raise ModelFileError(f"{name!r} has the shape {shapes} that its options require")
         if not tensor.isfinite().all():
-            raise ModelFileError(f"{name!r} holds numbers that are not finite")
+            raise ModelFileError(f"{name!r} contains NaN or infinity")
     model = Apollo(**config)
     model.load_state_dict(state)
     return model.eval()
@@ -227,7 +227,7 @@ def check_fill(state: Mapping[str, Tensor], stated: Any) -> None:
     if first is None and stated is None:
         return
     if not isinstance(stated, dict) or stated.keys() != {"channels", "dilations"} or first is None:
-        raise ModelFileError(f"it states fill={stated}, which is not what its weights are")
+        raise ModelFileError(f"it states fill={stated}, but its weights do not match that")
     if stated["channels"] != first.numel() or not isinstance(stated["dilations"], list):
         raise ModelFileError(f"fill.channels={stated['channels']} is stated, but its weights have {first.numel()}")
     if len(stated["dilations"]) != layers:
@@ -248,14 +248,14 @@ def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
             "kernel_size": state["blocks.0.convolutions.0.depthwise.weight"].shape[2],
         }
     except (KeyError, IndexError, ZeroDivisionError) as error:
-        raise ModelFileError(f"its weights are not complete or not in shape ({error})") from None
+        raise ModelFileError(f"its weights are incomplete or have wrong shapes ({error})") from None
 
 
 def spectrum_bins(state: Mapping[str, Tensor]) -> int:
     """Read off the number of bins in the spectrum; a band of b bins has 2b + 1 features."""
     equal, last = (state.get(f"band_split.{part}.norm") for part in ("equal", "last"))
     if equal is None or last is None or equal.dim() != 2 or last.dim() != 2:
-        raise ModelFileError("its weights are not complete or not in shape (band_split)")
+        raise ModelFileError("its weights are incomplete or have wrong shapes (band_split)")
     return equal.shape[1] // 2 * (BANDS - 1) + last.shape[1] // 2
 
 

@@ -183,7 +183,7 @@ class Machine:
         stack = self.stack
         if name in ("BINGET", "LONG_BINGET", "GET"):
             if argument not in self.memory:
-                raise PickleError("it refers to what is not there")
+                raise PickleError("it refers to a missing object")
             stack.append(self.memory[argument])
         elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
             self.memory[argument] = self.top()
@@ -258,7 +258,7 @@ class Machine:
     def top(self) -> Any:
         """The last value on the stack."""
         if not self.stack or self.stack[-1] is MARK:
-            raise PickleError("it takes what is not there")
+            raise PickleError("it uses a missing object")
         return self.stack[-1]
 
     def pop(self) -> Any:
@@ -275,7 +275,7 @@ class Machine:
             if value is MARK:
                 return values[::-1]
             values.append(value)
-        raise PickleError("it takes what is not there")
+        raise PickleError("it uses a missing object")
 
     def set_items(self, keys_and_values: list[Any]) -> None:
         """Put values into the dictionary on the stack, each under the scalar before it."""
@@ -297,11 +297,11 @@ class Machine:
         try:
             return function.make(*arguments)
         except (TypeError, ValueError, ArithmeticError, RuntimeError):
-            raise PickleError("it calls a function with other arguments than it takes") from None
+            raise PickleError("it calls a function with wrong arguments") from None
 
     def storage(self, identity: Any) -> Tensor:
         """The storage that a persistent identity names."""
         match identity:
             case ("storage", Storage() as kind, str() as key, _, int() as numel, *rest) if numel >= 0 and not any(rest):
                 return self.load(key, kind.dtype, numel)
-        raise PickleError("it refers to something else than a storage")
+        raise PickleError("it refers to something that is not a storage")

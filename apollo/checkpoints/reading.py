@@ -62,7 +62,7 @@ def read_safetensors(path: Path, header: int) -> tuple[dict[str, Any], dict[str,
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, AttributeError) as error:  # the latter: types that PyTorch lacks
         reason = one_line(error)  # it quotes what the file says
-        raise ModelFileError(f"{path} is a damaged safetensors file ({reason}): fetch it again") from None
+        raise ModelFileError(f"{path} is a damaged safetensors file ({reason}): download it again") from None
 
 
 def read_torch(path: Path) -> dict[str, Any]:
@@ -72,14 +72,14 @@ def read_torch(path: Path) -> dict[str, Any]:
     except ForeignNameError as error:
         raise ModelFileError(
             f"{path} was not opened because reading it would run {error}: use a .safetensors or .bin of this "
-            "model, or have somebody who trusts the file save its 'state_dict' alone with torch.save"
+            "model, or ask someone who trusts the file to save only its 'state_dict' with torch.save"
         ) from None
     except (ArchiveError, PickleError) as error:
         raise ModelFileError(
-            f"{path} is damaged or not a model file ({error}): fetch it again, or give another"
+            f"{path} is damaged or not a model file ({error}): download it again, or give another"
         ) from None
     except Exception:  # a damaged archive can raise anything
-        raise ModelFileError(f"{path} is damaged or not a model file: fetch it again, or give another") from None
+        raise ModelFileError(f"{path} is damaged or not a model file: download it again, or give another") from None
     if not isinstance(content, dict):
         kind = "value" if isinstance(content, Inert) else type(content).__name__
         raise ModelFileError(f"{path} is not a model file: it holds a {kind}, not named weights")
@@ -140,7 +140,7 @@ def each_once(load: Callable[[str, torch.dtype, int], Tensor]) -> Callable[[str,
         if key not in loaded:
             loaded[key] = load(key, dtype, numel)
         if loaded[key].dtype != dtype or len(loaded[key]) != numel:
-            raise PickleError(f"its storage {key!r} is of two kinds")
+            raise PickleError(f"its storage {key!r} has two types")
         return loaded[key]
 
     return give

@@ -255,7 +255,7 @@ def _bitrates(bitrate: int | Sequence[int] | str, formats: Sequence[str]) -> lis
         nearest = {nearest_bitrate(codec, choice, channels) for codec in formats for channels in (1, 2)}
         if choice not in nearest:
             raise ValueError(
-                f"bitrate {choice} is none that {', '.join(formats)} can do: the nearest is "
+                f"bitrate {choice} is not possible with {', '.join(formats)}: the nearest is "
                 f"{min(nearest, key=lambda known: abs(known - choice))} bit/s"
             )
     return [int(choice) for choice in choices]

@@ -188,7 +188,7 @@ def read_samples(track: Track, start: int, samples: int) -> Waveform:
     found = reader.read(max(0, samples - skipped))
     waveform[:, skipped : skipped + found.shape[1]] = found
     if not np.isfinite(waveform).all():
-        log.warning("%s holds samples that are no numbers; they are taken as 0", track.path)
+        log.warning("%s contains NaN or infinite samples; they are replaced by 0", track.path)
         np.nan_to_num(waveform, copy=False, posinf=0, neginf=0)
     return waveform
 

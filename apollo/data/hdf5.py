@@ -45,7 +45,7 @@ class Stored:
         with np.errstate(over="ignore", invalid="ignore"):
             crop = np.asarray(self.data[segment, :, start : start + samples], np.float32) * np.float32(self.scale)
         if not np.isfinite(crop).all():
-            raise AudioFileError(f"{self.path} holds samples that are not numbers: build the store again")
+            raise AudioFileError(f"{self.path} contains NaN or infinite samples: build the store again")
         return crop
 
 
@@ -66,11 +66,11 @@ def stored(path: Path) -> Iterator[Stored]:
                 raise ValueError("its data are not samples")
             creation = data.id.get_create_plist()
             if data.is_virtual or creation.get_external_count():
-                raise ValueError("its data lie in other files")
+                raise ValueError("its data are in other files")
             if {creation.get_filter(number)[0] for number in range(creation.get_nfilters())} - FILTERS:
-                raise ValueError("its data are coded in a way that no store is")
+                raise ValueError("its data are encoded in a way that no store uses")
             if math.prod(data.chunks or ()) * data.dtype.itemsize > CHUNK_BYTES:
-                raise ValueError("its data come in pieces larger than any store's")
+                raise ValueError("its chunks are larger than any store's")
             yield Stored(path, data, scale(data), problem(data))
     except AudioFileError:
         raise
@@ -86,7 +86,7 @@ def scale(data: h5py.Dataset) -> float:
     stated = data.attrs.get_id("scale")
     value = float(data.attrs["scale"]) if stated.shape in ((), (1,)) and stated.dtype.kind in "fiu" else math.nan
     if not 0 < value < math.inf:
-        raise ValueError("its scale is no factor")
+        raise ValueError("its scale is not a valid factor")
     return value
 
 

@@ -52,7 +52,7 @@ def kinds_of(blocks: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, flo
             raise ValueError(f"{key} must be a block such as {{folders: [voice_*], weight: 1}}, not {block!r}")
         known = ("folders", "weight", "partners", *defaults)
         if unknown := [option for option in block if option not in known]:
-            raise ValueError(f"{key}.{unknown[0]} is no option of a kind: {nearest(str(unknown[0]), known)}")
+            raise ValueError(f"{key}.{unknown[0]} is not an option of a kind: {nearest(str(unknown[0]), known)}")
         patterns: Any = block.get("folders")
         partners: Any = block.get("partners", list(blocks))
         if not _names(patterns):

@@ -87,10 +87,10 @@ def song_folders(root: Path, original: str, codec: str) -> Found:
         DataError: If there is no such folder, or no folder in it.
     """
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}: give a folder that holds one folder a song")
+        raise DataError(f"there is no folder {root}: give a folder that contains one folder per song")
     songs = sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith("."))
     if not songs:
-        raise DataError(f"{root} holds no folders: give one folder a song, with {original} and {codec} in it")
+        raise DataError(f"{root} contains no folders: give one folder per song, with {original} and {codec} in it")
     found = Found(str(root))
     for song in songs:
         sides = [named(song, name) for name in (original, codec)]
@@ -98,7 +98,7 @@ def song_folders(root: Path, original: str, codec: str) -> Found:
             found.pairs.append((sides[0][0], sides[1][0]))
         elif any(len(side) > 1 for side in sides):
             several = next(side for side in sides if len(side) > 1)
-            found.problems.append(Problem(song, f"{several[0].name} and {several[1].name} may both be meant"))
+            found.problems.append(Problem(song, f"{several[0].name} and {several[1].name} both match"))
         elif any(sides) or not any(path.is_dir() for path in song.iterdir()):
             lacking = [name for name, side in zip((original, codec), sides, strict=True) if not side]
             found.problems.append(Problem(song, f"it lacks {' and '.join(lacking)}"))

@@ -154,7 +154,7 @@ def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[s
     if not folders:
         raise ConfigError(f"datas.{key} lacks dir: give one folder or a list of them")
     if kind not in (1, 2):
-        raise ConfigError(f"datas.dataset_type must be 1 (one folder a song) or 2 (two folders), not {kind!r}")
+        raise ConfigError(f"datas.dataset_type must be 1 (one folder per song) or 2 (two folders), not {kind!r}")
     sides = [str(names.get(side, side)) for side in SIDES]
     endings = [str(block.get(f"{side}_format") or "").lstrip(".") for side in SIDES]
     if kind == 2:

@@ -112,14 +112,14 @@ def degrade_folder(
         raise DataError(f"{source} holds no audio files: give a folder of music")
     inside, outside = target.resolve(), source.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
-        raise DataError(f"{target} and {source} must not lie in each other: give a folder elsewhere for the pairs")
+        raise DataError(f"{target} and {source} must not contain each other: give a folder elsewhere for the pairs")
     with resumable(target, "pairs"):
         target.mkdir(parents=True, exist_ok=True)
         with alone(target):
             foreign = next((path.name for path in target.iterdir() if not path.name.startswith(".")), None)
             if foreign is not None and not (target / MANIFEST).is_file():
                 raise DataError(
-                    f"{target} holds {foreign}, and no {MANIFEST} of ours: give an empty folder for the pairs"
+                    f"{target} contains {foreign} but no {MANIFEST} from Apollo: give an empty folder for the pairs"
                 )
             pairs = _resume(target)
             jobs = []
@@ -263,7 +263,7 @@ def _measure(path: Path) -> tuple[int, int, int]:
             if not np.isfinite(block).all():
                 raise DataError(f"{path} holds NaN or infinite samples, which no codec can encode: clean it first")
         if samples == 0:
-            raise DataError(f"{path} holds no audio samples: give another file")
+            raise DataError(f"{path} contains no audio samples: give another file")
         if samples < (reader.frames or 0):
             raise DataError(f"{path} ends after {samples} of {reader.frames} samples: copy or download it again")
         return reader.sample_rate, reader.channels, samples

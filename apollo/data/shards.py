@@ -115,7 +115,9 @@ def _prepare(crops: Crops, target: Path, contents: Contents, workers: int, progr
     if manifest.exists():
         refuse_other_recipe(target, read_manifest(target), contents)
     elif foreign := next((path.name for path in target.iterdir() if not path.name.startswith(".")), None):
-        raise DataError(f"{target} holds {foreign}, and no {MANIFEST} of ours: give an empty folder for the crops")
+        raise DataError(
+            f"{target} contains {foreign} but no {MANIFEST} from Apollo: give an empty folder for the crops"
+        )
     jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
     missing = [job for job in jobs if not finished(job, contents)]
     with replacing(manifest) as temporary:
@@ -135,11 +137,11 @@ def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None
     different = [key for key in (before.keys() | now.keys()) - {"crops", "recipe"} if before.get(key) != now.get(key)]
     if different:
         raise DataError(
-            f"{target} holds crops made otherwise ({', '.join(sorted(different))} differ): give another folder, or "
-            "remove it"
+            f"{target} contains crops made with other settings ({', '.join(sorted(different))} differ): give another "
+            "folder, or remove it"
         )
     if wanted.crops < there.crops:
-        raise DataError(f"{target} is made for {there.crops} crops: ask for at least so many, or give another folder")
+        raise DataError(f"{target} was made for {there.crops} crops: ask for at least as many, or give another folder")
 
 
 def finished(job: _Job, contents: Contents) -> bool:
@@ -198,12 +200,12 @@ def open_shard(path: Path, samples: int) -> list[int]:
         good = sorted(slices) == sorted(SIDES) and shapes == 2 * [(len(degradations), samples)]
         if good and all(part.get_dtype() == "I16" for part in slices.values()):
             return [bitrate_of(degradation) for degradation in degradations]
-        reason = "its crops are others than the folder's"
+        reason = "its crops do not belong to the folder"
     except (OSError, SafetensorError) as error:
         reason = str(error)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         reason = "what it says of its crops cannot be read"
-    raise DataError(f"{path} is no whole shard of crops ({reason}): run 'apollo data prepare' again")
+    raise DataError(f"{path} is not a complete shard of crops ({reason}): run 'apollo data prepare' again")
 
 
 class Shards:

@@ -101,7 +101,7 @@ def find_stems(corpus: Corpus, root: Path, include_test: bool = False) -> list[S
         whole = tuple(path for path in paths if path not in parts)
         stems.append(Stem(MIXTURE, whole[:1] or parts))
     if unknown:
-        log.warning("took stems of unknown kind as %r: %s", OTHER, ", ".join(sorted(unknown)))
+        log.warning("treated stems of unknown kind as %r: %s", OTHER, ", ".join(sorted(unknown)))
     return stems
 
 

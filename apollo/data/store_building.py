@@ -104,7 +104,7 @@ def build_store(
             start, with what an earlier run had finished, and after every file.
 
     Raises:
-        DataError: If there is no such corpus, the target holds something else or was begun with other settings or
+        DataError: If there is no such corpus, the target holds something else or was started with other settings or
             songs, cannot be written, or a process was killed. What is finished stays and the next run goes on.
     """
     if dtype not in get_args(SampleType) or workers < 1 or sample_rate < 1000:
@@ -169,9 +169,9 @@ def _resume(target: Path, settings: dict[str, Any], plan: list[StoreFile]) -> li
         raise DataError(f"{manifest} is damaged: give another folder, or remove this one") from None
     if begun_with != settings:
         different = ", ".join(f"{name}={value}" for name, value in begun_with.items() if value != settings.get(name))
-        raise DataError(f"{target} was begun with other settings ({different}): use those, or give another folder")
+        raise DataError(f"{target} was started with other settings ({different}): use those, or give another folder")
     if [(file.name, file.sources) for file in earlier] != [(file.name, file.sources) for file in plan]:
-        raise DataError(f"{target} was begun with other songs than the corpus holds now: give another folder")
+        raise DataError(f"{target} was started with other songs than the corpus holds now: give another folder")
     for folder in (target, *{(target / file.name).parent for file in plan}):
         for half in folder.glob(".*.part"):
             half.unlink()
@@ -215,7 +215,7 @@ def _make(job: Job) -> StoreFile:
         problem = None
         if repaired:
             names = ", ".join(str(path) for path in sorted(repaired))
-            problem = f"{names} holds samples that are not numbers; they became silence"
+            problem = f"{names} contains NaN or infinite samples; they were replaced by silence"
         if active := active_segments(np.concatenate(powers)):
             stream = _summed(paths, sample_rate, repaired)
             write_segments(target / file.name, stream, active, sample_rate, dtype, peak, problem)

@@ -58,7 +58,7 @@ class Restorations:
         for name in names:
             found = _with_any_ending(folder / name)
             if len(found) > 1:
-                raise DataError(f"{found[0]} and {found[1].name} may both be meant")
+                raise DataError(f"{found[0]} and {found[1].name} both match")
             if found:
                 return found[0]
         raise DataError(f"{folder / names[0]} is missing, with any ending")

@@ -80,7 +80,7 @@ def compare(
     samples = min(length - start for length, start in zip(lengths, starts, strict=True))
     if samples < 1:
         raise AudioFileError(
-            f"{before.path} and {after.path} have no time in common: give two versions of one recording"
+            f"{before.path} and {after.path} do not overlap in time: give two versions of one recording"
         )
     chunk = CHUNK * rate
     lossless = not light or samples * channels <= LOSSLESS_SECONDS * 2 * rate
@@ -138,7 +138,7 @@ def look_at(path: Path, progress: Callable[[float, float | None], None] = lambda
     """
     found = inspect(path, progress)
     if not found.levels.finite:
-        raise AudioFileError(f"{path} holds samples that are no numbers (NaN or infinite): give another file")
+        raise AudioFileError(f"{path} contains NaN or infinite samples: give another file")
     return found
 
 

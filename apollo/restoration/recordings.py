@@ -250,7 +250,7 @@ def restore_recording(
     except ApolloError as error:
         raise AudioFileError(str(error)) from None
     if not samples:
-        raise AudioFileError(f"{source.name} holds no audio samples: give another file")
+        raise AudioFileError(f"{source.name} contains no audio samples: give another file")
     seconds = samples / source.sample_rate
     rate = output.rate_for(source.sample_rate, restorer.sample_rate, lossy)
     # The stream gives the source's rate or the network's; for others the higher of them is resampled.

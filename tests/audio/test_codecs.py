@@ -256,8 +256,8 @@ def test_input_is_left_as_it_was(music):
         ({"sample_rate": 0}, "above 0"),
         ({"vbr_quality": 9.5}, "mp3 knows 0 to 9"),
         ({"codec": "aac", "vbr_quality": 5}, "aac knows 0.1 to 2"),
-        ({"codec": "opus", "vbr_quality": 5}, "opus has no scale of quality"),
-        ({"codec": "opus", "stereo": "joint"}, "'mp3' only"),
+        ({"codec": "opus", "vbr_quality": 5}, "opus has no quality scale"),
+        ({"codec": "opus", "stereo": "joint"}, "only with codec 'mp3'"),
         ({"stereo": "wide"}, "'joint' or 'separate'"),
     ],
 )

@@ -173,15 +173,15 @@ def bad_file(tmp_path, kind, music):
     [
         ("missing.wav", "does not exist"),
         ("folder.wav", "is a folder"),
-        ("text.wav", "is no audio"),
-        ("text.mp3", "is no audio"),
+        ("text.wav", "is not a readable audio"),
+        ("text.mp3", "is not a readable audio"),
         ("empty.flac", "is empty"),
-        ("no_samples.wav", "holds no audio samples"),
-        ("cut_header.flac", "is no audio"),
+        ("no_samples.wav", "contains no audio samples"),
+        ("cut_header.flac", "is not a readable audio"),
         ("cut_short.flac", "is damaged"),
-        ("noise.mp3", "is no audio"),
-        ("noise.m4a", "is no audio"),
-        ("picture.mp4", "is no audio"),
+        ("noise.mp3", "is not a readable audio"),
+        ("noise.m4a", "is not a readable audio"),
+        ("picture.mp4", "is not a readable audio"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence_and_quietly(tmp_path, music, capfd, kind, says):

@@ -110,7 +110,7 @@ def test_list_in_disguise_opens_no_other_file(tmp_path, kind, name):
     encode(tmp_path / "other.ts", "mpegts", "mp2")
     path = tmp_path / name
     path.write_text(LISTS[kind])
-    with pytest.raises(AudioFileError, match="is no audio"):
+    with pytest.raises(AudioFileError, match="is not a readable audio"):
         read(path)
     with pytest.raises(AudioFileError):
         info(path)

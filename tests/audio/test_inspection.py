@@ -98,9 +98,9 @@ def test_progress_is_told_to_the_end(tmp_path, noisy):
 
 def test_file_without_samples_is_told(tmp_path):
     write(tmp_path / "a.wav", np.zeros((2, 0)), RATE)
-    with pytest.raises(AudioFileError, match="holds no audio samples"):
+    with pytest.raises(AudioFileError, match="contains no audio samples"):
         inspect(tmp_path / "a.wav")
-    with pytest.raises(AudioFileError, match="holds no audio samples"):
+    with pytest.raises(AudioFileError, match="contains no audio samples"):
         needs_restoration(tmp_path / "a.wav")
 
 

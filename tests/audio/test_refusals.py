@@ -171,7 +171,7 @@ def test_links_that_do_not_fit_are_told(tmp_path, music):
     for name, channels in (("a", 2), ("b", 1)):
         soundfile.write(tmp_path / f"{name}.ogg", music[:channels, :20_000].T, SAMPLE_RATE)
     (tmp_path / "c.ogg").write_bytes((tmp_path / "a.ogg").read_bytes() + (tmp_path / "b.ogg").read_bytes())
-    with pytest.raises(AudioFileError, match="several Ogg files"):
+    with pytest.raises(AudioFileError, match="several Ogg streams"):
         read(tmp_path / "c.ogg")
 
 

@@ -154,7 +154,7 @@ def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for path in (tmp_path / "pipe", tmp_path / "zero"):
-        with pytest.raises(ModelFileError, match="is not opened"):
+        with pytest.raises(ModelFileError, match="does not open"):
             load_model(path)
 
 

@@ -56,7 +56,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence_and_leaves_no_file(run, folde
     songs = folder / "two.flac", folder / "two.flac"
     (tmp_path / "mine.html").write_text("mine")
     for arguments, sentence in (
-        ((folder / "text.mp3", folder / "two.flac", "-o", tmp_path / "a.html"), "text.mp3 is no audio"),
+        ((folder / "text.mp3", folder / "two.flac", "-o", tmp_path / "a.html"), "text.mp3 is not a readable audio"),
         ((folder / "none.mp3", folder / "two.flac", "-o", tmp_path / "a.html"), "none.mp3"),
         ((*songs, "-o", tmp_path / "a.flac"), "ends in .html"),
         ((*songs, "-o", tmp_path / "mine.html"), "exists already: use --overwrite"),

@@ -64,7 +64,7 @@ def test_folder_is_looked_through_and_a_bad_file_does_not_end_it(run, folder):
     result = run(folder)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
-    assert "text.mp3 is no audio" in result.stderr
+    assert "text.mp3 is not a readable audio" in result.stderr
     blocks = result.stdout.split("\n\n")
     assert [block.splitlines()[0].rpartition("/")[2] for block in blocks] == [
         "fake.flac", "lossy.mp3", "silent.wav", "whole.flac"
@@ -92,7 +92,7 @@ def test_json_is_for_machines(run, folder):
     assert files["whole.flac"]["cover"] == {"mime": "image/png", "bytes": len(PNG)}
     assert files["fake.flac"]["lossy"]
     assert files["silent.wav"]["loudness"] is None
-    assert "is no audio" in files["text.mp3"]["problem"]
+    assert "is not a readable audio" in files["text.mp3"]["problem"]
 
 
 def test_folder_in_lines(run, folder):
@@ -104,7 +104,7 @@ def test_folder_in_lines(run, folder):
     rows = list(csv.DictReader(result.stdout.splitlines()))
     assert [row["file"].rpartition("/")[2] for row in rows] == ["fake.flac", "lossy.mp3", "silent.wav", "whole.flac"]
     assert [row["lossy"] for row in rows] == ["yes", "yes", "no", "no"]
-    assert "text.mp3 is no audio" in result.stderr
+    assert "text.mp3 is not a readable audio" in result.stderr
     assert "give one of them" in run(folder, "--csv", "--json").stderr
 
 

@@ -111,5 +111,5 @@ def test_samples_that_are_no_numbers_are_never_given(tmp_path: Path, value: floa
     with h5py.File(path, "w") as file:
         file["data"] = np.full(SAMPLES.shape, value, kind)
     store = StemStore(tmp_path, RATE)
-    with pytest.raises(AudioFileError, match=r"sample0\.hdf5 holds samples that are not numbers"):
+    with pytest.raises(AudioFileError, match=r"sample0\.hdf5 contains NaN or infinite samples"):
         store.stem(np.random.default_rng(0), 10)

@@ -299,11 +299,11 @@ def test_long_files_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Monk
 def test_impossible_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
     source = few(tmp_path / "in", 0.2, 1)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="must not lie in each other"):
+    with pytest.raises(DataError, match="must not contain each other"):
         degrade_folder(source, source / "pairs")
-    with pytest.raises(DataError, match="must not lie in each other"):
+    with pytest.raises(DataError, match="must not contain each other"):
         degrade_folder(source, tmp_path)
-    with pytest.raises(DataError, match="must not lie in each other"):
+    with pytest.raises(DataError, match="must not contain each other"):
         degrade_folder(source, source)
     with pytest.raises(DataError, match="no audio"):
         degrade_folder(tmp_path / "empty", tmp_path / "out")

@@ -109,9 +109,9 @@ def test_a_folder_can_grow_but_not_change(folder: Path, stems: Path) -> None:
     assert prepare(make_crops(stems), folder, COUNT + 2, RATE, {"seed": 3}).kept == 2
     assert files(folder)["00000.safetensors"] == before["00000.safetensors"]
     assert len(Shards(folder, RATE)) == COUNT + 2
-    with pytest.raises(DataError, match=r"made otherwise \(seed differ"):
+    with pytest.raises(DataError, match=r"made with other settings \(seed differ"):
         prepare(make_crops(stems, 4), folder, COUNT + 2, RATE, {"seed": 4})
-    with pytest.raises(DataError, match="is made for 7 crops"):
+    with pytest.raises(DataError, match="was made for 7 crops"):
         prepare(make_crops(stems), folder, COUNT, RATE, {"seed": 3})
 
 
@@ -216,5 +216,5 @@ def test_the_command_makes_both_folders_and_goes_on_where_it_ended(stems: Path, 
     assert len(Shards(tmp_path / "out" / "valid", RATE)) == 2
     again = CliRunner().invoke(app, command, catch_exceptions=False)
     assert "finished before" in again.output
-    with pytest.raises(DataError, match="made otherwise"):
+    with pytest.raises(DataError, match="made with other settings"):
         CliRunner().invoke(app, [*command, "datas.mono=0"], catch_exceptions=False, standalone_mode=False)

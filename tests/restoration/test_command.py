@@ -127,7 +127,7 @@ def test_what_was_chosen_and_lost_is_told_once_and_stands_in_the_report(
     code, _, errors = run(damaged, tracks, "--track", 1, "--force", "--json", report)
     assert code == 0
     assert errors.count("damaged.flac is damaged: about") == 1
-    assert errors.count("film.mka holds 2 audio tracks: number 1 was read") == 1
+    assert errors.count("film.mka has 2 audio tracks: track 1 was read") == 1
     lossy, film = (file["remarks"] for file in json.loads(report.read_text(encoding="utf-8"))["files"])
     ((place, seconds),) = lossy["damage"]
     assert 0.1 < place < place + seconds < 0.6

@@ -30,7 +30,7 @@ def test_client_gets_what_the_command_gives_to_the_bit(
     assert [Path(file).read_bytes() for file in files] == [restored.read_bytes()]
     assert [song["status"] for song in report] == ["restored", "failed"]
     assert report[0]["target"] == "dodgems-beat.restored.flac"
-    assert report[1]["message"].startswith("broken.mp3 is no audio")
+    assert report[1]["message"].startswith("broken.mp3 is not a readable audio")
     assert str(server.temporary) not in json.dumps(report)
     for arguments, sentence in (
         (("default", 1, 5, 1, "flac", False), "keep_below must be"),

@@ -121,7 +121,7 @@ def test_visitors_wait_for_one_another_and_may_cancel(
     wait(first, "#status", "Cancelled.")
     wait(second, "#status", "已还原 0 / 1。")
     message = wait(second, "#results .failed", "失败").text
-    assert re.search(r"broken.*\.mp3 is no audio", message)
+    assert re.search(r"broken.*\.mp3 is not a readable audio", message)
     assert "/" not in message.replace("broken <b>.mp3", "")
     assert second.find_element(By.CSS_SELECTOR, "#restore").text == "还原"
     for browser in (first, second):
