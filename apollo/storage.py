@@ -142,7 +142,7 @@ def place(text: str) -> Place:
     scheme, path = found[1].lower(), found[2]
     if scheme not in EXTRAS:
         known = ", ".join(f"{name}://" for name in EXTRAS)
-        raise ApolloError(f"{scheme}:// leads to no store that is known: known are {known}")
+        raise ApolloError(f"{scheme}:// is not a known store: known are {known}")
     if scheme == "file":
         from fsspec.implementations.local import LocalFileSystem
 
@@ -150,7 +150,7 @@ def place(text: str) -> Place:
     # Whatever a place is called comes into messages, reports and tags.
     if "@" in path.partition("/")[0] or re.search(r"[?&][^/]*=", path):
         raise ApolloError(
-            f"a {scheme}:// URL holds what may be a secret (before @ or after ?): leave that out, for its driver reads "
+            f"a {scheme}:// URL may contain a secret (before @ or after ?): leave that out, for its driver reads "
             "credentials from the environment and from files of its own"
         )
     path = path.strip("/")
@@ -264,8 +264,8 @@ def _download(url: Url, file: Path) -> None:
         free = shutil.disk_usage(file.parent).free
         if size > free:
             raise ApolloError(
-                f"{url} has {size / 1e9:.1f} GB, but {file.parent.parent} has room for {free / 1e9:.1f} GB only: let "
-                "TMPDIR name a larger disk"
+                f"{url} has {size / 1e9:.1f} GB, but {file.parent.parent} has room for {free / 1e9:.1f} GB "
+                "only: set TMPDIR to a larger disk"
             )
         store.get_file(str(url), str(file))
 

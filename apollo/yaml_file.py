@@ -53,7 +53,7 @@ def parsing(path: Path) -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise ConfigError(f"{path} is not valid YAML: its blocks lie too deep in one another") from None
+        raise ConfigError(f"{path} is not valid YAML: its blocks are nested too deeply") from None
     except (yaml.YAMLError, ValueError, AttributeError) as error:  # a !!timestamp of no date is the last
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}") from None
 
@@ -67,7 +67,7 @@ def measure(node: Node | None, sizes: dict[Node, int], above: tuple[Node, ...]) 
     if node in above:
         raise ValueError("an alias refers to what it is part of")
     if len(above) > DEPTH:
-        raise ValueError("its blocks lie too deep in one another")
+        raise ValueError("its blocks are nested too deeply")
     if node is None:
         return 0
     if node not in sizes:

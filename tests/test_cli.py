@@ -241,7 +241,7 @@ def test_interruption_leaves_no_debris(tmp_path: Path, sent: int, code: int) -> 
     os.kill(process.pid, sent)  # who is impatient changes nothing
     output, errors = process.communicate(timeout=600)
     assert process.returncode == code
-    assert "1 of 2 files were restored" in errors
+    assert "1 of 2 files are restored" in errors
     assert "Traceback" not in output + errors
     assert sorted(tmp_path.iterdir()) == after
     assert read(first)[0].shape == (2, 1000)

@@ -152,7 +152,7 @@ def check_every_verb(files: Path, out: Path, model: Path) -> None:
         (few / path.name).write_bytes(path.read_bytes())
     scored = run("evaluate", few, "-m", model, "--bitrates", 64, "--metrics", "snr", "--workers", 1)
     assert "unexpected error" not in scored
-    assert "fault of Apollo" not in scored
+    assert "bug in Apollo" not in scored
 
 
 @pytest.mark.slow

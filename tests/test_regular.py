@@ -81,7 +81,7 @@ def test_in_every_verb(
         errors = capsys.readouterr().err
         assert left.value.code == 1, (path, errors)
         assert re.fullmatch(r"Error: [^\n]+\n", errors), errors
-        assert "fault of Apollo" not in errors
+        assert "bug in Apollo" not in errors
         assert str(path) in errors
         assert not list(tmp_path.iterdir())
 

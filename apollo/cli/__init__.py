@@ -31,7 +31,7 @@ EVERYWHERE = ("--debug", "--quiet", "--verbose")
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"apollo {__version__}")
         raise typer.Exit
@@ -40,11 +40,13 @@ def show_version(wanted: bool) -> None:
 @app.callback(epilog="Example: apollo restore song.mp3")
 def apollo(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where errors come from; may stand anywhere.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Tell results and errors only; likewise.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Tell what was corrected on the way; likewise.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where errors come from; allowed anywhere.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only results and errors; allowed anywhere.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print what was corrected on the way; allowed anywhere.")
+    ] = False,
 ) -> None:
     """Undo the damage that MP3 compression does to music."""
     MANNER.debug, MANNER.quiet, MANNER.only_json = debug, quiet, False

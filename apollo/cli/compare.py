@@ -39,9 +39,9 @@ def compare(
 
     names = shown(before.name), shown(after.name)
     found = compared(inspected(before), inspected(after), data_uri, (*names, "difference"), light=True)
-    coded = "" if found.lossless else " As the recording is long, its sound is coded as Opus of 96 kbit/s."
+    coded = "" if found.lossless else " The recording is long, so its sound is stored as Opus at 96 kbit/s."
     title = f"{names[0]} and {names[1]}"
-    text = page(title, title, f"A and B are heard in step; D is what was changed.{coded}", found.player)
+    text = page(title, title, f"A and B play in sync; D is their difference.{coded}", found.player)
     make_folder(output.parent)
     try:
         with replacing(output, overwrite) as temporary:

@@ -67,7 +67,7 @@ def check(
 @app.command(epilog="Example: apollo data stems --corpus musdb musdb18hq/ store/")
 def stems(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The corpus; it is only read.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The store to make, or to go on with.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The store to make or to continue.")],
     corpus: Annotated[
         Literal["musdb", "moisesdb", "folders"],
         typer.Option(help="Layout of IN; folders is <song>/<class>[_n].flac or .wav."),
@@ -76,7 +76,7 @@ def stems(
         Literal["float32", "int16"],
         typer.Option(help="int16 takes three quarters of the space, but only Apollo reads it."),
     ] = "float32",
-    include_test: Annotated[bool, typer.Option("--include-test", help="Take MUSDB's test songs as well.")] = False,
+    include_test: Annotated[bool, typer.Option("--include-test", help="Include MUSDB's test songs.")] = False,
     workers: Workers = None,
 ) -> None:
     """Make the paper's HDF5 store of stems: their active segments of 6 s, ready for random crops."""
@@ -98,7 +98,7 @@ def stems(
     finished = f", {report.kept} of them finished before" if report.kept else ""
     say(f"{target} holds {sum(report.segments.values())} segments in {report.files} files{finished}.")
     if report.silent:
-        say(f"Nothing is active in {listed(report.silent)}.")
+        say(f"No active segments in {listed(report.silent)}.")
     for sentence in (*report.repaired, *report.unreadable):
         warn(sentence)
     if report.unreadable:
@@ -114,24 +114,24 @@ def degrade(
     bitrates: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="RATES", help="Bitrates to choose among, with commas, such as 64k,96k; by default 24k to 128k."
+            metavar="RATES", help="Bitrates to choose from, separated by commas, such as 64k,96k; default: 24k to 128k."
         ),
     ] = None,
     codec: Annotated[
-        str, typer.Option(metavar="CODEC", help="mp3, aac, opus, vorbis, mp2, ac3 or wma; with commas.")
+        str, typer.Option(metavar="CODEC", help="mp3, aac, opus, vorbis, mp2, ac3 or wma; separated by commas.")
     ] = "mp3",
     quality: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="MIN MAX", help="LAME's -q to choose in, from 0 (best) to 9, for some of the files."),
+        typer.Option(metavar="MIN MAX", help="Range of LAME's -q, from 0 (best) to 9, for some files."),
     ] = None,
-    quality_probability: Annotated[float, typer.Option(metavar="P", help="For what share of the files.")] = 0.5,
+    quality_probability: Annotated[float, typer.Option(metavar="P", help="Share of these files.")] = 0.5,
     lowpass: Annotated[
         tuple[float, float] | None,
-        typer.Option(metavar="MIN MAX", help="Low-pass to choose in, in Hz, before the codec, for some of the files."),
+        typer.Option(metavar="MIN MAX", help="Range of a low-pass before the codec, in Hz, for some files."),
     ] = None,
-    lowpass_probability: Annotated[float, typer.Option(metavar="P", help="For what share of the files.")] = 0.5,
+    lowpass_probability: Annotated[float, typer.Option(metavar="P", help="Share of these files.")] = 0.5,
     workers: Workers = None,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another seed makes other choices.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of the random choices.")] = 0,
 ) -> None:
     """Make pairs of originals and damaged versions, aligned and equally long, with a manifest of every choice."""
     from apollo.data.offline import degrade_folder
@@ -165,9 +165,7 @@ def degrade(
 @app.command(epilog="Example: apollo data prepare -c configs/default-model-data.yaml shards/ --crops 5000")
 def prepare(
     config: Annotated[Path, typer.Option("-c", "--config", metavar="CONFIG", help="YAML file with a block datas.")],
-    target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder to make train/ and valid/ in, or to go on with.")
-    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make train/ and valid/ in, or to continue.")],
     overrides: Overrides = None,
     crops: Annotated[int, typer.Option(metavar="N", min=1, help="How many crops to train on.")] = 5000,
     workers: Workers = None,

@@ -20,15 +20,13 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="PAIRS_OR_ORIGINALS",
-            help="Undamaged recordings, pairs of originals and damaged versions, or songs in stems; told by what lies "
-            "in the folder.",
+            help="Undamaged recordings, pairs of originals and damaged versions, or songs in stems: the layout of "
+            "the folder decides.",
         ),
     ] = None,
     original: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of originals, where they and their damaged versions lie in two folders."
-        ),
+        typer.Option(metavar="DIR", help="Folder of originals, if the damaged versions are in another folder."),
     ] = None,
     damaged: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the damaged versions, under the same names.")
@@ -38,31 +36,38 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME=FOLDER",
-            help="What another tool made of the damaged versions, under the same names; may be given several times.",
+            help="Results of another tool for the damaged versions, under the same names; can be repeated.",
         ),
     ] = None,
     codecs: Annotated[
         str,
-        typer.Option("--codec", metavar="CODECS", help="What damages originals: mp3, aac, opus, vorbis; with commas."),
+        typer.Option(
+            "--codec",
+            metavar="CODECS",
+            help="Codecs that damage originals: mp3, aac, opus, vorbis; separated by commas.",
+        ),
     ] = "mp3",
-    bitrates: Annotated[str, typer.Option(metavar="KBITS", help="In kbit/s, with commas.")] = "24,32,48,64,96,128",
+    bitrates: Annotated[
+        str, typer.Option(metavar="KBITS", help="In kbit/s, separated by commas.")
+    ] = "24,32,48,64,96,128",
     metrics: Annotated[
         str | None,
         typer.Option(
             metavar="METRICS",
-            help="With commas: sdr, si_sdr, snr, visqol, lsd, lsd_raw, mrstft, log_wmse, envelope, lost_band_level, "
-            "lost_band_bias, snr_below, snr_above (the codec's cut-off), and each with _mid or _side for stereo. 'all' "
-            "is all but those.",
+            help="Separated by commas: sdr, si_sdr, snr, visqol, lsd, lsd_raw, mrstft, log_wmse, envelope, "
+            "lost_band_level, lost_band_bias, snr_below, snr_above (the codec's cut-off), and each with _mid or "
+            "_side for stereo. 'all' "
+            "means all except these.",
         ),
     ] = None,
     workers: Workers = None,
     device: Device = "cpu",
     chunk: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Of audio restored at once: memory, not scores.")
+        float | None, typer.Option(metavar="SECONDS", help="Audio restored at once: affects memory, not scores.")
     ] = None,
     align: Annotated[
         bool,
-        typer.Option("--align/--no-align", help="Undo the lag of damaged versions before they are scored, or do not."),
+        typer.Option("--align/--no-align", help="Remove the lag of damaged versions before scoring."),
     ] = True,
     output: Annotated[
         Path | None,
@@ -70,8 +75,8 @@ def evaluate(
             "-o",
             "--output",
             metavar="REPORT",
-            help="Folder for report.html, report.md, report.json and scores.csv. Stopped half-way, the same command "
-            "goes on from there.",
+            help="Folder for report.html, report.md, report.json and scores.csv. Run the same command again to "
+            "continue.",
         ),
     ] = None,
     share: Share = None,

@@ -15,12 +15,12 @@ from apollo.errors import ApolloError
 if TYPE_CHECKING:
     from apollo.nn import Apollo
 
-app = typer.Typer(help="Write a model in the form that another tool reads.", **SETTINGS)
+app = typer.Typer(help="Write a model in a format for other tools.", **SETTINGS)
 
 Target = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
 Config = Annotated[
     Path | None,
-    typer.Option("-c", "--config", metavar="CONFIG", help="YAML of its training, which MODEL must agree with."),
+    typer.Option("-c", "--config", metavar="CONFIG", help="YAML of its training; it must match MODEL."),
 ]
 Licence = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the weights [default: what MODEL states, or unknown]")

@@ -30,8 +30,8 @@ LONGEST = 200  # letters of a tag
 def inspect(
     inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, and folders of them.")],
     json_file: Json = None,
-    as_table: Annotated[bool, typer.Option("--table", help="Print one line a file instead.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line a file for spreadsheets instead.")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print one line per file instead.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line per file for spreadsheets instead.")] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
     ] = None,
@@ -41,7 +41,7 @@ def inspect(
     """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
     target = json_target(json_file, overwrite)
     if MANNER.only_json + as_table + as_csv > 1:
-        raise ApolloError("--json -, --table and --csv are three ways to tell the same: give one of them")
+        raise ApolloError("--json -, --table and --csv exclude each other: give one of them")
     if plot is not None:
         check_suffix(plot, ".png", "--plot")
         require("eval", "matplotlib")
@@ -137,7 +137,7 @@ def expand(path: Path, others: Callable[[Path], None]) -> Iterator[Path]:
         return
     files = audio_files(path, others)
     if not files:
-        raise ApolloError(f"{path} holds no audio file: give another folder")
+        raise ApolloError(f"{path} contains no audio files: give another folder")
     yield from files
 
 
@@ -181,7 +181,7 @@ def lines(inspection: Inspection) -> Iterator[str]:
     if levels.silent >= 0.005:
         yield from row("Silent", f"{levels.silent:.0%}")
     if not levels.finite:
-        yield from row("Broken", "it holds samples that are no numbers (NaN or infinite)")
+        yield from row("Broken", "it contains NaN or infinite samples")
     if inspection.cover is not None:
         kind = inspection.cover.mime.removeprefix("image/").upper()
         yield from row("Cover", f"{kind}, {math.ceil(len(inspection.cover.data) / 1000)} kB")
@@ -189,7 +189,7 @@ def lines(inspection: Inspection) -> Iterator[str]:
         short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         yield from row(name.replace("_", " ").capitalize(), " / ".join(short.split("\n")))
     if info.tags_encoding is not None:
-        yield from row("Tags", f"read as {info.tags_encoding}, a guess: the file does not tell their code page")
+        yield from row("Tags", f"read as {info.tags_encoding}, a guess: the file does not state their code page")
     yield from row("Verdict", inspection.verdict.sentence)
 
 

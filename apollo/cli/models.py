@@ -25,7 +25,7 @@ def models() -> None:
         "its authors': see its page",  # share-alike or non-commercial; only its page can say for good
         "66.2 MB",
         "yes" if paper.file in fetched(paper) else "on demand",
-        f"that of the paper, https://huggingface.co/{paper.model}",
+        f"the paper's model, https://huggingface.co/{paper.model}",
     )
     Screen().print(table, soft_wrap=True)
     say(

@@ -71,13 +71,13 @@ def sentence(error: Exception) -> str:
     message = one_line(error)
     what = f"{kind}: {message[:300]}" if message else kind
     if isinstance(error, MemoryError) or "OutOfMemory" in kind:
-        return "memory does not suffice: close other programs, or ask for less at once"
+        return "not enough memory: close other programs, or process less at once"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
         return f"{place} ({error.strerror}): check the path, its permissions and free space, or add --debug to see more"
     if kind == "BrokenProcessPool":
-        return "a process at work was killed, perhaps for want of memory: try again with fewer --workers"
-    return f"a fault of Apollo's own ({what}): add --debug to see where it lies, and please report what that prints"
+        return "a worker process was killed, perhaps because memory ran out: try again with fewer --workers"
+    return f"this is a bug in Apollo ({what}): add --debug to see where, and please report what it prints"
 
 
 def catch_strays() -> None:
@@ -93,7 +93,7 @@ def catch_strays() -> None:
         if MANNER.debug:
             show_traceback(error)
         reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-        warn(f"work in the background ended early ({' '.join(reason.split())}): add --debug to see more")
+        warn(f"a background process ended early ({' '.join(reason.split())}): add --debug to see more")
 
     def unraisable(stray: sys.UnraisableHookArgs) -> None:
         if MANNER.debug and stray.exc_value is not None:

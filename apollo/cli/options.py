@@ -13,7 +13,7 @@ from apollo.cli.terminal import DEVICE, MODEL
 from apollo.shards import Shard
 
 Model = Annotated[
-    str, typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, or the name of a model.")
+    str, typer.Option("-m", "--model", metavar="MODEL", envvar=MODEL, help="Model file, name or Hugging Face id.")
 ]
 Models = Annotated[
     list[str] | None,
@@ -23,15 +23,17 @@ Device = Annotated[str, typer.Option(metavar="DEVICE", envvar=DEVICE, help="auto
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; by default one per core.")]
 Share = Annotated[
     Shard | None,
-    typer.Option("--shard", parser=Shard.parse, metavar="NUMBER/COUNT", help="Do one share only, such as 3/16."),
+    typer.Option(
+        "--shard", parser=Shard.parse, metavar="NUMBER/COUNT", help="Do only one share of the work, such as 3/16."
+    ),
 ]
 Track = Annotated[
-    int | None, typer.Option(metavar="N", help="Which of several audio tracks; by default the default one.")
+    int | None, typer.Option(metavar="N", help="Audio track to read if there are several; default: the default track.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that replace those in CONFIG.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", help="Write everything to FILE as JSON; - is standard output."),

@@ -38,7 +38,7 @@ class Dialect:
             if spelled in self.needless:
                 if not equals and rest and not rest[0].startswith("-"):
                     value = rest.pop(0)
-                note(f"{' '.join(filter(None, (name, value)))} is passed over: {self.needless[spelled]}", error=True)
+                note(f"{' '.join(filter(None, (name, value)))} is ignored: {self.needless[spelled]}", error=True)
             elif spelled in self.renamed:
                 words += [self.renamed[spelled], *([value] if equals else [])]
             else:
@@ -46,7 +46,7 @@ class Dialect:
         return words
 
 
-WHOLE = "pieces are joined with the very samples of the whole recording, and need no overlap"
+WHOLE = "chunks give exactly the samples of the whole recording, so they need no overlap"
 
 RESTORE = Dialect(
     renamed={
@@ -60,7 +60,7 @@ RESTORE = Dialect(
     },
     needless={
         **dict.fromkeys(("--overlap", "--overlap-seconds"), WHOLE),
-        **dict.fromkeys(("-c", "--config"), "a model file tells its network's sizes by itself"),
+        **dict.fromkeys(("-c", "--config"), "a model file states the sizes of its network"),
     },
 )
 TRAIN = Dialect(renamed={"--init-from": "--init-from", "--resume-from": "-m"})
@@ -96,12 +96,12 @@ def export_words(arguments: Sequence[str]) -> list[str]:
             words.append(word)
         elif rest and not rest[0].startswith("-") and "-o" not in arguments:
             folder = rest.pop(0)
-            note(f"-d {folder} is taken for -o {folder}, the folder that both files go to", error=True)
+            note(f"-d {folder} is read as -o {folder}, the folder for both files", error=True)
             words += ["-o", folder]
         else:
             value = [rest.pop(0)] if rest and not rest[0].startswith("-") else []
             note(
-                f"{' '.join(('-d', *value))} is passed over: MSST's files hold weights and network only",
+                f"{' '.join(('-d', *value))} is ignored: MSST's files contain only weights and network",
                 error=True,
             )
     return ["export", "msst", "--overwrite", *words]

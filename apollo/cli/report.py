@@ -16,7 +16,7 @@ from apollo.errors import ApolloError
 from apollo.regular import refuse_special
 from apollo.storage import Place, Url, at_hand, place
 
-app = typer.Typer(help="Work with reports that were written before.", **SETTINGS)
+app = typer.Typer(help="Work with earlier reports.", **SETTINGS)
 
 # What a report of `apollo restore` says of each share alone. The rest is what results depend on.
 OF_EACH = ("device", "chunk_seconds", "batch", "compiled", "planned", "counts", "files")
@@ -24,7 +24,7 @@ OF_EACH = ("device", "chunk_seconds", "batch", "compiled", "planned", "counts", 
 
 @app.callback()
 def report() -> None:
-    """Work with reports that were written before."""
+    """Work with earlier reports."""
 
 
 @app.command(
@@ -81,9 +81,11 @@ def read(path: Place) -> dict[str, Any]:
     except OSError as error:
         raise ApolloError(f"{path} cannot be read ({error.strerror}): give reports that are JSON files") from None
     except (ValueError, RecursionError):
-        raise ApolloError(f"{path} is no JSON file: give what apollo restore --json or apollo evaluate wrote") from None
+        raise ApolloError(
+            f"{path} is not a JSON file: give what apollo restore --json or apollo evaluate wrote"
+        ) from None
     if not isinstance(content, dict) or "apollo" not in content:
-        raise ApolloError(f"{path} is no report: give what apollo restore --json or apollo evaluate wrote")
+        raise ApolloError(f"{path} is not a report: give what apollo restore --json or apollo evaluate wrote")
     return content
 
 
@@ -112,7 +114,7 @@ def merged_restorations(contents: Sequence[Mapping[str, Any]], paths: Sequence[P
             planned += int(content["planned"])
             dict(content["counts"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ApolloError(f"{path} is no report of apollo restore ({error!r}): leave it out") from None
+            raise ApolloError(f"{path} is not a report of apollo restore ({error!r}): leave it out") from None
     counts = Counter(str(file["status"]) for file in files.values())
     return {
         **contents[0],

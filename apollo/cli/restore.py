@@ -60,19 +60,18 @@ def restore(
     ] = None,
     sample_rate: Annotated[
         Literal["auto", "keep", "44100"],
-        typer.Option(help="keep the source's, 44100, or auto: the source's, but 44100 for what was coded lower."),
+        typer.Option(help="keep the source's, 44100, or auto: the source's, but 44100 for files coded lower."),
     ] = "auto",
     clip: Annotated[
         str,
-        typer.Option(metavar="HOW", help="Beyond full scale: scale the whole down, clamp peaks, or write float WAV."),
+        typer.Option(metavar="HOW", help="Above full scale: scale the volume down, clamp peaks, or write a float WAV."),
     ] = "scale",
     fill: Annotated[
-        float, typer.Option(metavar="SHARE", help="Fill in what is lost: from 0, most faithful, to 1, full sound.")
+        float,
+        typer.Option(metavar="SHARE", help="How much lost sound is filled in: 0, most faithful, to 1, full sound."),
     ] = 1.0,
-    mix: Annotated[float, typer.Option(metavar="SHARE", help="From 0, the input, to 1, the restored.")] = 1.0,
-    keep_below: Annotated[
-        float | None, typer.Option(metavar="HZ", help="Keep the input's own sound below this frequency.")
-    ] = None,
+    mix: Annotated[float, typer.Option(metavar="SHARE", help="From 0, the input, to 1, the restored signal.")] = 1.0,
+    keep_below: Annotated[float | None, typer.Option(metavar="HZ", help="Keep the input below this frequency.")] = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(metavar="PRECISION", help="auto, 32, bf16 or 16.")] = "auto",
     chunk: Annotated[
@@ -84,17 +83,17 @@ def restore(
     ] = "auto",
     track: Track = None,
     match_loudness: Annotated[
-        bool, typer.Option("--match-loudness", help="Bring results to their sources' loudness (EBU R 128).")
+        bool, typer.Option("--match-loudness", help="Match the loudness of the source (EBU R 128).")
     ] = False,
-    keep_times: Annotated[bool, typer.Option("--keep-times", help="Give results their sources' times.")] = False,
+    keep_times: Annotated[bool, typer.Option("--keep-times", help="Copy the file times of the source.")] = False,
     overwrite: Overwrite = False,
-    force: Annotated[bool, typer.Option("--force", help="Restore even what shows no damage.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would become of every file, and restore none.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Restore even files that show no damage.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and restore nothing.")] = False,
     raw: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT,RATE,CHANNELS", help="What - reads and writes is no WAV but, say, s16le,44100,2."),
+        typer.Option(
+            metavar="FORMAT,RATE,CHANNELS", help="Raw samples instead of WAV through -, such as s16le,44100,2."
+        ),
     ] = None,
     json_file: Json = None,
     ray: Annotated[
@@ -102,16 +101,18 @@ def restore(
         typer.Option(
             parser=ray_address,
             metavar="[ADDRESS]",
-            help="Restore many files at once with all of this machine, or of a Ray cluster.",
+            help="Restore many files at once on this machine or a Ray cluster.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="With --ray: files at once; as many as there are cores or GPUs."),
+        typer.Option(metavar="N", min=1, help="With --ray: files at once; default: one per GPU, or per core."),
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(metavar="GPUS", min=0, help="With --ray: GPUs a worker, such as 0.5; 1 if there are any."),
+        typer.Option(
+            metavar="GPUS", min=0, help="With --ray: GPUs per worker, such as 0.5; default: 1 if there are any."
+        ),
     ] = None,
     share: Share = None,
 ) -> None:
@@ -130,9 +131,9 @@ def restore(
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     output = place(output_place) if output_place is not None else None
     if dry_run and json_file is not None:
-        raise ApolloError("--json tells what was done, and with --dry-run nothing is: leave out one of the two")
+        raise ApolloError("--json reports what was done, but --dry-run does nothing: leave out one of them")
     if ray is None and (workers is not None or gpus is not None):
-        raise ApolloError("--workers and --gpus are of --ray: leave them out, or add it")
+        raise ApolloError("--workers and --gpus need --ray: add it, or leave them out")
     if ray is not None:
         require("cluster", "ray")
     at_once = None if batch == "auto" else int(batch)
@@ -150,18 +151,18 @@ def restore(
             try:
                 made.compile()
             except ApolloError as error:
-                warn(f"going on uncompiled: {error}")
+                warn(f"continuing uncompiled: {error}")
         return made
 
     if track is not None and PIPE in inputs:
-        raise ApolloError("--track is of files: leave it out with -")
+        raise ApolloError("--track does not work with -: leave it out")
     if PIPE not in inputs and raw is not None:
         raise ApolloError("--raw describes what comes through a pipe: give - as the input")
     if PIPE in inputs:
         if len(inputs) > 1 or output not in (None, Path(PIPE)) or file_format not in (None, "wav"):
-            raise ApolloError("- is from standard input to standard output: leave out other inputs and outputs")
+            raise ApolloError("- reads standard input and writes standard output: leave out other inputs and outputs")
         if json_file is not None or keep_times or share is not None or ray is not None or dry_run:
-            raise ApolloError("--json, --keep-times, --dry-run, --shard and --ray are of files: leave them out with -")
+            raise ApolloError("--json, --keep-times, --dry-run, --shard and --ray do not work with -: leave them out")
         restore_through_pipe(
             model, lambda: build(load_model(model)), wanted, RawFormat.parse(raw) if raw is not None else None
         )
@@ -174,14 +175,14 @@ def restore(
 
     report = json_target(json_file, overwrite=True)  # what is there is looked at once there is something to write
     if output == Path(PIPE):
-        raise ApolloError("-o - is standard output, into which only standard input is restored: give - as the input")
+        raise ApolloError("-o - is standard output, which works only with standard input: give - as the input")
     # Floats have but one format to go to.
     names_format = output is not None and output.suffix.lower() in SUFFIXES
     file_format = file_format or ("wav" if wanted.is_float and not names_format else None)
     others: list[Place] = []
     tasks = plan([place(name) for name in inputs], output, file_format, others.append, track)
     if keep_times and any(isinstance(end, Url) for task in tasks for end in (task.source, task.target)):
-        raise ApolloError("--keep-times is of files: objects in a store have no times to be set, so leave it out")
+        raise ApolloError("--keep-times works only with files: objects in a store have no file times, so leave it out")
     if isinstance(output, Url):
         output.check_bucket()
     if share is not None:
@@ -196,7 +197,7 @@ def restore(
         from apollo.cluster import Job, Workers, connected, restore_with_workers
 
         if any(isinstance(end, Url) and end.scheme == "memory" for task in tasks for end in (task.source, task.target)):
-            raise ApolloError("memory:// is of one process alone: with --ray, name places that every worker sees")
+            raise ApolloError("memory:// belongs to one process: with --ray, name places that every worker sees")
         network = load_model(model)
         with connected(ray):
             size = Workers.fitting(workers, gpus, device == "auto" or device.startswith("cuda"))

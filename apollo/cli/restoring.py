@@ -78,7 +78,7 @@ def restore_with_progress(
     except KeyboardInterrupt:
         done = sum(outcome.status == "restored" for outcome in outcomes)
         raise StoppedError(
-            f"stopped: {done} of {len(tasks)} files were restored, and are whole; the same command goes on from there",
+            f"stopped: {done} of {len(tasks)} files are restored completely; run the same command again to continue",
             128 + STOPPED.signal,
         ) from None
     finally:
@@ -165,7 +165,7 @@ def summary(report: Report) -> str:
         notes += f", {report.matched_db:+.1f} dB to match the source's loudness"
     if report.turned_down_db > 0:
         decibels = f"{report.turned_down_db:.1f}" if report.turned_down_db >= 0.05 else "less than 0.1"
-        notes += f", turned down by {decibels} dB lest it clip"
+        notes += f", volume lowered by {decibels} dB to avoid clipping"
     if report.clamped:
         notes += f", {report.clamped} samples clamped at full scale"
     if report.lost:

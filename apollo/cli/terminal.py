@@ -166,7 +166,7 @@ def require(extra: str, *packages: str) -> None:
 
 def passed_over(others: int) -> str:
     """Say how many files in folders were not looked at."""
-    return f"Passed over: {others} file{'s' * (others > 1)} of other kinds."
+    return f"Skipped: {others} file{'s' * (others > 1)} of other kinds."
 
 
 def clock(seconds: float, digits: int = 0) -> str:
@@ -197,7 +197,7 @@ def without_middle(text: str, columns: int) -> str:
 def check_suffix(path: Place, suffix: str, option: str) -> None:
     """Refuse to write to a file that is called otherwise: with its own name forgotten, an option takes a song's."""
     if path.suffix.lower() != suffix:
-        raise ApolloError(f"{option} writes a file of its own: name one that ends in {suffix}, not {path}")
+        raise ApolloError(f"{option} writes a separate file: name one that ends in {suffix}, not {path}")
 
 
 def parse(text: str, kind: Callable[[str], Value], option: str, what: str, example: str) -> list[Value]:
@@ -205,7 +205,7 @@ def parse(text: str, kind: Callable[[str], Value], option: str, what: str, examp
     try:
         return [kind(part.strip()) for part in text.split(",")]
     except ValueError:
-        raise ApolloError(f"{option} takes {what} with commas, such as {example}, not {text!r}") from None
+        raise ApolloError(f"{option} takes {what} separated by commas, such as {example}, not {text!r}") from None
 
 
 RATE = r"\d{1,9}k?"
@@ -216,7 +216,9 @@ def parse_bitrates(text: str) -> list[int]:
     rates = []
     for part in text.split(","):
         if not re.fullmatch(RATE, part.strip()):
-            raise ApolloError(f"--bitrates takes numbers of kbit/s with commas, such as 24k,64k or 24,64, not {text!r}")
+            raise ApolloError(
+                f"--bitrates takes numbers of kbit/s separated by commas, such as 24k,64k or 24,64, not {text!r}"
+            )
         number = int(part.strip().rstrip("k"))
         rates.append(number if number >= 1000 and "k" not in part else 1000 * number)
     return rates

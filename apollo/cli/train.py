@@ -15,21 +15,19 @@ from apollo.cli.terminal import MANNER, require, say, show_log
 def train(
     config: Annotated[
         Path | None,
-        typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that says it all."),
+        typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that describes the run."),
     ] = None,
     overrides: Overrides = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("-m", "--model", metavar="CKPT", help="Training checkpoint to go on from.")
+        Path | None, typer.Option("-m", "--model", metavar="CKPT", help="Training checkpoint to resume.")
     ] = None,
-    init_from: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model file whose weights a new run starts from.")
-    ] = None,
+    init_from: Annotated[str | None, typer.Option(metavar="MODEL", help="Model file to start a new run from.")] = None,
     from_msst: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Configuration of MSST or of another code, converted, in place of -c."),
     ] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the configuration as it would be used, and leave.")
+        bool, typer.Option("--print-config", help="Print the configuration that would be used, and exit.")
     ] = False,
 ) -> None:
     """Train a model from folders of music."""

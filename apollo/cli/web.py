@@ -22,10 +22,10 @@ def web(
     context: typer.Context,
     models: Models = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 is reached from other machines.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 accepts other machines.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="The first free one from 7860 on if not given.")
+        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Default: the first free one from 7860.")
     ] = None,
     auth: Annotated[
         str | None,
@@ -33,7 +33,7 @@ def web(
     ] = None,
     share: Annotated[bool, typer.Option("--share", help="Get a public address from Gradio that leads here.")] = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Songs restored at once; others wait.")] = 1,
-    max_size: Annotated[str, typer.Option(metavar="SIZE", help="Of an upload, such as 500MB or 2GB.")] = "2GB",
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="Largest upload, such as 500MB or 2GB.")] = "2GB",
     device: Device = "auto",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
     static: Annotated[
@@ -52,7 +52,7 @@ def web(
         given = {name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"}
         if served := sorted(given - {"models", "static", "overwrite"}):
             option = served[0].replace("_", "-")
-            raise ApolloError(f"--static serves nothing, so --{option} means nothing: leave out one of the two")
+            raise ApolloError(f"--static serves nothing, so --{option} has no effect: leave out one of them")
         _write_site(static, models or ["default"], overwrite)
         return
     if overwrite:
@@ -86,7 +86,7 @@ def web(
 def _write_site(folder: Path, models: list[str], overwrite: bool) -> None:
     """Write a folder for any web server."""
     if len(models) > 1:
-        raise ApolloError(f"a folder holds one model, not {len(models)}: give one -m, and each other its own --static")
+        raise ApolloError(f"a folder takes one model, not {len(models)}: give one -m, and each other its own --static")
     require("export", "onnx", "onnxruntime", "onnxscript")
     from apollo.web.static import write_site
 

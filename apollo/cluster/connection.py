@@ -57,7 +57,7 @@ class Workers:
         if gpus is None:
             gpus = 1.0 if all_gpus else 0.0
         if gpus > all_gpus:
-            raise ApolloError(f"--gpus asks for {gpus:g} a worker, but there are {all_gpus:g} to use: ask for fewer")
+            raise ApolloError(f"--gpus asks for {gpus:g} per worker, but only {all_gpus:g} are available")
         if not sum(cores):
             raise ApolloError("the Ray cluster has no cores: start its nodes with ray start --num-cpus")
         count = count or (int(all_gpus / gpus) if gpus else sum(cores))

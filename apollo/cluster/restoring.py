@@ -214,6 +214,6 @@ class Pool:
 
 
 DEADLY = (
-    f"was not restored: {LOSSES} workers were lost in the middle of it, perhaps for want of memory: try fewer "
+    f"was not restored: {LOSSES} workers were lost in the middle of it, perhaps because memory ran out: try fewer "
     "--workers, or a smaller --chunk"
 )

@@ -150,7 +150,7 @@ def measure_original(row: Row, path: Path) -> None:
     row.clipped = clipping.peaks
     row.silent = 1 - sounding / blocks
     if not numbers:
-        row.problem = "it holds samples that are no numbers (NaN or infinite)"
+        row.problem = "it contains NaN or infinite samples"
     elif not sounding:
         row.problem = "it is silent from beginning to end"
     else:

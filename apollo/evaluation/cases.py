@@ -26,7 +26,7 @@ from apollo.shards import Shard
 VOCAL, SINGLE, MULTI, MULTI_VOCAL = KINDS = ("vocal", "single stem", "multi-stem", "multi-stem + vocal")
 
 _VOCALS = "vocals"
-_ORIGINALS = "taken for undamaged originals"
+_ORIGINALS = "used as undamaged originals"
 MOST_SIDES = 8  # folders side by side among which two may be sides of pairs
 
 
@@ -115,7 +115,7 @@ def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Ca
         pieces = [piece for song, stems in songs.items() for piece in _mixes(root, song, stems)]
         mixes = [Case(name, kind, condition, paths) for name, kind, paths in pieces for condition in conditions]
         summary = f"{_counted(len(songs), 'song')} in stems, {len(pieces)} mixes"
-        layout = "one folder a song, files named after what they hold"
+        layout = "one folder per song, files named after their content"
         return Cases(root, summary, mixes, conditions, layout=layout, warnings=_of_lossy(files, root))
     found, loose = any_layout(root)
     if not found.pairs:
@@ -143,7 +143,8 @@ def pairs_of(original: Path, damaged: Path) -> Cases:
     found = two_folders(original, damaged)
     if not found.pairs:
         raise DataError(
-            f"no file of {damaged} has the name of one in {original}: both need the same paths, but for the ending"
+            f"no file of {damaged} has the same name as one in {original}: both folders need the same paths, except "
+            "for suffixes"
         )
     return replace(
         _pairs(original, found, [], f"originals in {original}, damaged versions in {damaged}"), damaged=damaged
@@ -163,7 +164,7 @@ def _layout_of(found: Found) -> str:
     layouts = []
     for original, damaged in found.pairs:
         if original.parent == damaged.parent:
-            layouts.append(f"{original.stem} beside {damaged.stem} in one folder a song")
+            layouts.append(f"{original.stem} beside {damaged.stem} in one folder per song")
         else:
             sides = zip(original.parts, damaged.parts, strict=False)
             layouts.append("in the folders {}/ and {}/".format(*next(pair for pair in sides if pair[0] != pair[1])))
@@ -178,7 +179,7 @@ def _of_lossy(originals: Sequence[Path], root: Path) -> list[str]:
     share = "the original is" if len(originals) == 1 else f"{len(lossy)} of {len(originals)} originals are"
     first = "" if len(originals) == 1 else f" (the first: {_name(root, lossy[0])})"
     return [
-        f"{share} of a lossy format{first}: what it lost counts as right; give undamaged originals, or pairs with "
+        f"{share} in a lossy format{first}: their damage counts as correct; give undamaged originals, or pairs with "
         "--original DIR --damaged DIR"
     ]
 
@@ -210,7 +211,7 @@ def _of_twins(files: Sequence[Path], root: Path) -> list[str]:
             first, second = (other, one) if lossy == [True, False] else (one, other)
             unsure = "" if lossy[0] != lossy[1] else ", or the other way round"
             warnings.append(
-                f"{first}/ and {second}/ hold {_counted(len(common), 'recording')} of the same names, all taken for "
+                f"{first}/ and {second}/ hold {_counted(len(common), 'recording')} with the same names, all used as "
                 f"originals: if they are pairs, give --original {parent / first} --damaged {parent / second}{unsure}"
             )
     return warnings

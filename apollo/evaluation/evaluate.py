@@ -138,13 +138,13 @@ def _notes(found: Sequence[tuple[Case, str, Mapping[str, float]]], settings: Set
         if system == UNPROCESSED or any(map(_is_told, lags.values())):
             notes.append(_alignment(lags, "pairs" if system == UNPROCESSED else f"recordings of {system}"))
     if not settings.align and any(case.damaged for case, _, _ in found):
-        notes.append("pairs were scored as they lie, from their first samples on (--no-align)")
+        notes.append("pairs were scored without alignment (--no-align)")
     lossy = sorted({case.piece for case, _, values in found if values.get(LOSSY)})
     if lossy:
         pieces = len({case.piece for case, _, _ in found})
         notes.append(
-            f"{len(lossy)} of {pieces} originals show traces of a lossy codec (the first: {lossy[0]}): what that took "
-            "away counts as right"
+            f"{len(lossy)} of {pieces} originals show traces of a lossy codec (the first: {lossy[0]}): their damage "
+            "counts as correct"
         )
     return notes
 
@@ -153,7 +153,7 @@ def _alignment(lags: Mapping[str, float], what: str) -> str:
     """How many recordings were aligned, and by how much."""
     moved = {piece: lag for piece, lag in lags.items() if _is_told(lag)}
     if not moved:
-        return f"none of {len(lags)} {what} had a lag to undo"
+        return f"none of {len(lags)} {what} had a lag to remove"
     least, most = (sorted(map(abs, moved.values()))[end] for end in (0, -1))
     one = f"{1000 * most:.2f} ms ({most * SAMPLE_RATE:.1f} samples)"
     amount = one if len(moved) == 1 else f"{1000 * least:.2f} to {one}"

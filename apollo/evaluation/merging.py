@@ -36,7 +36,7 @@ def evaluation_of(report: Mapping[str, Any], path: Path) -> Evaluation:
             notes=[str(note) for note in report.get("notes", [])],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no report of an evaluation ({error!r}): give report.json files") from None
+        raise DataError(f"{path} is not a report of an evaluation ({error!r}): give report.json files") from None
 
 
 def _condition(entry: Mapping[str, Any]) -> Condition:
@@ -66,7 +66,7 @@ def merged(evaluations: Sequence[Evaluation], names: Sequence[object]) -> Evalua
     for evaluation, name in zip(evaluations, names, strict=True):
         for what in ("source", "systems", "metrics", "conditions"):
             if getattr(evaluation, what) != getattr(first, what):
-                raise DataError(f"{name} is of other {what} than {names[0]}: merge the shares of one evaluation only")
+                raise DataError(f"{name} has other {what} than {names[0]}: merge the shares of one evaluation only")
         for score in evaluation.scores:
             known = scores.setdefault((score.piece, score.condition, score.system), score)
             # As text, in which a value that is not defined equals another.

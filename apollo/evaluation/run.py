@@ -111,7 +111,7 @@ def run_evaluation(
                 bar.update(task, description="Report")
                 written = write_reports(result, cut_clips(result.ranked, cases, settings), output, grids)
     except KeyboardInterrupt:
-        kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to go on"
+        kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to continue"
         raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
     for note in cautions(result)[len(cases.warnings) :]:
         if not quiet:

@@ -63,4 +63,4 @@ def refuse_foreign(path: Path) -> None:
     refuse_special(path, DataError)
     head = path.read_bytes().lstrip()[:64] if path.exists() else b""
     if head and not head.startswith(b'{"key"'):
-        raise DataError(f"{path} holds something else than Apollo's scores: give another folder")
+        raise DataError(f"{path} contains something other than Apollo's scores: give another folder")

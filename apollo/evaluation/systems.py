@@ -61,7 +61,7 @@ class Restorations:
                 raise DataError(f"{found[0]} and {found[1].name} both match")
             if found:
                 return found[0]
-        raise DataError(f"{folder / names[0]} is missing, with any ending")
+        raise DataError(f"{folder / names[0]} is missing (any suffix counts)")
 
 
 def parse_restorations(text: str) -> Restorations:

@@ -116,7 +116,7 @@ class Apollo(nn.Module):
         if output not in ("direct", "residual"):
             raise ValueError(f"output must be 'direct' or 'residual', not {output!r}")
         if fill is not None and output != "residual":
-            raise ValueError("fill is what a network with output='residual' can have: it is added to the input")
+            raise ValueError("fill needs output='residual', because it is added to the input")
         self.output: Output = output
         # Whether training keeps only what goes into each block and computes the rest again when it is needed: half the
         # speed of a block for a fraction of the memory.

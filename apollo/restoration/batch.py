@@ -140,7 +140,7 @@ def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place
             results = False
             yield file, inside.parent
     if results:
-        raise AudioFileError(f"{path} holds no audio file that is not restored already: give another folder")
+        raise AudioFileError(f"{path} contains no audio files other than restored ones: give another folder")
 
 
 def within(folder: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:

@@ -32,7 +32,7 @@ class Blend:
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:
-            raise ApolloError(f"mix must lie from 0 (the input) to 1 (the restored), not at {self.mix:g}")
+            raise ApolloError(f"mix must be from 0 (the input) to 1 (the restored signal), not {self.mix:g}")
         if self.keep_below is not None and not (self.keep_below >= TRANSITION_HZ and math.isfinite(self.keep_below)):
             raise ApolloError(f"keep_below must be {TRANSITION_HZ:g} Hz or more, not {self.keep_below:g}")
 

@@ -122,7 +122,7 @@ def restore_one(
         make_folder(target.parent)
         with claimed(target) as ours:
             if not ours:
-                message = f"{task.target} is being made by another run of Apollo: left to it"
+                message = f"{task.target} is being made by another run of Apollo: skipped"
                 return Outcome(task, "finished", message, left=True)
             if not overwrite and (done := finished(task, source, target, restorer, output, model)):
                 return done  # by a run that was at it a moment ago

@@ -151,7 +151,7 @@ def restore_file(
     recording = Signal.of_file(source, track, met.append)
     held = read_metadata(source)
     if held.encoding is not None:
-        log.warning("%s does not tell the code page of its tags: they were read as %s, a guess", source, held.encoding)
+        log.warning("%s does not state the code page of its tags: they were read as %s, a guess", source, held.encoding)
     about = info(source, track)
     metadata = Provenance.of(restorer, output, model, track).on(held, about)
 
@@ -170,7 +170,7 @@ def restore_file(
             os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         except OSError as error:  # some disks of the network
             raise AudioFileError(
-                f"{target} is whole, but the times of {source} cannot be given to it ({error.strerror}): leave out "
+                f"{target} is complete, but the file times of {source} cannot be copied ({error.strerror}): leave out "
                 "--keep-times"
             ) from None
     return replace(report, remarks=met[-1], source_coding=coding(about))
@@ -325,7 +325,7 @@ def checked(restored: Iterable[Block], source: Signal) -> Iterator[Block]:
     """Give what the network gave, if those are numbers."""
     for block in restored:
         if not np.isfinite(block).all():
-            raise AudioFileError(f"the model made of {source.name} what are no finite numbers: use another model")
+            raise AudioFileError(f"the model gave NaN or infinite samples for {source.name}: use another model")
         yield block
 
 
@@ -338,5 +338,5 @@ def memory_suffices(source: Signal) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise AudioFileError(
-            f"{source.name} cannot be restored, for memory does not suffice: use a smaller --chunk, or --device cpu"
+            f"{source.name} cannot be restored because memory ran out: use a smaller --chunk, or --device cpu"
         ) from None

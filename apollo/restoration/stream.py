@@ -44,8 +44,8 @@ class RestorationStream:
     ) -> None:
         if target_rate not in (sample_rate, model_rate):
             raise ApolloError(
-                f"restored sound comes at its own rate, {sample_rate} Hz, or at the model's, {model_rate} Hz, "
-                f"not at {target_rate} Hz"
+                f"the target rate must be the input's, {sample_rate} Hz, or the model's, {model_rate} Hz, "
+                f"not {target_rate} Hz"
             )
         self.channels = len(peaks)
         self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]

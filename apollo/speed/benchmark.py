@@ -151,7 +151,7 @@ def benchmark(
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                raise ApolloError(f"memory does not suffice for {what}: choose smaller chunks or batches") from None
+                raise ApolloError(f"not enough memory for {what}: choose smaller chunks or batches") from None
             floor = flops * batch * seconds / rate / (2 if kind == "paper" else 1)
             measurements.append(Measurement(kind, precision, seconds, batch, took, floor, rate, memory))
         network.to("cpu")

@@ -82,7 +82,7 @@ OTHERS = (
 )
 
 _LOSS = "belongs to MSST's own loss; loss_g is ours"
-_STEMS = "Apollo restores all of the music at once, and has no stems to name"
+_STEMS = "Apollo restores all of the music at once, without stems"
 _RESTORING = "is for restoring: give --chunk and --batch to apollo restore"
 _LEVELS = "datas takes music as it is mixed"
 IGNORED = {
@@ -229,7 +229,7 @@ class _Reader:
                 self.result.pass_over(name, f"{target} is not here")
                 return
             if stated is None:
-                self.result.pass_over(f"{name}._target_", f"{target} is not here, and ours takes its place")
+                self.result.pass_over(f"{name}._target_", f"{target} does not exist here; ours is used")
             else:
                 # What the published recipe says is for its own classes, and does not stay beside another.
                 own = stated
@@ -307,7 +307,7 @@ def _optimizer(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None
         return
     result.config["optimizer_g"]["lr"] = 0.001
     keys = [f"{path}={name}", *([found["lr"][0]] if "lr" in found else [])]
-    result.pass_over(", ".join(keys), "not here; AdamW with lr 0.001 takes its place")
+    result.pass_over(", ".join(keys), "does not exist here; AdamW with lr 0.001 is used")
 
 
 def _formats(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
@@ -327,7 +327,7 @@ def _formats(found: Mapping[str, tuple[str, Any]], result: Conversion) -> None:
     for name, share in zip(names, shares, strict=True):
         ours = OTHER_FORMATS.get(name.lower(), name.lower())
         if ours not in FORMATS:
-            result.pass_over(f"{path}={name}", f"no codec here: known are {', '.join(FORMATS)}")
+            result.pass_over(f"{path}={name}", f"not a codec here: known are {', '.join(FORMATS)}")
         elif share:
             formats[ours] = formats.get(ours, 0) + _number((at, share))
     result.put("datas.codec.options.formats", formats)

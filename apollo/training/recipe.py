@@ -278,7 +278,7 @@ def ours(config: DictConfig, path: Path) -> DictConfig:
     raw = OmegaConf.to_container(config, resolve=False)
     conversion = converted(with_references(held, raw, "exp."), taken)
     if lines := conversion.lines():
-        log.warning("%s is converted; passed over are\n  %s", path, "\n  ".join(lines))
+        log.warning("%s was converted; ignored are\n  %s", path, "\n  ".join(lines))
     converted_config = OmegaConf.create(conversion.config)
     assert isinstance(converted_config, DictConfig)
     return converted_config

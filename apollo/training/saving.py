@@ -84,8 +84,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's own writer turns a full disk into a RuntimeError
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "the disk may be full"
             raise TrainingError(
-                f"the checkpoint {path} cannot be written ({reason}): make room and go on with -m from the newest one "
-                f"in {path.parent}; those written before are whole"
+                f"the checkpoint {path} cannot be written ({reason}): free some space and resume with -m from the "
+                f"newest one in {path.parent}; those written before are complete"
             ) from None
 
 
@@ -128,7 +128,7 @@ class StopOnSignal(Callback):
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Remember to stop; whoever asks again is served at once."""
         self.received = number
-        log.warning("finishing the step at work and saving; a second signal ends the run at once")
+        log.warning("finishing the current step and saving; a second signal ends the run at once")
         for other in SIGNALS:
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
 
@@ -155,7 +155,7 @@ class StopOnSignal(Callback):
             last = checkpoint.newest(trainer) if isinstance(checkpoint, Checkpoints) else self.last
             trainer.save_checkpoint(last)
             raise StoppedError(
-                f"stopped after {trainer.fit_loop.total_batch_idx + 1} batches, which are saved: go on with -m {last}",
+                f"stopped after {trainer.fit_loop.total_batch_idx + 1} batches, which are saved: resume with -m {last}",
                 128 + (self.received or signal.SIGTERM),
             )
 

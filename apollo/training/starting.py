@@ -28,7 +28,7 @@ def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
     Args:
         run: The run's folder.
         last: Where its newest checkpoint would go.
-        resume: The checkpoint to go on from; a run goes on with itself, or with another under a new name.
+        resume: The checkpoint to resume from; a run resumes itself, or another one under a new name.
 
     Raises:
         ConfigError: If there is one already.
@@ -36,7 +36,7 @@ def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
     own = resume is not None and any(folder.resolve() in resume.resolve().parents for folder in (run, last.parent))
     if last.exists() and not own:
         raise ConfigError(
-            f"the run {run} is there already: go on with -m {last}, or name the new one with exp.name=NAME"
+            f"the run {run} exists already: resume it with -m {last}, or name the new one with exp.name=NAME"
         )
 
 
@@ -50,8 +50,8 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
     content, _ = read_file(path)
     if not (content.keys() >= {"loops", "optimizer_states"} and isinstance(content.get("state_dict"), dict)):
         raise ModelFileError(
-            f"{path} holds no run to go on with, as last.ckpt does: start a new one from the weights of a model file "
-            f"with --init-from {path}"
+            f"{path} is not a checkpoint to resume from, such as last.ckpt: start a new one from the weights of a "
+            f"model file with --init-from {path}"
         )
     stated = content.get("config")
     refuse_other_sizes(path, stated if isinstance(stated, dict) else {}, system)
@@ -60,17 +60,17 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
     different = sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
     if different:
         raise ConfigError(
-            f"{path} is the checkpoint of a run with other networks, which differ in {different[0]}: go on with that "
-            f"run's own configuration, or start a new one from its generator with --init-from {path}"
+            f"{path} is the checkpoint of a run with other networks, which differ in {different[0]}: resume with "
+            f"that run's own configuration, or start a new one from its generator with --init-from {path}"
         )
     if broken := not_finite({key: content[key] for key in content if key not in ("callbacks", "random")}):
         raise ModelFileError(
-            f"{path} holds NaN or infinity in {broken}: go on from an earlier checkpoint, or start a new run from a "
+            f"{path} holds NaN or infinity in {broken}: resume from an earlier checkpoint, or start a new run from a "
             "model file with --init-from"
         )
     if not whole_states(content, system):
         raise ModelFileError(
-            f"{path} has lost a part of its optimisers or schedulers: go on from another, or start a new run "
+            f"{path} lacks parts of its optimisers or schedulers: resume from another, or start a new run "
             f"from its weights with --init-from {path}"
         )
 
@@ -129,7 +129,7 @@ def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
             raise
         reason = one_line(error)[:200]
         raise ModelFileError(
-            f"{path} cannot be gone on with ({type(error).__name__}: {reason}): take another, or start a new "
+            f"{path} cannot be resumed from ({type(error).__name__}: {reason}): take another, or start a new "
             f"run from its weights with --init-from {path}"
         ) from error
 
@@ -150,12 +150,12 @@ def start_from(system: ApolloSystem, path: Path | str) -> None:
         return
     weights = load_discriminator(path)
     if weights is None:
-        log.info("%s holds no discriminator; it starts anew", path)
+        log.info("%s has no discriminator; a new one is made", path)
         return
     try:
         system.discriminator.load_state_dict(weights)
     except RuntimeError:
-        log.warning("the discriminator in %s has other sizes than the configuration's; it starts anew", path)
+        log.warning("the discriminator in %s has other sizes than the configuration's; a new one is made", path)
 
 
 def refuse_other_sizes(path: Path | str, there: Mapping[str, Any], system: ApolloSystem) -> None:

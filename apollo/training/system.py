@@ -282,7 +282,7 @@ class ApolloSystem(LightningModule):
         if self.skipped_in_a_row[trained] >= self.skip_limit:
             raise TrainingError(
                 f"the gradient of the {trained} was not finite {self.skip_limit} steps in a row, in epoch "
-                f"{self.current_epoch}: go on from the last checkpoint with a lower learning rate, or precision 32"
+                f"{self.current_epoch}: resume from the last checkpoint with a lower learning rate, or precision 32"
             )
         for parameter in parameters:  # an optimiser leaves out what has no gradient
             parameter.grad = None
@@ -313,7 +313,7 @@ class ApolloSystem(LightningModule):
             item = number * self.trainer.world_size + self.trainer.global_rank
             raise TrainingError(
                 f"validation item {item}, counted from 0, is restored to numbers that are not finite, in epoch "
-                f"{self.current_epoch}: go on from the last checkpoint with a lower learning rate, or precision 32"
+                f"{self.current_epoch}: resume from the last checkpoint with a lower learning rate, or precision 32"
             )
         rate = self.generator.sample_rate
         scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}

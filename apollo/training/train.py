@@ -45,7 +45,7 @@ def train(
     Args:
         config_path: YAML file.
         overrides: `key=value` each, applied over the file.
-        resume: Checkpoint to go on from, as if the run had never ended.
+        resume: Checkpoint to resume from, as if the run had never ended.
         init: Model file to start a new run from.
         foreign: Whether the file is one of MSST or of another training code, to be converted.
 
@@ -56,9 +56,9 @@ def train(
         ApolloError: If the configuration or the data cannot be used.
     """
     if resume is not None and init is not None:
-        raise ConfigError("-m goes on with a run and --init-from starts a new one: give one of them")
+        raise ConfigError("-m resumes a run and --init-from starts a new one: give one of them")
     if resume is not None and not resume.is_file():
-        raise ConfigError(f"there is no checkpoint {resume} to go on from")
+        raise ConfigError(f"there is no checkpoint {resume} to resume from")
     recipe = parse(config_path, overrides, foreign)
     with telling(config_path, recipe):
         return fit(recipe, resume, init)
@@ -85,14 +85,14 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
     except OSError as error:
         place = error.filename or f"a file in {recipe.run}"
         raise TrainingError(
-            f"{place} cannot be read or written ({error.strerror or one_line(error)}): mend that, and go on with -m "
-            "from the newest checkpoint, or begin again"
+            f"{place} cannot be read or written ({error.strerror or one_line(error)}): fix that, and resume with -m "
+            "from the newest checkpoint, or start again"
         ) from error
     except Exception as error:
         if "DataLoader worker" in str(error):
             raise TrainingError(
-                "a process that loads data was killed, perhaps for want of memory: go on with -m from the newest "
-                f"checkpoint in {recipe.run}, with fewer datas.num_workers"
+                "a process that loads data was killed, perhaps because memory ran out: resume with -m from the "
+                f"newest checkpoint in {recipe.run}, with fewer datas.num_workers"
             ) from error
         if not type(error).__module__.startswith("wandb."):
             raise

@@ -49,7 +49,7 @@ def begun(logger: WandbLogger, spec: Spec) -> WandbLogger:
     instead: WandbLogger = spec.with_arguments(offline=True, log_model=False).build()
     folder = Path(str(instead.experiment.dir)).parent
     log.warning(
-        "Weights & Biases cannot be used (%s): the run goes on offline, and is sent later by wandb sync %s",
+        "Weights & Biases cannot be used (%s): the run continues offline; upload it later with wandb sync %s",
         reason[:300],
         folder,
     )

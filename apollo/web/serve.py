@@ -121,7 +121,7 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda address: N
                 time.sleep(3600)
         except OSError as error:
             raise ApolloError(
-                f"{settings.host}{f':{settings.port}' if settings.port else ''} cannot be listened at ({error}): "
+                f"{settings.host}{f':{settings.port}' if settings.port else ''} cannot be used ({error}): "
                 "choose another --port or --host"
             ) from None
         finally:

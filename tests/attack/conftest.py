@@ -46,7 +46,7 @@ class Aftermath:
         lines = [line for text in (self.output, self.errors) for line in text.split("\n")]
         found = [] if self.code in (0, 1, 2) else [f"ended with {self.code}"]
         found += [f"printed {line!r}" for line in lines if any(map(steers, line))]
-        found += [f"said {line!r}" for line in lines if "Traceback" in line or "fault of Apollo's own" in line]
+        found += [f"said {line!r}" for line in lines if "Traceback" in line or "a bug in Apollo" in line]
         if self.code and not (self.output or self.errors):
             found.append("failed without a word")
         if self.seconds > CPU_SECONDS:

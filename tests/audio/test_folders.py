@@ -91,7 +91,7 @@ def test_every_kind_of_file_that_can_be_read_is_music(shelf):
 
 @pytest.mark.parametrize("verb", [["inspect"], ["data", "check"]])
 def test_files_of_other_kinds_are_counted(run, shelf, verb):
-    assert "Passed over: 3 files of other kinds." in run(*verb, shelf[0]).stdout
+    assert "Skipped: 3 files of other kinds." in run(*verb, shelf[0]).stdout
 
 
 LISTS = {

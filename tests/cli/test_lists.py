@@ -16,7 +16,7 @@ def test_bitrates_have_commas_between_them_in_every_verb(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "24,", "fast", "64 96", "-64", "6" * 5000, "64kk", "1.5"])
 def test_what_is_no_bitrate_is_named(text: str) -> None:
-    with pytest.raises(ApolloError, match="with commas, such as 24k,64k"):
+    with pytest.raises(ApolloError, match="separated by commas, such as 24k,64k"):
         parse_bitrates(text)
 
 

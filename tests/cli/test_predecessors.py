@@ -16,12 +16,12 @@ RESTORE = ["restore", "--force", "--overwrite"]
         (
             "--checkpoint m.ckpt --input a --chunk-seconds 10 --overlap-seconds 2 --chunk-batch-size 4",
             "-m m.ckpt --chunk 10 --batch 4 -- a",
-            "--overlap-seconds 2 is passed over",
+            "--overlap-seconds 2 is ignored",
         ),
         (
             "-c apollo.yaml -m m.ckpt -i a -o b --segments=10 --overlap=0.5 --batch_size=2",
             "-m m.ckpt -o b --chunk 10 --batch 2 -- a",
-            "-c apollo.yaml is passed over: a model file",
+            "-c apollo.yaml is ignored: a model file",
         ),
         (
             "--in_dir a --out_dir b --crossover 4000 --dry_wet 0.8",
@@ -62,6 +62,6 @@ def test_exporting_for_msst_as_the_predecessors_do(capsys: pytest.CaptureFixture
     assert export_words(["-m", "b", "-d", "out"]) == [*export, "-m", "b", "-o", "out"]
     assert "-d out is taken for -o out" in capsys.readouterr().err
     assert export_words(["-m", "b", "-d", "x", "-o", "out"]) == [*export, "-m", "b", "-o", "out"]
-    assert "-d x is passed over" in capsys.readouterr().err
+    assert "-d x is ignored" in capsys.readouterr().err
     assert export_words(["-d", "-m", "b"]) == [*export, "-m", "b"]
-    assert "-d is passed over" in capsys.readouterr().err
+    assert "-d is ignored" in capsys.readouterr().err

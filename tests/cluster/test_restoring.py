@@ -165,7 +165,7 @@ def test_command_that_is_ended_goes_on_when_started_again(
         errors = process.communicate(timeout=600)[1]
         if end == signal.SIGINT:
             assert process.returncode == 130
-            assert "the same command goes on from there" in errors
+            assert "run the same command again to continue" in errors
             assert not [path for path in out.iterdir() if path.name.startswith(".")]
     before = results(out)
     monkeypatch.setattr(sys, "argv", words)
@@ -191,7 +191,7 @@ def test_ray_needs_no_address_and_takes_no_song_for_one() -> None:
     [
         (("--ray", "127.0.0.1:9"), "there is no Ray cluster at 127.0.0.1:9"),
         (("--ray=nonsense",), "not 'nonsense'"),
-        (("--workers", "2"), "of --ray"),
+        (("--workers", "2"), "need --ray"),
         (("--ray", "nowhere.invalid:6379"), "there is no Ray cluster at nowhere.invalid:6379"),
     ],
 )

@@ -154,7 +154,7 @@ def test_the_layout_that_was_recognised_is_told(tmp_path: Path, chords: np.ndarr
     assert layouts == {
         "a": "in the folders original/ and codec/",
         "b": "original beside codec in one folder a song",
-        "c": "taken for undamaged originals",
+        "c": "used as undamaged originals",
     }
 
 

@@ -190,7 +190,7 @@ def test_too_little_memory_is_one_sentence(source: Path, identity: Restorer, mon
 
     for forward in (on_cuda, on_cpu):
         monkeypatch.setattr(identity.model, "forward", forward)
-        with pytest.raises(AudioFileError, match=r"memory does not suffice: use a smaller --chunk, or --device cpu$"):
+        with pytest.raises(AudioFileError, match=r"memory ran out: use a smaller --chunk, or --device cpu$"):
             restore_file(source, None, identity)
     assert sorted(source.parent.iterdir()) == before
 

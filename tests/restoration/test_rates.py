@@ -122,5 +122,5 @@ def test_silence_stays_silent_at_every_rate(restorer: Restorer) -> None:
 
 
 def test_other_rates_for_the_result_are_refused(restorer: Restorer) -> None:
-    with pytest.raises(ApolloError, match="at the model's, 44100 Hz"):
+    with pytest.raises(ApolloError, match="or the model's, 44100 Hz"):
         restorer(np.zeros((2, 1000), np.float32), 48_000, 32_000)

@@ -168,7 +168,7 @@ def test_the_command_converts_prints_and_tells_once() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert yaml.safe_load(result.stdout)["datas"]["num_steps"] == 5
-    assert result.stderr.startswith(f"Warning: {path} is converted; passed over are\n  ")
+    assert result.stderr.startswith(f"Warning: {path} was converted; ignored are\n  ")
     assert result.stderr.count("training.q") == 1
     with pytest.raises(ConfigError, match="this is a configuration of MSST: give it with --from-msst"):
         parse(path)

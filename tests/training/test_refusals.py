@@ -252,7 +252,7 @@ def test_what_is_restored_to_no_numbers_ends_the_run_by_naming_the_item(
         return items[-1] * (float("nan") if len(items) == 4 else 1.0)  # two items are looked at before training
 
     monkeypatch.setattr(ApolloSystem, "restore_whole", broken)
-    with pytest.raises(TrainingError, match=r"validation item 1, .* not finite, in epoch 0: go on from the last"):
+    with pytest.raises(TrainingError, match=r"validation item 1, .* not finite, in epoch 0: resume from the last"):
         train(path, overrides)
 
 

@@ -98,7 +98,7 @@ def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_b
     _, errors = process.communicate(timeout=600)  # until no worker holds the output any longer
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
-    assert "go on with -m" in errors.replace("\n", " ")
+    assert "resume with -m" in errors.replace("\n", " ")
     last = run / "checkpoints" / "last.ckpt"
     assert last.exists()
     train(config, [f"exp.name={run.name}"], resume=last)
@@ -254,7 +254,7 @@ main()
     assert result.returncode == 1, result.stderr
     error = result.stderr[result.stderr.rindex("Error:") :]
     assert "cannot be written" in error
-    assert "those written before are whole" in error
+    assert "those written before are complete" in error
     assert "Traceback" not in result.stderr
     assert last.read_bytes() == before
     assert not list(run.rglob(".*.part"))

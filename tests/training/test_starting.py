@@ -39,7 +39,7 @@ def test_a_new_run_does_not_write_over_another(config: Path, run: Path, from_mod
     with pytest.raises(ConfigError) as caught:
         train(config, [NO_MUSIC], init=init)
     last = run / "checkpoints" / "last.ckpt"
-    assert f"the run {run} is there already: go on with -m {last}, or name the new one with exp.name=" in str(
+    assert f"the run {run} exists already: resume it with -m {last}, or name the new one with exp.name=" in str(
         caught.value
     )
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
@@ -50,7 +50,7 @@ def test_a_run_that_goes_on_does_not_write_over_another(config: Path, run: Path,
     train(config, other, resume=run / "checkpoints" / "last.ckpt")
     last = run.with_name("other") / "checkpoints" / "last.ckpt"
     before = {path: path.read_bytes() for path in last.parents[1].rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match="is there already: go on with -m"):
+    with pytest.raises(ConfigError, match="exists already: resume it with -m"):
         train(config, [*other, NO_MUSIC], resume=run / "checkpoints" / "last.ckpt")
     assert {path: path.read_bytes() for path in last.parents[1].rglob("*") if path.is_file()} == before
     train(config, ["exp.name=other", "trainer.max_epochs=3"], resume=last)
@@ -64,7 +64,7 @@ def test_what_is_no_run_to_go_on_with_is_told_before_music_is_read(config: Path,
     for path in (weights, run / "best_model.safetensors"):
         with pytest.raises(ModelFileError) as caught:
             train(config, [NO_MUSIC], resume=path)
-        assert str(caught.value).startswith(f"{path} holds no run to go on with")
+        assert str(caught.value).startswith(f"{path} is not a checkpoint to resume from")
         assert str(caught.value).endswith(f"with --init-from {path}")
     truncated = tmp_path / "truncated.ckpt"
     truncated.write_bytes(last.read_bytes()[:10000])

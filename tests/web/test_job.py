@@ -82,7 +82,7 @@ def test_cancelling_stops_and_leaves_nothing_half_done(room: Room, tmp_path: Pat
 
 def test_what_cannot_be_is_said_in_a_sentence(room: Room, tmp_path: Path) -> None:
     for wish, words in (
-        (Wish("m", mix=2), "mix must lie from 0"),
+        (Wish("m", mix=2), "mix must be from 0"),
         (Wish("m", keep_below=-5), "keep_below must be"),
         (Wish("m", file_format="exe"), "there is no format 'exe'"),
     ):

@@ -172,7 +172,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--static", "site", "--port", "8000"], "--port means nothing"),
-        (["--static", "site", "-m", "one", "-m", "two"], "a folder holds one model"),
+        (["--static", "site", "-m", "one", "-m", "two"], "a folder takes one model"),
         (["--static", __file__], "is a file"),
         (["--overwrite"], "--static"),
     ],

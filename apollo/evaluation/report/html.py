@@ -133,7 +133,7 @@ def _by_system(evaluation: Evaluation) -> list[dict[str, Any]]:
             systems.append(
                 {
                     "label": names[system],
-                    "sentence": head.sentence if head else f"No metric tells {names[system]} from a control",
+                    "sentence": head.sentence if head else f"No metric separates {names[system]} from a control",
                     "scope": parts[0].scope,
                     "headings": [part.heading for part in parts],
                     "rows": [[_finding(finding) for finding in row] for row in zip(*own, strict=True)],

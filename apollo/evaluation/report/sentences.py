@@ -55,8 +55,8 @@ def cautions(evaluation: Evaluation) -> list[str]:
         for system in evaluation.ranked.systems[1:]:
             if winners := evaluation.winning_controls(system, metric):
                 told.append(
-                    f"{describe(metric).label} prefers {listed(winners)} to {names[system]}: it tells of something "
-                    "else than restoration, so do not rank by it"
+                    f"{describe(metric).label} prefers {listed(winners)} to {names[system]}: it does not measure "
+                    "restoration, so do not rank by it"
                 )
     return told
 
