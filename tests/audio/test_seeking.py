@@ -95,14 +95,14 @@ def test_crop_of_a_long_mp3_does_not_wait_for_all_before_it(tmp_path, encode, mu
     path.write_bytes(200 * frames[frames.index(b"\xff\xfb") :])  # ten minutes
     with AudioReader(path) as reader:
         reader.seek(reader.count() - 10 * SAMPLE_RATE)
-        started = time.perf_counter()
+        started = time.process_time()
         for start in (3, 400, 100, 599):
             reader.seek(start * SAMPLE_RATE)
             assert reader.read(SAMPLE_RATE).shape == (2, SAMPLE_RATE)
-        jumping = time.perf_counter() - started
-    started = time.perf_counter()
+        jumping = time.process_time() - started
+    started = time.process_time()
     read(path)
-    assert jumping < (time.perf_counter() - started) / 2
+    assert jumping < (time.process_time() - started) / 2
 
 
 def test_no_sample_lies_before_the_first(tmp_path, encode, music):

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -243,21 +242,23 @@ def test_what_has_changed_is_made_again(tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     source, target = few(tmp_path / "in", seconds=3, count=6), tmp_path / "out"
-    code = (
-        "import sys; from pathlib import Path; from apollo.data.offline import degrade_folder\n"
-        "if __name__ == '__main__': degrade_folder(Path(sys.argv[1]), Path(sys.argv[2]), workers=2)"
+    (tmp_path / "run.py").write_text(
+        """
+import os, signal, sys
+from pathlib import Path
+from apollo.data.offline import degrade_folder
+def killed(done, total, name):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    degrade_folder(Path(sys.argv[1]), Path(sys.argv[2]), workers=2, progress=killed)
+"""
     )
-    (tmp_path / "run.py").write_text(code)
-    process = subprocess.Popen([sys.executable, str(tmp_path / "run.py"), str(source), str(target)])
-    manifest = target / MANIFEST
-    until = time.monotonic() + 60
-    while not (manifest.is_file() and manifest.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = len(read_manifest(manifest))
-    assert 1 <= finished < 6
-    time.sleep(0.5)  # its processes end when they find it gone
+    command = [sys.executable, tmp_path / "run.py", source, target]
+    # All output has come when its workers have found it gone, and have ended too.
+    assert subprocess.run(command, stdout=subprocess.PIPE).returncode == -signal.SIGKILL
+    finished = len(read_manifest(target / MANIFEST))
+    assert finished == 1
     report = degrade_folder(source, target)
     assert (report.made, report.kept) == (6 - finished, finished)
     degrade_folder(source, tmp_path / "uninterrupted")
