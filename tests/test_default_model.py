@@ -52,12 +52,12 @@ def test_the_file_is_small_and_says_what_it_is() -> None:
     assert "residual" in metadata["config"]
 
 
-@pytest.mark.parametrize("seconds", [1.0, 1.37, 4.0])
-def test_any_chunk_length_gives_the_samples_of_the_whole(
-    model: Apollo, damaged: np.ndarray, restored: np.ndarray, seconds: float
-) -> None:
-    chunked = apollo.Restorer(model, chunk_seconds=seconds)(damaged)
-    assert np.abs(chunked - restored).max() <= 1e-5 * np.abs(restored).max()
+def test_any_chunk_length_gives_the_samples_of_the_whole(model: Apollo, damaged: np.ndarray) -> None:
+    part = damaged[:1, : 5 * 44100]
+    whole = apollo.Restorer(model, chunk_seconds=60)(part)
+    for seconds in (1.0, 1.37, 4.0):
+        chunked = apollo.Restorer(model, chunk_seconds=seconds)(part)
+        assert np.abs(chunked - whole).max() <= 1e-5 * np.abs(whole).max()
 
 
 def test_treble_comes_back_and_is_no_louder_than_it_was(

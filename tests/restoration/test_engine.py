@@ -40,15 +40,17 @@ def assert_same(restored: np.ndarray, expected: np.ndarray, tolerance: float = 1
     assert np.abs(restored - expected).max() <= tolerance * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("seconds", [1, 1.7, 20])
-def test_chunked_equals_whole_file(model: Apollo, music: np.ndarray, seconds: float) -> None:
-    assert_same(Restorer(model, seconds)(music), whole(model, music))
+def test_chunked_equals_whole_file(model: Apollo, music: np.ndarray) -> None:
+    expected = whole(model, music)
+    for seconds in (1, 1.7, 20):
+        assert_same(Restorer(model, seconds)(music), expected)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, 8])
-def test_channels_at_once_change_no_sample(model: Apollo, make_music: Callable[..., np.ndarray], batch: int) -> None:
-    music = make_music(3, 3)
-    assert_same(Restorer(model, 1, batch=batch)(music), whole(model, music))
+def test_channels_at_once_change_no_sample(model: Apollo, make_music: Callable[..., np.ndarray]) -> None:
+    music = make_music(1.6, 3)
+    expected = whole(model, music)
+    for batch in (1, 2, 3, 8):
+        assert_same(Restorer(model, 1, batch=batch)(music), expected)
 
 
 @pytest.mark.parametrize("beyond", [-441, -1, 0, 1, 440, 883])
