@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +32,10 @@ def test_a_part_that_crashes_or_hangs_takes_nothing_else_along(tmp_path: Path) -
     (benchmark / "gpu_parts").mkdir(parents=True)
     (benchmark / "gpu.py").write_bytes(BENCHMARK.read_bytes())
     row = "import json, sys\nopen(sys.argv[4], 'w').write(json.dumps({'table': 'Speed', 'of': '%s', 'ms': 1.5}))\n"
-    endings = {"machine": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "speed": "while True: pass"}
+    endings = {
+        "machine": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "speed": "import time; time.sleep(600)",
+    }
     for part in ("machine", "speed", "feeding"):
         (benchmark / "gpu_parts" / f"{part}.py").write_text(row % part + endings.get(part, ""), encoding="utf-8")
     command = [sys.executable, str(benchmark / "gpu.py"), "--minutes", "0.2", "--out", str(tmp_path)]
@@ -46,12 +51,14 @@ def test_a_part_that_crashes_or_hangs_takes_nothing_else_along(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
-def test_the_default_model_s_recipe_is_trained_for_a_time_and_leaves_its_results(stems: Path, tmp_path: Path) -> None:
+def test_the_default_model_s_recipe_is_trained_for_a_time_and_leaves_its_results(
+    stems: Path, tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
     folders = [f"datas.{name}_dir={stems}" for name in ("train", "valid")]
     config = BENCHMARK.parents[1] / "configs" / "default-model-data.yaml"
     words = ["data", "prepare", "-c", config, tmp_path / "shards", *folders, "datas.segments=0.5"]
     words += ["datas.valid_crops=2", "--crops", "4", "--workers", "1"]
-    subprocess.run([sys.executable, "-m", "apollo", *words], check=True)
+    assert run_python("-m", "apollo", *words).returncode == 0
     small = ["model.fill={channels: 8, dilations: [1]}", "datas.segments=0.3", "datas.num_steps=2"]
     small += ["datas.num_workers=0", "datas.valid_crops=1", "datas.batch_size=1", "trainer.accelerator=cpu"]
     small += ["trainer.precision=32", "trainer.log_every_n_steps=1"]

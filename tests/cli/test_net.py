@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -168,7 +170,7 @@ def test_a_fault_in_a_thread_is_one_sentence(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_verb_with_one_sentence(number: int) -> None:
+def test_a_signal_ends_a_verb_with_one_sentence(number: int, start_python: Callable[..., Any]) -> None:
     place, words = VERBS["models"]
     module, _, name = place.rpartition(".")
     program = f"""
@@ -181,12 +183,10 @@ setattr(importlib.import_module({module!r}), {name!r}, waiting)
 sys.argv = ["apollo", *{words!r}]
 apollo.cli.main()
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    process = start_python("-c", program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 128 + number
     assert_one_harmless_sentence(errors)

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -272,11 +271,11 @@ def test_patterns_stand_for_what_they_match(album: Path, tmp_path: Path, run: Ru
     assert "nothing matches" in run(album / "*.ogg")[2]
 
 
-def test_wav_goes_through_pipes(coded: np.ndarray, model: Path) -> None:
+def test_wav_goes_through_pipes(coded: np.ndarray, model: Path, run_python: Callable[..., Any]) -> None:
     wav = io.BytesIO()
     soundfile.write(wav, coded.T, 44100, "PCM_24", format="WAV")
-    command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model)]
-    result = subprocess.run(command, input=wav.getvalue(), capture_output=True)
+    command = ("-m", "apollo", "restore", "-", "-m", model)
+    result = run_python(*command, given=wav.getvalue(), encoding=None)
     assert result.returncode == 0
     choice, done = result.stderr.decode().splitlines()
     assert choice.endswith("on cpu in float32, chunks of 20 s")
@@ -289,34 +288,37 @@ def test_wav_goes_through_pipes(coded: np.ndarray, model: Path) -> None:
     wide = np.zeros((len(samples), 4), np.uint8)
     wide[:, 1:] = samples
     assert np.abs(wide.view("<i4")[:, 0].reshape(-1, 2).T / 2.0**31 - coded).max() <= 2.0**-22
-    result = subprocess.run(command, input=b"no sound", capture_output=True)
+    result = run_python(*command, given=b"no sound", encoding=None)
     assert (result.returncode, result.stdout) == (1, b"")
     assert result.stderr.count(b"\n") == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_output_that_takes_no_more_is_one_sentence(coded: np.ndarray, model: Path) -> None:
+def test_output_that_takes_no_more_is_one_sentence(
+    coded: np.ndarray, model: Path, run_python: Callable[..., Any]
+) -> None:
     wav = io.BytesIO()
     soundfile.write(wav, coded[:, :1000].T, 44100, "PCM_24", format="WAV")
-    command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model)]
+    command = ("-m", "apollo", "restore", "-", "-m", model)
     with Path("/dev/full").open("wb") as full:
-        result = subprocess.run(command, input=wav.getvalue(), stdout=full, stderr=subprocess.PIPE)
+        result = run_python(*command, given=wav.getvalue(), encoding=None, stdout=full)
     assert (result.returncode, result.stderr.count(b"\n")) == (1, 1)
     assert result.stderr.startswith(b"Error: standard output cannot be written: No space left on device")
 
 
-def test_raw_samples_go_through_pipes_as_they_came(coded: np.ndarray, model: Path) -> None:
-    command = [sys.executable, "-m", "apollo", "restore", "-", "-m", str(model), "--raw"]
+def test_raw_samples_go_through_pipes_as_they_came(
+    coded: np.ndarray, model: Path, run_python: Callable[..., Any]
+) -> None:
+    command = ("-m", "apollo", "restore", "-", "-m", model, "--raw")
     short = np.round(coded[:, :5000] * 2**15).astype("<i2")
-    result = subprocess.run([*command, "s16le,44100,2"], input=short.T.tobytes(), capture_output=True)
+    result = run_python(*command, "s16le,44100,2", given=short.T.tobytes(), encoding=None)
     assert result.returncode == 0
     assert np.abs(np.frombuffer(result.stdout, "<i2").reshape(-1, 2).T - short.astype(int)).max() <= 1
-    float_bits = [*command, "s16le,44100,2", "--bits", "float"]
-    result = subprocess.run(float_bits, input=short.T.tobytes(), capture_output=True)
+    result = run_python(*command, "s16le,44100,2", "--bits", "float", given=short.T.tobytes(), encoding=None)
     restored = np.frombuffer(result.stdout, "<f4").reshape(-1, 2).T
     assert np.abs(restored - short / 2.0**15).max() < 1e-6
     for description in ("u8,44100,2", "s16le,44100", "s16le,44100,9", "s16le,0,2", "s16le,fast,2"):
-        result = subprocess.run([*command, description], input=b"", capture_output=True)
+        result = run_python(*command, description, given=b"", encoding=None)
         assert (result.returncode, result.stdout, result.stderr.count(b"\n")) == (1, b"", 1), description
 
 
@@ -380,22 +382,24 @@ def test_work_goes_on_where_compiling_by_itself_fails(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
-def test_who_watches_sees_files_and_seconds_go_by(tmp_path: Path, coded: np.ndarray, model: Path) -> None:
+def test_who_watches_sees_files_and_seconds_go_by(
+    tmp_path: Path, coded: np.ndarray, model: Path, start_python: Callable[..., Any]
+) -> None:
     import pty
 
     for name in ("a.wav", "b.wav"):
         write(tmp_path / name, np.tile(coded, 30), 44100)  # 20 s
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "apollo", "restore", "--force", "--chunk", "2", "-m", model, tmp_path]
+    command = ("-m", "apollo", "restore", "--force", "--chunk", "2", "-m", model, tmp_path)
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment)
+    process = start_python(*command, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     shown = b""
     with contextlib.suppress(OSError):  # the other end is closed
         while block := os.read(screen, 1 << 16):
             shown += block
     os.close(screen)
-    assert process.wait(60) == 0
+    assert process.wait() == 0
     seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert re.search(r"files .* 0/2", seen)
     assert re.search(r"files .* 1/2", seen)

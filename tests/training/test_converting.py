@@ -7,8 +7,7 @@ Those in `tests/golden/configurations` have the keys of the paper's code, of the
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -160,12 +159,10 @@ def test_whatever_a_key_holds_ends_in_one_sentence() -> None:
                     converted(held, lambda block, path: usual.get(block))
 
 
-def test_the_command_converts_prints_and_tells_once() -> None:
-    command = [sys.executable, "-m", "apollo", "train"]
+def test_the_command_converts_prints_and_tells_once(run_python: Callable[..., Any]) -> None:
+    command = ("-m", "apollo", "train")
     path = CONFIGURATIONS / "msst.yaml"
-    result = subprocess.run(
-        [*command, "--from-msst", path, "datas.num_steps=5", "--print-config"], capture_output=True, text=True
-    )
+    result = run_python(*command, "--from-msst", path, "datas.num_steps=5", "--print-config")
     assert result.returncode == 0, result.stderr
     assert yaml.safe_load(result.stdout)["datas"]["num_steps"] == 5
     assert result.stderr.startswith(f"Warning: {path} was converted; ignored are\n  ")
@@ -173,6 +170,6 @@ def test_the_command_converts_prints_and_tells_once() -> None:
     with pytest.raises(ConfigError, match="this is a configuration of MSST: give it with --from-msst"):
         parse(path)
     for given in ([], ["-c", path, "--from-msst", path]):
-        result = subprocess.run([*command, *given], capture_output=True, text=True)
+        result = run_python(*command, *given)
         assert result.returncode == 2
         assert "give one of -c CONFIG and --from-msst FILE" in result.stderr

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,10 @@ from apollo.training.train import train
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="two processes on one CPU need gloo, which Windows' CI lacks")
 def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch(
-    make_config: Callable[..., Path], logged: Callable[[Path, str], list[float]], tmp_path: Path
+    make_config: Callable[..., Path],
+    logged: Callable[[Path, str], list[float]],
+    tmp_path: Path,
+    start_python: Callable[..., Any],
 ) -> None:
     path = make_config(
         tmp_path,
@@ -28,12 +32,15 @@ def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch
     )
 
     def start(name: str, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        command = [sys.executable, *launcher, "-m", "apollo", "train", "-c", str(path), f"exp.name={name}", *more]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        words = (*launcher, "-m", "apollo", "train", "-c", path, f"exp.name={name}", *more)
+        process: subprocess.Popen[str] = start_python(
+            *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        return process
 
     def result(name: str, *processes: subprocess.Popen[str]) -> tuple[dict[str, torch.Tensor], list[float]]:
         for process in processes:
-            output, _ = process.communicate(timeout=600)
+            output, _ = process.communicate()
             assert process.returncode == 0, output
         checkpoints = list((tmp_path / name / "checkpoints").glob("*.ckpt"))
         assert len(checkpoints) == 2  # the best and the last: one process writes

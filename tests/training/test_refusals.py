@@ -1,8 +1,8 @@
 """What a run cannot use or write is one sentence, told before any music is read where it can be."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,10 +112,11 @@ def test_a_wrong_key_of_stems_is_told_before_they_are_read(tmp_path: Path, overr
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
-def test_a_configuration_that_cannot_be_printed_is_named(seed_config: tuple[Path, list[str]]) -> None:
+def test_a_configuration_that_cannot_be_printed_is_named(
+    seed_config: tuple[Path, list[str]], run_python: Callable[..., Any]
+) -> None:
     path, overrides = seed_config
-    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, "exp.dri=x", "--print-config"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = run_python("-m", "apollo", "train", "-c", path, *overrides, "exp.dri=x", "--print-config")
     assert result.returncode == 1
     assert result.stderr.startswith(f"Error: {path}: ")
     assert result.stderr.count("\n") == 1
@@ -214,15 +215,16 @@ def full(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has it")
-def test_a_file_that_cannot_be_written_is_named(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named(
+    seed_config: tuple[Path, list[str]], tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
     path, overrides = seed_config
     overrides += ["trainer.max_epochs=1", "datas.num_steps=1"]
     run = tmp_path / "exps" / "apollo"
     full(run / "logs" / "version_0" / "metrics.csv")
     logger = f"logger={{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: '{run}', name: logs, version: 0}}"
     # A process of its own, with a worker: it must come to its end whatever has failed on the way out.
-    command = [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    result = run_python("-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1")
     assert result.returncode == 1
     assert "metrics.csv cannot be written (No space left on device): make room" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -18,6 +18,7 @@ from lightning.pytorch import Trainer
 
 import apollo
 from apollo.errors import ConfigError, StoppedError
+from apollo.training.callbacks import Clips
 from apollo.training.saving import StopOnSignal
 from apollo.training.train import train
 
@@ -27,8 +28,7 @@ def config(make_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
     return make_config(
         tmp_path_factory.mktemp("resume"),
         "seed=3",
-        "datas={segments: 0.3, num_steps: 5, batch_size: 2, mixing: {saturation_probability: 0}}",
-        "discriminator.window=[256,1024]",
+        "datas={segments: 0.1, num_steps: 5, batch_size: 2, mixing: {saturation_probability: 0}}",
         "scheduler_g.gamma=0.9",
         "scheduler_d.gamma=0.9",
         "ema.decay=0.9",
@@ -61,12 +61,17 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         assert torch.equal(value, other[name]), name
 
 
-# As many threads as the tests have: sums in another order would differ in their last bits.
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+@pytest.fixture(scope="module")
+def start(config: Path, start_python: Callable[..., Any]) -> Callable[..., "subprocess.Popen[str]"]:
+    """Starts a run in a process of its own, in a group of its own."""
 
+    def start(name: str, *more: str, **options: Any) -> "subprocess.Popen[str]":
+        words = ("-m", "apollo", "train", "-c", config, f"exp.name={name}", "datas.num_workers=1", *more)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process: subprocess.Popen[str] = start_python(*words, **{**streams, **options}, start_new_session=True)
+        return process
 
-def command(config: Path, name: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "apollo", "train", "-c", str(config), f"exp.name={name}", *more]
+    return start
 
 
 def wait_for(path: Path) -> None:
@@ -80,21 +85,25 @@ def wait_for(path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to processes")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_been(
-    config: Path, uninterrupted: dict[str, torch.Tensor], number: int
+    config: Path,
+    uninterrupted: dict[str, torch.Tensor],
+    number: int,
+    start: Callable[..., "subprocess.Popen[str]"],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if number == signal.SIGTERM and sys.platform != "linux":
         pytest.skip("workers cannot tell who has sent a SIGTERM")
     run = config.parent / f"signal-{number}"
-    process = subprocess.Popen(
-        command(config, run.name, "datas.num_workers=1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ALONE,
-        start_new_session=True,
-    )
-    wait_for(run / "clips")  # in the midst of the first validation
-    os.killpg(process.pid, number)  # its worker too, as a terminal and a cluster do
+    write = Clips.on_validation_batch_end
+
+    def signalled(self: Clips, trainer: Trainer, *arguments: Any) -> None:
+        write(self, trainer, *arguments)
+        if not trainer.sanity_checking:
+            os.killpg(0, number)  # its worker too, as a terminal and a cluster do
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clips, "on_validation_batch_end", signalled)
+        process = start(run.name)
     _, errors = process.communicate(timeout=600)  # until no worker holds the output any longer
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
@@ -105,31 +114,26 @@ def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_b
     assert_same(weights(run), uninterrupted)
 
 
-def newest_batch(run: Path) -> int:
-    """The number of the newest batch that a run has logged, from 0; -1 before it has any."""
-    rows = [row for path in run.glob("lightning_logs/*/metrics.csv") for row in csv.DictReader(path.open())]
-    return max((int(row["step"]) for row in rows if (row.get("step") or "").isdigit()), default=-1)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL to a process")
-def test_a_killed_run_goes_on_from_its_last_checkpoint(config: Path, uninterrupted: dict[str, torch.Tensor]) -> None:
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    config: Path,
+    uninterrupted: dict[str, torch.Tensor],
+    start: Callable[..., "subprocess.Popen[str]"],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = config.parent / "killed"
-    logger = f"{{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: '{run}', flush_logs_every_n_steps: 1}}"
-    process = subprocess.Popen(
-        command(config, run.name, f"logger={logger}", "datas.num_workers=1"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=ALONE,
-    )
+
+    def killed(self: StopOnSignal, trainer: Trainer, *arguments: Any) -> None:
+        if trainer.fit_loop.total_batch_idx == 6:  # in the midst of the second epoch, which is 5 to 9
+            os.killpg(0, signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, "on_train_batch_end", killed)
+        process = start(run.name)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     last = run / "checkpoints" / "last.ckpt"
-    wait_for(last)
-    while process.poll() is None and newest_batch(run) < 6:
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert newest_batch(run) in range(6, 10)  # in the midst of the second epoch, which is 5 to 9
     assert torch.load(last, weights_only=True)["epoch"] == 0
     train(config, [f"exp.name={run.name}"], resume=last)
     assert_same(weights(run), uninterrupted)
@@ -138,14 +142,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(config: Path, uninterrupt
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL to a process")
-def test_workers_do_not_outlive_a_killed_run(config: Path) -> None:
-    process = subprocess.Popen(
-        command(config, "orphans", "trainer.max_epochs=1000", "datas.num_workers=1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env=ALONE,
-    )
+def test_workers_do_not_outlive_a_killed_run(config: Path, start: Callable[..., "subprocess.Popen[str]"]) -> None:
+    process = start("orphans", "trainer.max_epochs=1000", stderr=subprocess.STDOUT)
     wait_for(config.parent / "orphans" / "clips")
     process.kill()
     process.communicate(timeout=600)  # it comes to an end when no worker holds the output any longer
@@ -155,16 +153,11 @@ def test_workers_do_not_outlive_a_killed_run(config: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which processes a run has")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_killed_worker_ends_the_run_in_one_sentence(config: Path, number: signal.Signals) -> None:
+def test_a_killed_worker_ends_the_run_in_one_sentence(
+    config: Path, number: signal.Signals, start: Callable[..., "subprocess.Popen[str]"]
+) -> None:
     run = config.parent / f"worker-{number}"
-    process = subprocess.Popen(
-        command(config, run.name, "trainer.max_epochs=100000", "datas.num_workers=1"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=ALONE,
-    )
+    process = start(run.name, "trainer.max_epochs=100000", stdout=subprocess.DEVNULL)
     wait_for(run / "checkpoints" / "last.ckpt")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
     assert children
@@ -234,7 +227,9 @@ def test_epochs_of_any_length_are_whole_and_stop_and_go_on_to_the_bit(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files by a Unix call")
-def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_so(config: Path) -> None:
+def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_so(
+    config: Path, run_python: Callable[..., Any]
+) -> None:
     run = config.parent / "full"
     train(config, ["exp.name=full", "trainer.max_epochs=1"])
     last = run / "checkpoints" / "last.ckpt"
@@ -250,7 +245,7 @@ apollo.training.callbacks.Clips.on_validation_batch_end = lambda *arguments: Non
 from apollo.cli import main
 main()
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
+    result = run_python("-c", program)
     assert result.returncode == 1, result.stderr
     error = result.stderr[result.stderr.rindex("Error:") :]
     assert "cannot be written" in error

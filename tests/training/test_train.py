@@ -3,8 +3,10 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -287,12 +289,15 @@ def test_the_published_command_is_the_same(
 
 
 @pytest.mark.slow
-def test_a_log_file_gets_a_line_every_so_many_batches(seed_config: tuple[Path, list[str]], tmp_path: Path) -> None:
+def test_a_log_file_gets_a_line_every_so_many_batches(
+    seed_config: tuple[Path, list[str]], tmp_path: Path, start_python: Callable[..., Any]
+) -> None:
     path, overrides = seed_config
     more = ["datas.num_steps=5", "trainer.log_every_n_steps=2", "trainer.max_epochs=1"]
     with (tmp_path / "nohup.out").open("w") as file:
-        command = [sys.executable, ROOT / "train.py", "-c", path, *overrides, *more]
-        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "80"}, check=True)
+        command = (ROOT / "train.py", "-c", path, *overrides, *more)
+        environment = {**os.environ, "COLUMNS": "80"}
+        assert start_python(*command, stdout=file, stderr=subprocess.STDOUT, env=environment).wait() == 0
     text = (tmp_path / "nohup.out").read_text()
     lines = text.splitlines()
     for place in ("batch 2/5", "batch 4/5", "batch 5/5", "validated"):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,12 +79,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def restored(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def restored(example: Path, tmp_path_factory: pytest.TempPathFactory, run_python: Callable[..., Any]) -> Path:
     """The example as `apollo restore` restores it."""
     folder = tmp_path_factory.mktemp("restored")
     song = folder / example.name
     shutil.copy(example, song)
-    subprocess.run(
-        [sys.executable, "-m", "apollo", "restore", str(song), "--device", "cpu"], check=True, capture_output=True
-    )
+    assert run_python("-m", "apollo", "restore", song, "--device", "cpu").returncode == 0
     return folder / "dodgems-beat.restored.flac"
