@@ -60,7 +60,7 @@ def test_exporting_for_msst_as_the_predecessors_do(capsys: pytest.CaptureFixture
     assert export_words(["-c", "a", "-m", "b"]) == [*export, "-c", "a", "-m", "b"]
     assert not capsys.readouterr().err
     assert export_words(["-m", "b", "-d", "out"]) == [*export, "-m", "b", "-o", "out"]
-    assert "-d out is taken for -o out" in capsys.readouterr().err
+    assert "-d out is read as -o out" in capsys.readouterr().err
     assert export_words(["-m", "b", "-d", "x", "-o", "out"]) == [*export, "-m", "b", "-o", "out"]
     assert "-d x is ignored" in capsys.readouterr().err
     assert export_words(["-d", "-m", "b"]) == [*export, "-m", "b"]

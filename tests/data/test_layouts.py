@@ -64,7 +64,7 @@ def test_incomplete_song_folders_are_told(tmp_path: Path) -> None:
     told = "\n".join(map(str, found.problems))
     assert "two: it lacks codec" in told
     assert "three: it lacks original and codec" in told
-    assert "original.flac and original.wav may both be meant" in told
+    assert "original.flac and original.wav both match" in told
 
 
 def test_any_layout_is_found_and_the_rest_is_clean_music(tmp_path: Path) -> None:

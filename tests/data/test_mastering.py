@@ -124,7 +124,7 @@ def test_compressed_mixes_are_denser(songs: Path) -> None:
         ({}, "kinds must be a block"),
         ({"a": {"folders": "mix", "weight": 1}}, r"kinds\.a\.folders must be a list"),
         ({"a": {"folders": ["*"]}}, r"kinds\.a\.weight must be a number"),
-        ({"a": {"folders": ["*"], "weight": 1, "wieght": 2}}, r"kinds\.a\.wieght is no option of a kind"),
+        ({"a": {"folders": ["*"], "weight": 1, "wieght": 2}}, r"kinds\.a\.wieght is not an option of a kind"),
         ({"a": {"folders": ["*"], "weight": 1, "partners": ["b"]}}, r"kinds\.a\.partners must be"),
         ({"a": {"folders": ["*"], "weight": 1, "master_probability": 2}}, r"kinds\.a\.master_probability must be"),
     ],

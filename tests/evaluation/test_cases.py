@@ -153,7 +153,7 @@ def test_the_layout_that_was_recognised_is_told(tmp_path: Path, chords: np.ndarr
     layouts = {name: find_cases(tmp_path / name, ("mp3",), (64,)).layout for name in "abc"}
     assert layouts == {
         "a": "in the folders original/ and codec/",
-        "b": "original beside codec in one folder a song",
+        "b": "original beside codec in one folder per song",
         "c": "used as undamaged originals",
     }
 
@@ -168,7 +168,7 @@ def test_folders_of_other_names_that_look_like_pairs_are_warned_of(
     found = find_cases(tmp_path, ("mp3",), (64,))
     assert found.summary == "4 recordings"
     lossy, twins = found.warnings
-    assert "2 of 4 originals are of a lossy format" in lossy
+    assert "2 of 4 originals are in a lossy format" in lossy
     assert f"--original {tmp_path / one} --damaged {tmp_path / other}" in twins
     pairs = pairs_of(tmp_path / one, tmp_path / other)
     assert [(case.piece, case.damaged) for case in pairs.cases] == [
@@ -197,7 +197,7 @@ def test_lossy_originals_of_pairs_are_warned_of_by_what_is_in_them(tmp_path: Pat
     save_mp3(tmp_path / "original" / "x.mp3", chords)
     save(tmp_path / "codec" / "x.flac", chords)
     (warning,) = find_cases(tmp_path, ("mp3",), (64,)).warnings
-    assert "the original is of a lossy format" in warning
+    assert "the original is in a lossy format" in warning
 
 
 def test_two_named_folders_that_do_not_fit_are_an_error(tmp_path: Path, chords: np.ndarray) -> None:

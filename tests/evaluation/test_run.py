@@ -94,7 +94,7 @@ def test_quiet_leaves_tables_warnings_and_failures(folder: Path) -> None:
     (folder / "broken.flac").write_bytes(b"no audio")
     for out in (loud, quiet):
         run_evaluation(folder, Settings(metrics=("si_sdr",)), bitrates=(64,), console=out, quiet=out is quiet)
-    assert "3 recordings, taken for undamaged originals" in printed(loud)
+    assert "3 recordings, used as undamaged originals" in printed(loud)
     assert "scores in" in printed(loud)
     for expected, kept in (("SI-SDR", True), ("Not evaluated", True), ("recordings", False), ("scores in", False)):
         assert (expected in printed(quiet)) == kept, expected

@@ -356,7 +356,7 @@ def test_no_report_takes_the_place_of_a_song(album: Path, run: Run, monkeypatch:
     before = (album / "a.mp3").read_bytes(), (album / "b.wav").read_bytes()
     code, _, errors = run("--json", album / "a.mp3", album / "b.wav")
     assert (code, errors.count("\n")) == (1, 1)
-    assert "--json writes a file of its own: name one that ends in .json" in errors
+    assert "--json writes a separate file: name one that ends in .json" in errors
     monkeypatch.setattr(sys, "argv", ["apollo", "inspect", "--plot", str(album / "a.mp3"), str(album / "b.wav")])
     with pytest.raises(SystemExit, match="1"):
         main()
@@ -375,7 +375,7 @@ def test_work_goes_on_where_compiling_by_itself_fails(
     monkeypatch.setattr(apollo.restoration, "pays_to_compile", lambda tasks, device: True)
     monkeypatch.setattr(apollo.restoration.engine, "check_compiler", missing)
     code, output, errors = run(album / "a.mp3", "-o", tmp_path / "a.flac")
-    assert (code, errors) == (0, "Warning: going on uncompiled: there is no compiler\n")
+    assert (code, errors) == (0, "Warning: continuing uncompiled: there is no compiler\n")
     assert output.splitlines()[0].endswith("on cpu in float32, chunks of 20 s")
     assert (tmp_path / "a.flac").is_file()
     assert run(album / "a.mp3", "-o", tmp_path / "b.flac", "--compile", "on")[0] == 1
