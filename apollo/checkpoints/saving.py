@@ -40,7 +40,7 @@ def save_model(
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise ModelFileError(f"{name!r} contains NaN or infinity as {dtype}: {path} was not written")
+            raise ModelFileError(f"{name!r} has values that are not finite as {dtype}: {path} was not written")
     texts = {**metadata, "format": "pt", "config": json.dumps(model.config), "licence": licence}
     try:
         with replacing(path, overwrite) as temporary:

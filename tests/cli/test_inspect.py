@@ -137,4 +137,4 @@ def test_missing_matplotlib_is_told_before_the_work(run, folder, monkeypatch):
 
 
 def test_empty_folder_is_told(run, tmp_path):
-    assert "holds no audio file" in run(tmp_path).stderr
+    assert "contains no audio files" in run(tmp_path).stderr

@@ -183,7 +183,7 @@ def test_sides_of_pairs_are_found_above_folders_of_albums(tmp_path: Path, chords
         for album, samples in (("first", 30_000), ("second", 60_000)):
             save(tmp_path / "all" / side / album / "x.flac", chords[:, :samples])
     (warning,) = find_cases(tmp_path, ("mp3",), (64,)).warnings
-    assert "from cd/ and from web/ hold 2 recordings of the same names" in warning
+    assert "from cd/ and from web/ hold 2 recordings with the same names" in warning
     assert warning.endswith("or the other way round")
 
 
@@ -203,7 +203,7 @@ def test_lossy_originals_of_pairs_are_warned_of_by_what_is_in_them(tmp_path: Pat
 def test_two_named_folders_that_do_not_fit_are_an_error(tmp_path: Path, chords: np.ndarray) -> None:
     save(tmp_path / "one" / "x.flac", chords[:, :30_000])
     save(tmp_path / "other" / "y.flac", chords[:, :30_000])
-    with pytest.raises(DataError, match=r"no file of .*other has the name"):
+    with pytest.raises(DataError, match=r"no file of .*other has the same name"):
         pairs_of(tmp_path / "one", tmp_path / "other")
     with pytest.raises(DataError, match="no folder"):
         pairs_of(tmp_path / "one", tmp_path / "third")

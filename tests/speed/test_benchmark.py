@@ -271,9 +271,7 @@ def test_too_little_memory_is_said_with_what_it_was_for(model: str, monkeypatch:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(Apollo, "forward", exhausted)
-    with pytest.raises(
-        ApolloError, match=r"not enough memory for tiny\.safetensors, chunks of 1 s, precision 32"
-    ):
+    with pytest.raises(ApolloError, match=r"not enough memory for tiny\.safetensors, chunks of 1 s, precision 32"):
         benchmark([model], precisions=["32"], chunks=[1])
 
 

@@ -168,7 +168,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path, run_python: Callable[..., A
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--static", "site", "--port", "8000"], "--port means nothing"),
+        (["--static", "site", "--port", "8000"], "--port has no effect"),
         (["--static", "site", "-m", "one", "-m", "two"], "a folder takes one model"),
         (["--static", __file__], "is a file"),
         (["--overwrite"], "--static"),
