@@ -76,24 +76,25 @@ def write_site(model: str, folder: Path, overwrite: bool = False) -> Site:
             refuse_existing(folder / name)
     network, metadata = read_for_export(model)
     contents = {name: (_HERE / name).read_bytes() for name in OWN}
-    contents["index.html"] = contents["index.html"].replace(b"{model}", described(network).encode())
     contents.update({"player.css": style().encode(), "player.js": script().encode(), **fetch_runtime()})
     with temporary_folder() as temporary:
         comparison = export_onnx(network, temporary / "model.onnx", metadata.get("licence", "unknown"))
-        contents["model.onnx"] = (temporary / "model.onnx").read_bytes()
+        graph = contents["model.onnx"] = (temporary / "model.onnx").read_bytes()
+    contents["index.html"] = contents["index.html"].replace(b"{model}", described(network, graph).encode())
     write_whole({folder / name: contents[name] for name in names}, overwrite)
     return Site(len(names), sum(map(len, contents.values())), comparison.difference)
 
 
-def described(model: Apollo) -> str:
+def described(model: Apollo, graph: bytes) -> str:
     """What the page has to know of a model, as attributes in HTML; lengths are in samples."""
-    numbers = {
+    about = {
         "rate": model.sample_rate,
         "context": model.context_frames * model.hop_length,
         "chunk": round(CHUNK_SECONDS * model.sample_rate / model.hop_length) * model.hop_length,
         "fill": int(model.fill is not None),
+        "network": hashlib.sha256(graph).hexdigest()[:16],
     }
-    return " ".join(f'data-{name}="{number}"' for name, number in numbers.items())
+    return " ".join(f'data-{name}="{value}"' for name, value in about.items())
 
 
 @cache

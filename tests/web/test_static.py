@@ -99,6 +99,10 @@ def test_browser_restores_as_the_engine_does_even_after_a_cancel(
     open_browser: Callable[..., WebDriver], address: str, model: Path, example: Path, tmp_path: Path
 ) -> None:
     browser = open_browser(downloads=tmp_path)
+    count = """Object.defineProperty(navigator, "hardwareConcurrency", { value: 2 });
+      window.started = 0;
+      window.Worker = class extends Worker { constructor(...given) { super(...given); window.started += 1; } };"""
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": count})
     browser.get(address)
     browser.execute_script(
         "const s = document.querySelector('#share'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))", FILL
@@ -116,6 +120,9 @@ def test_browser_restores_as_the_engine_does_even_after_a_cancel(
     status(browser, "Cancelled")
     browser.find_element(By.ID, "restore").click()
     status(browser, "s of audio restored")
+    assert browser.execute_script("return window.started") % 2 == 0  # a worker for each channel, in either run
+    fetched = "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('model.onnx')).length"
+    assert browser.execute_script(fetched) <= 1  # the network was kept
 
     given = sound(browser, "apollo-player figure:first-of-type audio").T
     expected = Restorer(load_model(model), fill=FILL)(np.ascontiguousarray(given), 44100)

@@ -33,26 +33,63 @@ const find = (selector) => document.querySelector(selector);
 const about = Object.fromEntries(Object.entries(find("main").dataset).map(([name, text]) => [name, Number(text)]));
 const [song, share, restore, cancel, progress, status, download, result] =
   ["song", "share", "restore", "cancel", "progress", "status", "download", "result"].map((id) => find(`#${id}`));
-let file = null, worker = null, cancelled = false, stop = () => {};
+let file = null, runners = [], cancelled = false;
 
 class Cancelled extends Error {}
 
 class Sentence extends Error {} // for whoever sits before the page
 
-// Gives the network's samples for one channel; ends with `Cancelled` when that is asked for.
-function run(waveform, fill) {
-  if (cancelled) throw new Cancelled();
-  worker ??= new Worker("worker.js", { type: "module" });
-  return new Promise((resolve, reject) => {
-    stop = () => {
-      worker?.terminate();
-      worker = null;
-      reject(new Cancelled());
-    };
-    worker.onerror = (event) => reject(new Sentence(words.failed(event.message || "worker.js")));
-    worker.onmessage = ({ data }) => (data.error ? reject(new Sentence(words.failed(data.error))) : resolve(data.samples));
-    worker.postMessage({ waveform, fill }, [waveform.buffer]);
-  });
+// Runs the network over one waveform at a time, in a thread of its own.
+class Runner {
+  constructor(network) {
+    this.worker = new Worker("worker.js", { type: "module" });
+    this.worker.postMessage({ network });
+  }
+
+  run(waveform, fill) {
+    if (cancelled) throw new Cancelled();
+    return new Promise((resolve, reject) => {
+      this.reject = reject;
+      this.worker.onerror = (event) => reject(new Sentence(words.failed(event.message || "worker.js")));
+      this.worker.onmessage = ({ data }) => (data.error ? reject(new Sentence(words.failed(data.error))) : resolve(data.samples));
+      this.worker.postMessage({ waveform, fill }, [waveform.buffer]);
+    });
+  }
+
+  stop() {
+    this.worker.terminate();
+    this.reject?.(new Cancelled());
+  }
+}
+
+function stop() {
+  runners.forEach((runner) => runner.stop());
+  runners = [];
+}
+
+// The bytes of the network. Browsers keep them for the next visit where they let a page keep files (https, localhost);
+// another network has another address.
+async function fetchNetwork() {
+  const address = `model.onnx?${find("main").dataset.network}`;
+  const kept = await globalThis.caches?.open(`apollo ${location.pathname}`).catch(() => null);
+  let answer = await kept?.match(address);
+  if (!answer) {
+    answer = await fetch(address);
+    if (!answer.ok) throw new Error(`model.onnx: ${answer.status}`);
+    for (const old of (await kept?.keys()) || []) await kept.delete(old);
+    await kept?.put(address, answer.clone()).catch(() => {}); // no room: it is fetched again next time
+  }
+  return answer.arrayBuffer();
+}
+
+// Two channels go through the network at once where the machine has two cores: twice the memory, and no more than that.
+async function start(channels, fill) {
+  const count = Math.min(channels, navigator.hardwareConcurrency >= 2 ? 2 : 1);
+  if (runners.length < count) {
+    const network = await fetchNetwork();
+    while (runners.length < count) runners.push(new Runner(network));
+  }
+  await Promise.all(runners.map((runner) => runner.run(new Float32Array(about.rate), fill)));
 }
 
 async function decode(source) {
@@ -81,15 +118,16 @@ async function* restored(channels, fill) {
   const peaks = channels.map(peakOf), peak = Math.max(...peaks), samples = channels[0].length;
   for (let start = 0; start < samples; start += about.chunk) {
     const end = Math.min(start + about.chunk, samples), from = Math.max(0, start - about.context);
-    const parts = [];
-    for (const [n, channel] of channels.entries()) {
-      if (peaks[n] <= SILENCE) parts.push(new Float32Array(end - start));
-      else {
-        const waveform = channel.slice(from, end + about.context).map((sample) => sample / peak);
-        const whole = await run(waveform, fill);
-        parts.push(whole.subarray(start - from, end - from).map((sample) => sample * peak));
+    const parts = channels.map(() => new Float32Array(end - start));
+    const waiting = [...channels.keys()].filter((n) => peaks[n] > SILENCE);
+    await Promise.all(runners.map(async (runner) => {
+      while (waiting.length) {
+        const n = waiting.shift(); // whoever is free takes the next
+        const waveform = channels[n].slice(from, end + about.context).map((sample) => sample / peak);
+        const whole = await runner.run(waveform, fill);
+        parts[n] = whole.subarray(start - from, end - from).map((sample) => sample * peak);
       }
-    }
+    }));
     yield [start, end, parts];
   }
 }
@@ -236,7 +274,7 @@ async function work(source) {
   say(words.loading);
   progress.hidden = false;
   progress.value = 0;
-  await run(new Float32Array(about.rate), fill); // loads the model, which says nothing of the time that is left
+  await start(channels.length, fill); // which says nothing of the time that is left
   const began = performance.now();
   for await (const [start, end, parts] of restored(channels, fill)) {
     const given = channels.map((channel) => channel.subarray(start, end));
@@ -270,14 +308,14 @@ function choose(chosen) {
 restore.addEventListener("click", async () => {
   clear();
   restore.disabled = song.disabled = true;
-  cancel.hidden = false;
-  cancelled = false;
+  cancel.hidden = cancelled = false;
   try {
     await work(file);
   } catch (error) {
     if (error instanceof Cancelled) say(words.cancelled);
     else if (error instanceof Sentence) say(error.message, true);
     else say(error instanceof RangeError ? words.tooLarge(file.name) : words.failed(error.message), true);
+    stop();
     clear();
   }
   cancel.hidden = progress.hidden = true;

@@ -6,9 +6,12 @@ ort.env.wasm.wasmPaths = { wasm: new URL("ort/ort.wasm", import.meta.url).href }
 
 let session = null;
 
-onmessage = async ({ data: { waveform, fill } }) => {
+onmessage = async ({ data: { network, waveform, fill } }) => {
   try {
-    session ??= ort.InferenceSession.create(new URL("model.onnx", import.meta.url).href, { executionProviders: ["wasm"] });
+    if (network) {
+      session = ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
+      return;
+    }
     const loaded = await session;
     const feeds = { waveform: new ort.Tensor("float32", waveform, [1, 1, waveform.length]) };
     if (loaded.inputNames.includes("fill")) feeds.fill = new ort.Tensor("float32", [fill], []);
