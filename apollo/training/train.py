@@ -97,8 +97,8 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
             ) from error
         if lost_another(error):
             raise TrainingError(
-                "another process of this run has ended, so it cannot go on: see what that one said, and go on with -m "
-                f"from the newest checkpoint in {recipe.run}"
+                "another process of this run has ended: see its own message, and resume with -m from the newest "
+                f"checkpoint in {recipe.run}"
             ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
