@@ -105,6 +105,7 @@ def killing(marks: Path) -> Callable[[Apollo], Restorer]:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "kills"), [(12, 2), pytest.param(60, 8, marks=pytest.mark.attack)])
 def test_lost_workers_and_a_lost_node_change_nothing(
     cluster: Cluster, make_songs: Callable[[int], Path], model: Path, tmp_path: Path, files: int, kills: int

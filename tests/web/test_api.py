@@ -18,6 +18,7 @@ from apollo.cli.web import parse_size
 from apollo.errors import ApolloError
 
 
+@pytest.mark.slow
 def test_client_gets_what_the_command_gives_to_the_bit(
     server: Any, example: Path, restored: Path, tmp_path: Path
 ) -> None:
@@ -40,6 +41,7 @@ def test_client_gets_what_the_command_gives_to_the_bit(
             client.predict([handle_file(str(broken))], *arguments, api_name="/restore")
 
 
+@pytest.mark.slow
 def test_files_of_this_machine_are_none_of_a_visitors_business(server: Any, example: Path) -> None:
     data = {
         "data": [[{"path": str(example), "meta": {"_type": "gradio.FileData"}}], "default", 1, None, 1, "flac", False]
@@ -59,6 +61,7 @@ def test_files_of_this_machine_are_none_of_a_visitors_business(server: Any, exam
         assert refused.value.code in (403, 404)
 
 
+@pytest.mark.slow
 def test_password_is_asked_for_and_large_uploads_are_refused(
     start_server: Callable[..., Any], example: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -18,6 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from apollo.audio import write
 
+pytestmark = pytest.mark.slow
 PICTURES = os.environ.get("APOLLO_PICTURES")  # a folder for screenshots, such as docs
 
 

@@ -95,6 +95,7 @@ def sound(browser: WebDriver, selector: str) -> Any:
     return np.concatenate([soundfile.read(file, dtype="float32", always_2d=True)[0] for file in files])
 
 
+@pytest.mark.slow
 def test_browser_restores_as_the_engine_does_even_after_a_cancel(
     open_browser: Callable[..., WebDriver], address: str, model: Path, example: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_browser_restores_as_the_engine_does_even_after_a_cancel(
     browser.quit()
 
 
+@pytest.mark.slow
 def test_broken_file_is_said_in_the_language_of_the_browser(
     open_browser: Callable[..., WebDriver], address: str, tmp_path: Path
 ) -> None:
