@@ -201,8 +201,9 @@ def test_any_length_works(music, codec, length):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_minutes_of_music_work(music, codec):
-    long = np.tile(music, (1, 18))
+def test_long_music_works(music, codec):
+    # In one call, libsndfile crashes on Vorbis of more than 45 s.
+    long = np.tile(music, (1, 18 if codec == "vorbis" else 6))
     degraded = degrade(long, SAMPLE_RATE, codec, 64_000)
     assert degraded.shape == long.shape
     end = slice(-music.shape[1], None)

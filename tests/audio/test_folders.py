@@ -40,13 +40,13 @@ KINDS = [
 
 
 def encode(path, muxer, encoder):
-    """Half a second of a tone; False where this FFmpeg lacks the encoder."""
+    """A tone, too short to be searched for traces of a codec for long; False where this FFmpeg lacks the encoder."""
     try:
         codec = av.Codec(encoder, "w")
     except av.codec.codec.UnknownCodecError:
         return False
     rate = 48_000 if encoder == "libopus" else 16_000 if encoder == "libspeex" else RATE
-    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 2) / rate).astype(np.float32)
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 5) / rate).astype(np.float32)
     with av.open(str(path), "w", format=muxer) as container:
         stream = container.add_stream(encoder, rate=rate, layout="mono")
         stream.format = codec.audio_formats[0]

@@ -70,7 +70,7 @@ def test_silence_has_nothing_to_restore(tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 4), (1, 150), (2, 1_300), (1, 8_000), (6, 48_000), (8, 192_000)])
-@pytest.mark.parametrize("frames", [1, 3_000, 20_000])
+@pytest.mark.parametrize("frames", [1, 20_000])
 def test_anything_can_be_inspected(tmp_path, channels, rate, frames):
     write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (channels, frames)), rate)
     found = inspect(tmp_path / "a.wav")
