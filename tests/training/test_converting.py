@@ -28,7 +28,7 @@ SMALL = [
     "datas.segments=0.5",
     "datas.batch_size=1",
 ]
-RUN = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.max_epochs=2", "trainer.enable_progress_bar=false"]
+RUN = ["trainer.accelerator=cpu", "trainer.precision=32", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import apollo
 from apollo.errors import ConfigError, TrainingError
 from apollo.spectrograms.triptych import spectrogram_triptych
 from apollo.training import callbacks
-from apollo.training import train as assemble
+from apollo.training import trainer as assemble
 from apollo.training.recipe import parse, spec
 from apollo.training.system import ApolloSystem
 from apollo.training.train import build_system, train
@@ -52,7 +52,10 @@ def test_the_published_configuration_trains_and_ends_in_a_model(
 
 @pytest.mark.slow
 def test_weights_and_biases_offline_gets_metrics_sound_and_pictures(
-    seed_config: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed_config: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_python: Callable[..., Any],
 ) -> None:
     pytest.importorskip("wandb")
     path, overrides = seed_config
@@ -61,7 +64,8 @@ def test_weights_and_biases_offline_gets_metrics_sound_and_pictures(
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(callbacks, "spectrogram_triptych", spectrogram_triptych)
-    train(path, [*overrides, "logger.offline=false"])
+    result = run_python("-m", "apollo", "train", "-c", path, *overrides, "logger.offline=false")
+    assert result.returncode == 0, result.stderr
     run = tmp_path / "exps" / "apollo"
     (offline,) = run.glob("logs/wandb/offline-run-*")
     for pattern, count in (("images/clip ?/spectrograms*.png", 1), ("audio/clip ?_*.wav", 3)):
@@ -102,19 +106,19 @@ def test_weights_and_biases_that_is_not_installed_is_done_without(
     ],
 )
 def test_without_a_key_or_a_network_weights_and_biases_go_on_offline(
-    seed_config: tuple[Path, list[str]], tmp_path: Path, there: dict[str, str], reason: str
+    seed_config: tuple[Path, list[str]],
+    tmp_path: Path,
+    there: dict[str, str],
+    reason: str,
+    run_python: Callable[..., Any],
 ) -> None:
     pytest.importorskip("wandb")
     path, overrides = seed_config
     overrides.remove(WITHOUT_WANDB)
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_MODE": "online"}
     short = ["logger.offline=false", "trainer.max_epochs=1", "logger.settings.init_timeout=3"]
-    result = subprocess.run(
-        [sys.executable, "-m", "apollo", "train", "-c", path, *overrides, *short],
-        env={**os.environ, **home, **there},
-        capture_output=True,
-        text=True,
-    )
+    environment = {**os.environ, **home, **there}
+    result = run_python("-m", "apollo", "train", "-c", path, *overrides, *short, env=environment)
     assert result.returncode == 0, result.stderr
     (told,) = (line for line in result.stderr.splitlines() if "Weights & Biases cannot be used" in line)
     assert reason in told
