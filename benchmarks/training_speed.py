@@ -40,11 +40,11 @@ from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
 from apollo.machine import describe
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
+from apollo.nn.discriminator import halves
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss
 from apollo.nn.memory import keep_freed_memory
 from apollo.speed.benchmark import RUNS
 from apollo.speed.measuring import MatrixProduct, PeakMemory, synchronise
-from apollo.training.system import halves
 
 PARTS = ("forward", "backward", "discriminator", "losses", "optimisers")
 

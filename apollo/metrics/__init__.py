@@ -37,10 +37,9 @@ for any other number of channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,25 +82,6 @@ __all__ = [
 ]
 
 
-class Score(Protocol):
-    """How all metrics are called."""
-
-    def __call__(
-        self,
-        original: Waveform,
-        estimate: Waveform,
-        sample_rate: int,
-        cutoff: float | None = None,
-        lost: NDArray[np.bool_] | None = None,
-        /,
-    ) -> float:
-        """Score an estimate.
-
-        `cutoff` is the codec's in Hz, from `codec_cutoff`, and `lost` what `lost_bands` gives; both play no part for
-        metrics of the whole band.
-        """
-
-
 @dataclass(frozen=True)
 class Metric:
     """A metric and how to read it.
@@ -110,40 +90,46 @@ class Metric:
         label: As a table shows it.
         unit: Of its value; empty where it has none.
         higher_is_better: Whether a larger value is a better one; None where the nearer to 0 is the better.
-        score: `(original, estimate, sample_rate, cutoff, lost)` to value. `cutoff` and `lost` may be left out: then the
-            metrics that need them are not defined.
+        function: `(original, estimate, sample_rate)` to value, and then what it `wants`.
         meaning: What it tells, in a clause that follows its label.
+        wants: Which of `cutoff` and `lost` it is given.
+        sign: 1 for the mid and -1 for the side of stereo waveforms; 0 for all channels.
     """
 
     label: str
     unit: str
     higher_is_better: bool | None
-    score: Score
+    function: Callable[..., float]
     meaning: str = ""
-
-    def goodness(self, value: float) -> float:
-        """A value on a scale where more is better."""
-        return -abs(value) if self.higher_is_better is None else value if self.higher_is_better else -value
-
-
-Lost = NDArray[np.bool_]
-
-
-def _score(function: Callable[..., float], *wanted: Literal["cutoff", "lost"]) -> Score:
-    """Call a function of both waveforms, their rate, and what it wants of the rest, as all metrics are called."""
+    wants: Sequence[Literal["cutoff", "lost"]] = ()
+    sign: int = 0
 
     def score(
+        self,
         original: Waveform,
         estimate: Waveform,
         sample_rate: int,
         cutoff: float | None = None,
-        lost: Lost | None = None,
-        /,
+        lost: NDArray[np.bool_] | None = None,
     ) -> float:
-        known = {"cutoff": cutoff, "lost": lost}
-        return function(original, estimate, sample_rate, *(known[name] for name in wanted))
+        """Score an estimate.
 
-    return score
+        `cutoff` is the codec's in Hz, from `codec_cutoff`, and `lost` what `lost_bands` gives. Without them the metrics
+        that want them are not defined.
+        """
+        if self.sign:
+            pair = Pair(original, estimate)
+            if pair.channels != 2:
+                for _ in pair.blocks():  # What cannot be scored is refused whether or not it is stereo.
+                    pass
+                return float("nan")
+            original, estimate = _Mixed(original, self.sign), _Mixed(estimate, self.sign)
+        known = {"cutoff": cutoff, "lost": lost}
+        return self.function(original, estimate, sample_rate, *(known[name] for name in self.wants))
+
+    def goodness(self, value: float) -> float:
+        """A value on a scale where more is better."""
+        return -abs(value) if self.higher_is_better is None else value if self.higher_is_better else -value
 
 
 # The one place to enter a metric.
@@ -152,35 +138,35 @@ METRICS = {
         "SDR",
         "dB",
         True,
-        _score(sdr),
+        sdr,
         "energy of the original relative to everything else, after the best filter of 512 taps",
     ),
     "si_sdr": Metric(
         "SI-SDR",
         "dB",
         True,
-        _score(si_sdr),
+        si_sdr,
         "energy of the original relative to everything else, independent of gain",
     ),
     "snr": Metric(
         "SNR",
         "dB",
         True,
-        _score(snr),
+        snr,
         "energy of the original relative to the difference, sample by sample",
     ),
     "visqol": Metric(
         "ViSQOL",
         "MOS",
         True,
-        _score(visqol),
+        visqol,
         "predicted mean opinion of listeners, from 1 (bad) to 4.73 (no difference)",
     ),
     "lsd": Metric(
         "Log-spectral distance",
         "log10 power",
         False,
-        _score(log_spectral_distance),
+        log_spectral_distance,
         "distance of the spectra in level, frame by frame: is the right energy in the right place, whatever the "
         "waveform? From 80 dB below the level of the original, everything counts as silence",
     ),
@@ -188,58 +174,62 @@ METRICS = {
         "Log-spectral distance (raw)",
         "log10 power",
         False,
-        _score(raw_log_spectral_distance),
+        raw_log_spectral_distance,
         "the same as published, down to 134 dB below full scale, where it mostly compares noise floors",
     ),
     "mrstft": Metric(
         "Multi-resolution STFT distance",
         "",
         False,
-        _score(multi_resolution_stft_distance),
+        multi_resolution_stft_distance,
         "distance of the spectra at several resolutions",
     ),
     "log_wmse": Metric(
         "log-WMSE",
         "",
         True,
-        _score(log_wmse),
+        log_wmse,
         "error weighted by how well each frequency is heard, on a logarithmic scale; also defined for silence",
     ),
     "envelope": Metric(
         "Envelope error",
         "dB",
         False,
-        _score(envelope_error),
+        envelope_error,
         "error of the temporal envelope, band by band; a constant level error costs nothing",
     ),
     "snr_below": Metric(
         "SNR below the cut-off",
         "dB",
         True,
-        _score(snr_below, "cutoff"),
+        snr_below,
         "SNR in the frequencies that the codec kept: what it blurred",
+        ("cutoff",),
     ),
     "snr_above": Metric(
         "SNR above the cut-off",
         "dB",
         True,
-        _score(snr_above, "cutoff"),
+        snr_above,
         "SNR in the frequencies that the codec removed; silence scores 0 dB, and treble that sounds right but has "
         "other phases scores less",
+        ("cutoff",),
     ),
     "lost_band_level": Metric(
         "Level error in lost bands",
         "dB",
         False,
-        _score(lost_band_level, "lost"),
+        lost_band_level,
         "level error in bands that the damage emptied, whatever the phase: is lost treble back?",
+        ("lost",),
     ),
     "lost_band_bias": Metric(
         "Level bias in lost bands",
         "dB",
         None,
-        _score(lost_band_bias, "lost"),
+        lost_band_bias,
         "how much these bands are too loud (above 0) or too quiet (below 0) on average",
+        ("lost",),
     ),
 }
 DEFAULT_METRICS = ("sdr", "si_sdr", "visqol", "lsd", "lost_band_level")
@@ -263,7 +253,7 @@ def metric(name: str) -> Metric:
         known = [*METRICS, *(f"{whole}_{part}" for whole in METRICS for part in _SIGNS)]
         raise DataError(f"There is no metric {name!r}; {nearest(name, known)}.")
     found = METRICS[whole]
-    return replace(found, label=f"{found.label} ({part})", score=partial(_score_mixed, found.score, _SIGNS[part]))
+    return replace(found, label=f"{found.label} ({part})", sign=_SIGNS[part])
 
 
 @dataclass(frozen=True)
@@ -281,21 +271,3 @@ class _Mixed:
         left, right = np.asarray(self.stereo[key], dtype=np.float64)
         mixed: NDArray[np.float64] = (left + self.sign * right)[None] / 2
         return mixed
-
-
-def _score_mixed(
-    score: Score,
-    sign: int,
-    original: Waveform,
-    estimate: Waveform,
-    sample_rate: int,
-    cutoff: float | None = None,
-    lost: Lost | None = None,
-    /,
-) -> float:
-    pair = Pair(original, estimate)
-    if pair.channels == 2:
-        return score(_Mixed(original, sign), _Mixed(estimate, sign), sample_rate, cutoff, lost)
-    for _ in pair.blocks():  # What cannot be scored is refused whether or not it is stereo.
-        pass
-    return float("nan")

@@ -51,17 +51,14 @@ def lost_band_level(
     was.
 
     Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Of both, in Hz.
+        original: As of every metric.
+        estimate: As of every metric.
+        sample_rate: As of every metric.
         lost: From `lost_bands` of the original and its damaged version; None where they are not known.
 
     Returns:
         dB, averaged over channels. A channel is left out that holds nothing in lost bands; NaN when all are, where no
         band is lost or which are is not known, and for fewer than 4096 samples.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     return _lost_levels(original, estimate, sample_rate, lost)[1]
 
@@ -109,17 +106,9 @@ def envelope_error(original: Waveform, estimate: Waveform, sample_rate: int = 44
     is wrong by the same amount all the time costs nothing here; smeared attacks and noise that does not move with the
     music do. Bands are left out in which the original never rises above the floor.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Of both, in Hz.
-
     Returns:
         dB, averaged over channels. A channel that is silent in the original is left out; NaN when all are, and for
         fewer than 512 samples.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     floor = _floor(pair, ENVELOPE_N_FFT)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apollo.audio.fir import FIR
 from apollo.metrics.pairs import Block, Pair, Waveform, average
 
 SAMPLE_RATE = 44_100
@@ -23,7 +25,7 @@ _WEIGHTING = {
     1257: -6.55, 1376: -9.27, 1500: -12.73, 1599: -16.14, 1700: -20.52, 1796: -26.09, 1833: -28.84, 1857: -30.89,
     1950: -42.43, 2000: -54.73, 2030: -71.47, 2037: -79.73, 2043: -92.53, 2046: -106.14, 2047: -115.01,
 }  # fmt: skip
-_TAPS = 4096
+_REACH = 2048  # samples to either side of the middle of the filter
 
 
 def log_wmse(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) -> float:
@@ -36,62 +38,41 @@ def log_wmse(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) 
     worked out here because that package needs a soxr below 1 and holds whole files in memory. At 44.1 kHz, to which
     other rates are resampled.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Of both, in Hz.
-
     Returns:
         Averaged over channels, at most 73.68, what identical signals give; 0 for a silent estimate. A channel that is
         silent in the original is left out; NaN when all are.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     energy, samples = np.zeros(pair.channels), 0
-    for block in _weighted(s for s, _ in pair.resampled(sample_rate, SAMPLE_RATE)):
-        energy += np.sum(block**2, axis=1)
+    for block in _weighted((s for s, _ in pair.resampled(sample_rate, SAMPLE_RATE)), pair.channels):
+        energy += np.sum(block.astype(np.float64) ** 2, axis=1)
         samples += block.shape[1]
     rms = np.sqrt(energy / max(samples, 1))
     audible = rms > 0
     error = np.zeros(pair.channels)
-    for block in _weighted(e - s for s, e in pair.resampled(sample_rate, SAMPLE_RATE)):
+    for block in _weighted((e - s for s, e in pair.resampled(sample_rate, SAMPLE_RATE)), pair.channels):
         relative = block / np.where(audible, rms, 1)[:, None]
         error += np.sum(np.where(np.abs(relative) < INAUDIBLE, 0, relative) ** 2, axis=1)
     return average(np.where(audible, SCALE * np.log(error / max(samples, 1) + FLOOR), np.nan))
 
 
-def _weighted(blocks: Iterable[Block]) -> Iterator[Block]:
+def _weighted(blocks: Iterable[Block], channels: int) -> Iterator[NDArray[np.float32]]:
     """Filter a stream of blocks `(channels, samples)` without delay; as many samples come out as went in."""
-    taps, delay = _filter(), _TAPS // 2
-    tail = None
-    for block in blocks:
-        if tail is None:
-            tail = np.zeros((block.shape[0], _TAPS - 1))
-        filtered = _convolved(block, taps)
-        filtered[:, : _TAPS - 1] += tail
-        tail = filtered[:, block.shape[1] :]
-        ready = filtered[:, min(delay, block.shape[1]) : block.shape[1]]
-        delay -= block.shape[1] - ready.shape[1]
-        yield ready
-    if tail is not None:
-        yield tail[:, delay : _TAPS // 2]
-
-
-def _convolved(block: Block, taps: NDArray[np.float64]) -> Block:
-    """The full convolution, `_TAPS - 1` samples longer than the block."""
-    samples = block.shape[1] + _TAPS - 1
-    n_fft = 1 << (samples - 1).bit_length()
-    return np.fft.irfft(np.fft.rfft(block, n_fft) * np.fft.rfft(taps, n_fft), n_fft)[:, :samples]
+    fir = FIR(_kernel(), channels)
+    silence = np.zeros((channels, fir.reach))
+    for block in chain([silence], blocks, [silence]):
+        yield fir.push(block.astype(np.float32))
+    yield fir.flush()
 
 
 @cache
-def _filter() -> NDArray[np.float64]:
-    """The filter of linear phase that has this weighting, with its centre at half its length."""
+def _kernel() -> NDArray[np.float64]:
+    """The filter of linear phase that has this weighting, symmetric about its middle."""
     from scipy.interpolate import CubicSpline
 
     knots = np.array(list(_WEIGHTING))
-    gain = np.zeros(_TAPS // 2 + 1)
+    gain = np.zeros(_REACH + 1)
     gain[1:] = 10 ** (CubicSpline(np.log(knots), list(_WEIGHTING.values()))(np.log(np.arange(1, gain.size))) / 20)
-    return np.roll(np.fft.irfft(gain), _TAPS // 2)
+    half = np.fft.irfft(gain)[: _REACH + 1]
+    half[-1] /= 2  # it stands at both ends
+    return np.concatenate([half[:0:-1], half])

@@ -31,17 +31,9 @@ def visqol(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) ->
     square of the length, so pieces longer than 30 s are cut into equal segments of at most 30 s and the scores of
     those that are not silent are averaged.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Of both, in Hz.
-
     Returns:
         The score. 1 where the estimate is silent and the original is not; NaN where the original is silent in mono
         or shorter than 1 s, which ViSQOL cannot score.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     scores = [visqol_mono(s, e) for s, e in _segments(Pair(original, estimate), sample_rate)]
     defined = [score for score in scores if not np.isnan(score)]

@@ -14,17 +14,9 @@ SDR_TAPS = 512
 def snr(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) -> float:
     """Signal-to-noise ratio in dB, `10 log10(|s|² / |s - e|²)`; higher is better.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Not used; here so that all metrics are called alike.
-
     Returns:
         dB within ±100, averaged over channels: identical signals give 100, a silent estimate 0. A channel that is
         silent in the original is left out; NaN when all are.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     signal, noise = np.zeros(pair.channels), np.zeros(pair.channels)
@@ -40,17 +32,9 @@ def si_sdr(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) ->
     Le Roux et al., "SDR - half-baked or well done?" (ICASSP 2019), eq. 1-3, with the mean of both signals removed
     first: `10 log10(|a s|² / |a s - e|²)`, `a = <e, s> / |s|²`.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Not used; here so that all metrics are called alike.
-
     Returns:
         dB within ±100, averaged over channels: identical signals give 100, an estimate that is silent or unrelated
         -100. A channel that is constant in the original is left out; NaN when all are.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     mean, peak = np.zeros((2, pair.channels, 1)), np.zeros(pair.channels)
@@ -82,17 +66,9 @@ def sdr(original: Waveform, estimate: Waveform, sample_rate: int = 44_100) -> fl
     and its correlation with the estimate (Scheibler, "SDR - medium rare with fast computations", ICASSP 2022), and the
     energy of what it makes is `b·h`. Where `R` is singular, as for a sine, its null space is left out.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Not used; here so that all metrics are called alike.
-
     Returns:
         dB within ±100, averaged over channels: identical signals give 100, a silent estimate -100. A channel that is
         silent in the original is left out; NaN when all are.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     energy = np.zeros(pair.channels)

@@ -22,16 +22,8 @@ def log_spectral_distance(original: Waveform, estimate: Waveform, sample_rate: i
     never to less than 1e-8). Under such a floor lie the noise of the recording and what nobody hears. Without it, that
     noise decides: white noise at -70 dBFS, added to an MP3, halves the raw distance.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Not used; here so that all metrics are called alike.
-
     Returns:
         Decades of power (times 10: dB); 0 for identical signals, two silent ones among them; always finite.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     level = float(pair.energy().sum()) / (pair.samples * pair.channels)
@@ -47,16 +39,8 @@ def raw_log_spectral_distance(original: Waveform, estimate: Waveform, sample_rat
     whole frame. P is raised to a floor of 1e-8, 134 dB under a full-scale sine and just under the noise of 16-bit
     audio, so that digital silence has a finite distance. Channels are averaged.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Not used; here so that all metrics are called alike.
-
     Returns:
         0 for identical signals, two silent ones among them; always finite.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     return _distance(Pair(original, estimate), POWER_FLOOR)
 
@@ -79,17 +63,9 @@ def multi_resolution_stft_distance(original: Waveform, estimate: Waveform, sampl
     46 ms at 44.1 kHz, where theirs were 10, 25 and 50 ms at 24 kHz. Squared magnitudes are raised to a floor of 1e-8.
     The end is padded with zeros to a whole frame.
 
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Not used; here so that all metrics are called alike.
-
     Returns:
         0 for identical signals, averaged over channels. A channel that is silent in the original is left out, its
         norm being 0; NaN when all are.
-
-    Raises:
-        DataError: The waveforms do not fit together or cannot be scored.
     """
     pair = Pair(original, estimate)
     audible = np.zeros(pair.channels, dtype=bool)

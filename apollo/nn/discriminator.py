@@ -97,3 +97,14 @@ class SpectrumDiscriminator(nn.Module):
             x = layer(x)
             features.append(x)
         return Judgement(self.discriminator[-1](x), features)
+
+
+def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:
+    """Take the judgements of two batches that were judged as one apart."""
+    parts: tuple[list[Judgement], list[Judgement]] = ([], [])
+    for judgement in judgements:
+        logits = judgement.logits.chunk(2)
+        features = [feature.chunk(2) for feature in judgement.features]
+        for side, part in enumerate(parts):
+            part.append(Judgement(logits[side], [feature[side] for feature in features]))
+    return parts

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apollo.atomic import replacing
 from apollo.audio import AudioReader
 from apollo.errors import AudioFileError
 from apollo.spectrograms.triptych import (
-    BACKGROUND,
     FOREGROUND,
     N_FFT,
-    dress,
+    blank,
     loudness,
     power_spectrogram,
+    save,
     scale_of_decibels,
+    show,
 )
 
 __all__ = ["draw_spectrogram"]
@@ -52,26 +52,13 @@ def draw_spectrogram(
         AudioFileError: The recording cannot be read or is shorter than one window of 2048 samples, or the picture
             cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     with AudioReader(source, track) as reader:
         rate, frames = reader.sample_rate, reader.count()
         power = _columns(reader, frames)
-    decibels = 10 * np.log10(np.maximum(power / loudness(power), 1e-20))
-    figure = Figure(figsize=(12, 5), dpi=150, facecolor=BACKGROUND)
-    FigureCanvasAgg(figure)
+    figure = blank(12, 5)
     axis = figure.subplots()
     figure.subplots_adjust(left=0.06, right=0.93, top=0.91, bottom=0.12)
-    image = axis.imshow(
-        decibels,
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        vmin=-_RANGE_DB,
-        vmax=0,
-        extent=(0, frames / rate, 0, rate / 2000),
-    )
+    image = show(axis, power, loudness(power), frames / rate, rate, _RANGE_DB, 12)
     if cutoff_hz is not None:
         axis.axhline(cutoff_hz / 1000, color=_MARK, linewidth=1.2, linestyle="--")
         axis.text(
@@ -86,11 +73,9 @@ def draw_spectrogram(
     axis.set_ylim(0, rate / 2000)
     # A file's name is no formula, whatever dollar signs are in it, and may hold bytes that are no text.
     axis.set_title(title.encode("utf-8", "replace").decode(), color=FOREGROUND, fontsize=13, pad=8, parse_math=False)
-    dress(axis, 12)
     scale_of_decibels(figure, image, (0.945, 0.12, 0.012, 0.79), _RANGE_DB)
     try:
-        with replacing(target, overwrite) as temporary:
-            figure.savefig(temporary, format="png", facecolor=BACKGROUND)
+        save(figure, target, overwrite)
     except OSError as error:
         raise AudioFileError(f"{target} cannot be written ({error.strerror}); check folder and permissions.") from None
 

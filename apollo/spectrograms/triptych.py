@@ -52,9 +52,6 @@ def spectrogram_triptych(
     Raises:
         DataError: The waveforms have different shapes, or are shorter than one window.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     waveforms = [np.asarray(w, dtype=np.float64) for w in (degraded, restored, original)]
     shapes = {waveform.shape for waveform in waveforms}
     if len(shapes) != 1 or waveforms[0].ndim != 2 or waveforms[0].shape[1] < N_FFT:
@@ -65,24 +62,12 @@ def spectrogram_triptych(
     loud = loudness(powers[-1])
     seconds = waveforms[0].shape[1] / sample_rate
 
-    # No pyplot: it keeps global state and may look for a display.
-    figure = Figure(figsize=(12, 4.2), dpi=150, facecolor=BACKGROUND)
-    FigureCanvasAgg(figure)
+    figure = blank(12, 4.2)
     axes = figure.subplots(1, 3, sharey=True)
     figure.subplots_adjust(left=0.058, right=0.93, top=0.885, bottom=0.135, wspace=0.04)
     for axis, power, title in zip(axes, powers, titles, strict=True):
-        image = axis.imshow(
-            10 * np.log10(np.maximum(power / loud, 1e-20)),
-            origin="lower",
-            aspect="auto",
-            interpolation="bilinear",
-            cmap="magma",
-            vmin=-range_db,
-            vmax=0,
-            extent=(0, seconds, 0, sample_rate / 2000),
-        )
+        image = show(axis, power, loud, seconds, sample_rate, range_db, 13, interpolation="bilinear")
         axis.set_title(title, color=FOREGROUND, fontsize=17, fontweight="bold", pad=9)
-        dress(axis, 13)
         # A label at the right end would run into the next picture's 0.
         axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick < 0.95 * seconds])
         axis.set_ylim(0, min(max_frequency, sample_rate / 2) / 1000)
@@ -93,18 +78,54 @@ def spectrogram_triptych(
     scale_of_decibels(figure, image, (0.943, 0.135, 0.011, 0.75), range_db)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    save(figure, path)
+
+
+def blank(width: float, height: float) -> Figure:
+    """A dark figure of a size in inches, 150 pixels each."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # No pyplot: it keeps global state and may look for a display.
+    figure = Figure(figsize=(width, height), dpi=150, facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path, overwrite: bool = True) -> None:
+    """Write a figure as a PNG, whole or not at all."""
+    with replacing(path, overwrite) as temporary:
         figure.savefig(temporary, format="png", facecolor=BACKGROUND)
 
 
-def dress(axis: Axes, size: int) -> None:
-    """Give the axes of a spectrogram, seconds by kHz, the colours of the page and labels of a size in points."""
+def show(
+    axis: Axes,
+    power: NDArray[np.float64],
+    loud: float,
+    seconds: float,
+    sample_rate: int,
+    range_db: float,
+    size: int,
+    **options: Any,
+) -> AxesImage:
+    """Draw a spectrogram `(bins, frames)`, seconds by kHz, `loud` being 0 dB; labels have a size in points."""
+    image = axis.imshow(
+        10 * np.log10(np.maximum(power / loud, 1e-20)),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=-range_db,
+        vmax=0,
+        extent=(0, seconds, 0, sample_rate / 2000),
+        **options,
+    )
     axis.set_xlabel("seconds", color=MUTED, fontsize=size)
     axis.set_ylabel("kHz", color=MUTED, fontsize=size)
     axis.tick_params(colors=MUTED, labelsize=size, length=3)
     axis.set_facecolor(BACKGROUND)
     for spine in axis.spines.values():
         spine.set_visible(False)
+    return image
 
 
 def scale_of_decibels(

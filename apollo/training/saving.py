@@ -161,7 +161,7 @@ class StopOnSignal(Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Lightning's checkpoints, but `save_last` saves after every validation, not only after one of the best.
+    """Lightning's checkpoints, but `save_last` saves after every epoch and validation, not only after one of the best.
 
     What is asked to stop by a signal stops at the end of an epoch too: nothing but checkpoints comes after its
     validation and its schedulers.
@@ -172,6 +172,7 @@ class Checkpoints(ModelCheckpoint):
     """
 
     run = ""
+    saved = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Settle the folder, and name the run by a number that nobody can guess."""
@@ -240,29 +241,35 @@ class Checkpoints(ModelCheckpoint):
     def newest(self, trainer: Trainer) -> Path:
         """Where the newest state goes: to `last.ckpt`, and beside one of another run."""
         path, number = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST), self.STARTING_VERSION
-        while self._enable_version_counter and path != self.last_model_path and self.file_exists(path, trainer):
+        while path != self.last_model_path and self.file_exists(path, trainer):
             path, number = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST, ver=number), number + 1
         self.last_model_path = path  # it is part of the state that is saved there
         return Path(path)
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note that a checkpoint is written; Lightning writes the newest beside each of the best."""
+        self.saved = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best few, and then the newest; stop if a signal asks for it and epochs are left."""
+        self.saved = False
         super().on_train_epoch_end(trainer, pl_module)
-        if self._should_save_on_train_epoch_end(trainer):
-            self._save_newest(trainer)
+        self.save_newest(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, StopOnSignal) and not is_done(trainer):
                 callback.stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Likewise, where an epoch is validated more than once or not every time."""
+        """Likewise, where an epoch is validated before its end."""
+        self.saved = False
         super().on_validation_end(trainer, pl_module)
-        if not self._should_save_on_train_epoch_end(trainer):
-            self._save_newest(trainer)
+        if not trainer.is_last_batch and not trainer.sanity_checking:
+            self.save_newest(trainer)
 
-    def _save_newest(self, trainer: Trainer) -> None:
-        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+    def save_newest(self, trainer: Trainer) -> None:
+        """Save the newest state, where it is wanted and not saved yet."""
+        if self.save_last and not self.saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.newest(trainer))
 
 
 def is_done(trainer: Trainer) -> bool:

@@ -92,14 +92,13 @@ def not_finite(value: Any, name: str = "") -> str:
 
 def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:
     """Tell whether a checkpoint has a state for every optimiser and scheduler, of the shapes of what they train."""
-    networks = [network for network in (system.generator, system.discriminator) if network is not None]
     optimizers, schedulers = content["optimizer_states"], content.get("lr_schedulers")
     for states in (optimizers, schedulers):
-        if not isinstance(states, list) or len(states) != len(networks):
+        if not isinstance(states, list) or len(states) != len(system.networks):
             return False
         if not all(isinstance(state, dict) for state in states):
             return False
-    for network, optimizer in zip(networks, optimizers, strict=True):
+    for network, optimizer in zip(system.networks, optimizers, strict=True):
         parameters, groups, state = list(network.parameters()), optimizer.get("param_groups"), optimizer.get("state")
         if not (isinstance(groups, list) and isinstance(state, dict) and set(state) <= set(range(len(parameters)))):
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal, cast
@@ -19,14 +18,12 @@ from apollo.errors import ConfigError, TrainingError
 from apollo.metrics import log_spectral_distance, visqol
 from apollo.nn import Apollo, MultiFrequencyDiscriminator
 from apollo.nn.chunks import restore_in_chunks
-from apollo.nn.discriminator import Judgement
+from apollo.nn.discriminator import halves
 from apollo.nn.level_loss import LevelLoss, level_bias
 from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, r1_penalty
+from apollo.training.means import Means
 
 CHUNK_SECONDS = 10  # validated at a time
-
-Trained = Literal["all", "repair", "levels"]
-MatmulPrecision = Literal["highest", "high", "medium"]
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -82,8 +79,8 @@ class ApolloSystem(LightningModule):
         gradient_checkpointing: bool = False,
         skip_limit: int = 20,
         visqol: bool = False,
-        train: Trained = "all",
-        matmul_precision: MatmulPrecision | None = None,
+        train: Literal["all", "repair", "levels"] = "all",
+        matmul_precision: Literal["highest", "high", "medium"] | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -126,15 +123,19 @@ class ApolloSystem(LightningModule):
             parameter.requires_grad_(train == "all" or name.startswith("fill.") == (train == "levels"))
         self.skipped = 0
         self.skipped_in_a_row = {"generator": 0, "discriminator": 0}
-        self.validated: dict[str, list[float]] = {}
+        self.validated = Means()
         generator.checkpointing = gradient_checkpointing
         if compile:
             generator.compile_blocks()
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The generator and, if there is one, the discriminator."""
+        return [network for network in (self.generator, self.discriminator) if network is not None]
+
     def configure_optimizers(self) -> Any:
-        """Optimisers and schedulers of the generator and, if there is one, the discriminator."""
-        networks = [network for network in (self.generator, self.discriminator) if network is not None]
-        learning = [[p for p in network.parameters() if p.requires_grad] for network in networks]
+        """Optimisers and schedulers of all networks."""
+        learning = [[p for p in network.parameters() if p.requires_grad] for network in self.networks]
         optimizers = [make(parameters) for make, parameters in zip(self.make_optimizers, learning, strict=True)]
         return optimizers, [make(optimizer) for make, optimizer in zip(self.make_schedulers, optimizers, strict=True)]
 
@@ -194,11 +195,10 @@ class ApolloSystem(LightningModule):
         terms = self._generator_terms(estimate, original, degraded, judged)
         self._learn(optimizers[0], terms["loss"], steps)
         logged |= {("loss_g" if name == "loss" else name): value.detach() for name, value in terms.items()}
-        self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=len(original))
-        self.log("train/skipped_steps", float(self.skipped), batch_size=len(original))
-        self.log("loss_g", logged["loss_g"], prog_bar=True, logger=False, batch_size=len(original))
-        if "loss_d" in logged:
-            self.log("loss_d", logged["loss_d"], prog_bar=True, logger=False, batch_size=len(original))
+        told = {f"train/{name}": value for name, value in logged.items()} | {"train/skipped_steps": float(self.skipped)}
+        self.log_dict(told, batch_size=len(original))
+        shown = {name: value for name, value in logged.items() if name in ("loss_g", "loss_d")}
+        self.log_dict(shown, prog_bar=True, logger=False, batch_size=len(original))
 
     def _judged_share(self) -> float:
         """The share of their weights that the discriminator's terms have for the batch at work."""
@@ -332,24 +332,14 @@ class ApolloSystem(LightningModule):
         if bitrate := int(batch.get("bitrate", torch.tensor(0))):
             sides = (head(side) for side in (original, degraded, estimate))
             scores[f"valid/level_bias_{bitrate // 1000}k"] = level_bias(self.generator, *sides)
-        for name, value in scores.items():
-            self.validated.setdefault(name, []).append(float(value))
+        self.validated.add(scores)
         return estimate
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin a new mean."""
-        self.validated = {}
-
     def on_validation_epoch_end(self) -> None:
-        """Log the means over all items that have a score, however many each process had."""
-        shares: list[dict[str, list[float]]] = [self.validated]
-        if self.trainer.world_size > 1:
-            shares = [{}] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, self.validated)
-        for name in sorted({name for share in shares for name in share}):
-            values = [value for share in shares for value in share.get(name, ()) if not math.isnan(value)]
-            if values:
-                self.log(name, sum(values) / len(values), prog_bar=name.startswith("val_"), sync_dist=True)
+        """Log the means over all items that have a score."""
+        for name, mean in self.validated.of_all(self.trainer.world_size).items():
+            self.log(name, mean, prog_bar=name.startswith("val_"), sync_dist=True)
+        self.validated = Means()
 
     def restore_whole(self, degraded: Tensor) -> Tensor:
         """Restore `(1, channels, samples)` of any length, with memory for one chunk."""
@@ -357,14 +347,3 @@ class ApolloSystem(LightningModule):
         # What was compiled was compiled for crops of one length, and to be differentiated.
         with torch.compiler.set_stance("force_eager"):
             return restore_in_chunks(self.generator, degraded[0], frames, fill=self.fill)[None].to(degraded)
-
-
-def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:
-    """Take the judgements of two batches that were judged as one apart."""
-    parts: tuple[list[Judgement], list[Judgement]] = ([], [])
-    for judgement in judgements:
-        logits = judgement.logits.chunk(2)
-        features = [feature.chunk(2) for feature in judgement.features]
-        for side, part in enumerate(parts):
-            part.append(Judgement(logits[side], [feature[side] for feature in features]))
-    return parts

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -94,9 +95,20 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
                 "a process that loads data was killed, perhaps because memory ran out: resume with -m from the "
                 f"newest checkpoint in {recipe.run}, with fewer datas.num_workers"
             ) from error
+        if lost_another(error):
+            raise TrainingError(
+                "another process of this run has ended: see its own message, and resume with -m from the newest "
+                f"checkpoint in {recipe.run}"
+            ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
         raise ConfigError(f"{path}: Weights & Biases cannot go on ({one_line(error)}): set logger=null") from error
+
+
+def lost_another(error: Exception) -> bool:
+    """Whether processes that train together have lost one another: NCCL has a class for it, gloo has not."""
+    kind = getattr(torch.distributed, "DistError", ())
+    return isinstance(error, kind) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def check(path: Path, recipe: Recipe) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from apollo.evaluation import statistics
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation, Score
-from apollo.evaluation.statistics import paired_bootstrap, paired_interval
+from apollo.evaluation.statistics import Interval, paired_interval
 
 LOW, HIGH, OPUS = Condition("mp3", 24), Condition("mp3", 64), Condition("opus", 24)
 
@@ -13,6 +14,13 @@ LOW, HIGH, OPUS = Condition("mp3", 24), Condition("mp3", 64), Condition("opus", 
 def evaluation(values: dict[tuple[str, Condition, str], float], kind: str = "") -> Evaluation:
     scores = [Score(piece, kind, where, system, {"m": value}) for (piece, where, system), value in values.items()]
     return Evaluation("here", [LOW, HIGH, OPUS], [UNPROCESSED, "model"], ["m"], scores)
+
+
+def bootstrapped(differences: list[list[float]]) -> Interval:
+    """What many pieces get."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "FEW", 0)
+        return paired_interval(differences)
 
 
 def test_conditions_weigh_the_same_however_many_pieces_they_have() -> None:
@@ -46,7 +54,7 @@ def test_gains_are_of_the_same_pieces_only() -> None:
 
 def test_the_interval_is_that_of_an_independent_bootstrap() -> None:
     differences = np.random.default_rng(3).normal(0.4, 1.0, 30)
-    ours = paired_bootstrap([[value] for value in differences])
+    ours = bootstrapped([[value] for value in differences])
     theirs = scipy.stats.bootstrap(
         (differences,), np.mean, n_resamples=20_000, method="percentile", random_state=np.random.default_rng(1)
     ).confidence_interval
@@ -56,16 +64,16 @@ def test_the_interval_is_that_of_an_independent_bootstrap() -> None:
 
 def test_conditions_of_one_piece_are_no_further_evidence() -> None:
     values = np.random.default_rng(0).normal(0, 1, 12)
-    once = paired_bootstrap([[value] for value in values])
-    repeated = paired_bootstrap([[value] * 20 for value in values])
+    once = bootstrapped([[value] for value in values])
+    repeated = bootstrapped([[value] * 20 for value in values])
     assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high))
     assert repeated.certain == once.certain
 
 
 def test_one_piece_has_no_interval() -> None:
-    assert math.isnan(paired_bootstrap([[1.0, 2.0]]).low)
-    assert not paired_bootstrap([[1.0]]).certain
-    assert paired_bootstrap([[1.0], [1.5]]).certain
+    assert math.isnan(bootstrapped([[1.0, 2.0]]).low)
+    assert not bootstrapped([[1.0]]).certain
+    assert bootstrapped([[1.0], [1.5]]).certain
 
 
 def test_the_interval_of_few_pieces_is_that_of_student() -> None:
@@ -75,7 +83,7 @@ def test_the_interval_of_few_pieces_is_that_of_student() -> None:
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
     assert ours.pieces == 5
     many = [[value] for value in np.random.default_rng(0).normal(0.4, 1.0, 20)]
-    assert paired_interval(many) == paired_bootstrap(many)
+    assert paired_interval(many) == bootstrapped(many)
 
 
 @pytest.mark.parametrize("pieces", [3, 5, 12])

@@ -258,6 +258,19 @@ def test_what_is_restored_to_no_numbers_ends_the_run_by_naming_the_item(
         train(path, overrides)
 
 
+def test_a_process_that_has_lost_the_others_says_so(
+    seed_config: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, overrides = seed_config
+
+    def lose(*arguments: object, **options: object) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:23205: Connection reset by peer")
+
+    monkeypatch.setattr(ApolloSystem, "training_step", lose)
+    with pytest.raises(TrainingError, match="another process of this run has ended"):
+        train(path, overrides)
+
+
 def test_a_missing_checkpoint_is_told_before_anything_is_written(
     seed_config: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

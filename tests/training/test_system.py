@@ -14,10 +14,11 @@ from torch.optim.swa_utils import AveragedModel
 import apollo
 from apollo.data.crops import Crop
 from apollo.nn import MultiFrequencyDiscriminator
+from apollo.nn.discriminator import halves
 from apollo.nn.losses import JUDGED, DiscriminatorLoss, r1_penalty
 from apollo.training.callbacks import averaging
 from apollo.training.recipe import parse
-from apollo.training.system import ApolloSystem, halves
+from apollo.training.system import ApolloSystem
 from apollo.training.train import build_system, train
 
 

@@ -58,11 +58,6 @@ class Axis:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (self.high - value) / (self.high - self.low), 1)
 
 
-def has_curves(evaluation: Evaluation) -> bool:
-    """Whether some codec has two bitrates or more, so that there is a line to draw."""
-    return any(len(evaluation.at(codec=codec).bitrates) > 1 for codec in evaluation.codecs)
-
-
 def curves(evaluation: Evaluation, metric: str, codecs: Sequence[str]) -> list[Markup]:
     """One chart a codec: the mean of each system over bitrate."""
     means = {

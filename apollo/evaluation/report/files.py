@@ -18,7 +18,8 @@ from apollo.evaluation.report.html import page
 from apollo.evaluation.report.latex import latex_tables
 from apollo.evaluation.report.markdown import document
 from apollo.evaluation.report.names import describe
-from apollo.evaluation.results import Condition, Evaluation
+from apollo.evaluation.results import Condition, Evaluation, Failure, Score
+from apollo.evaluation.statistics import Interval
 from apollo.foreign import shown_in_csv, shown_in_json
 
 REPORTS = ("scores.csv", "averages.csv", "report.json", "report.md", "tables.tex", "report.html")
@@ -78,14 +79,13 @@ def averages_csv(grids: Grids) -> str:
     writer.writerow(
         ["metric", "codec", "over", "system", "mean", "sd", "pieces", "change", "change_low", "change_high"]
     )
-    for grid in (*grids.by_bitrate, *grids.by_kind):
-        for system, cells in grid.rows.items():
-            for heading, cell in zip(grid.columns, cells, strict=True):
-                average, gain = cell.average, cell.gain
-                changes = (math.nan,) * 3 if gain is None else (gain.mean, gain.low, gain.high)
-                words = map(shown_in_csv, (grid.metric, grid.codec or "", heading, system))
-                numbers = [_cell(average.mean), _cell(average.spread), str(average.pieces), *map(_cell, changes)]
-                writer.writerow([*words, *numbers])
+    for grid in grids.all:
+        for system, heading, cell in grid.entries():
+            average, gain = cell.average, cell.gain
+            changes = (math.nan,) * 3 if gain is None else (gain.mean, gain.low, gain.high)
+            words = map(shown_in_csv, (grid.metric, grid.codec or "", heading, system))
+            numbers = [_cell(average.mean), _cell(average.spread), str(average.pieces), *map(_cell, changes)]
+            writer.writerow([*words, *numbers])
     return text.getvalue()
 
 
@@ -105,32 +105,21 @@ def report_json(evaluation: Evaluation, grids: Grids) -> str:
         "kinds": evaluation.kinds,
         "systems": evaluation.systems,
         "metrics": {name: _metric(name) for name in evaluation.metrics},
-        "averages": [entry for grid in [*grids.by_bitrate, *grids.by_kind] for entry in _entries(grid)],
-        "scores": [
-            {
-                "piece": score.piece,
-                "kind": score.kind,
-                **_condition(score.condition),
-                "system": score.system,
-                "values": score.values,
-            }
-            for score in evaluation.scores
-        ],
-        "failures": [
-            {
-                "piece": failure.piece,
-                **_condition(failure.condition),
-                "system": failure.system,
-                "reason": failure.reason,
-            }
-            for failure in evaluation.failures
-        ],
+        "averages": [entry for grid in grids.all for entry in _entries(grid)],
+        "scores": [_flat(score) for score in evaluation.scores],
+        "failures": [_flat(failure) for failure in evaluation.failures],
     }
     return shown_in_json(_defined(report), indent=1) + "\n"
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
     return {"codec": condition.codec, "bitrate_kbps": condition.bitrate}
+
+
+def _flat(entry: Score | Failure) -> dict[str, Any]:
+    """A score or a failure, with its condition's values among its own."""
+    held = vars(entry).copy()
+    return {"piece": held.pop("piece"), **_condition(held.pop("condition")), **held}
 
 
 def _metric(name: str) -> dict[str, Any]:
@@ -140,23 +129,21 @@ def _metric(name: str) -> dict[str, Any]:
 
 def _entries(grid: Grid) -> list[dict[str, Any]]:
     """One entry a system and column; `over` is the column's heading: a bitrate, bitrates, a kind of music or `all`."""
-    entries = []
-    for system, cells in grid.rows.items():
-        for heading, cell in zip(grid.columns, cells, strict=True):
-            average, gain = cell.average, cell.gain
-            entry: dict[str, Any] = {
-                "metric": grid.metric,
-                "codec": grid.codec,
-                "over": heading,
-                "system": system,
-                "mean": average.mean,
-                "spread": average.spread,
-                "pieces": average.pieces,
-            }
-            if gain is not None:
-                entry["gain"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "certain": gain.certain}
-            entries.append(entry)
-    return entries
+    return [
+        {
+            "metric": grid.metric,
+            "codec": grid.codec,
+            "over": heading,
+            "system": system,
+            **vars(cell.average),
+            **({} if cell.gain is None else {"gain": _interval(cell.gain)}),
+        }
+        for system, heading, cell in grid.entries()
+    ]
+
+
+def _interval(gain: Interval) -> dict[str, Any]:
+    return {"mean": gain.mean, "low": gain.low, "high": gain.high, "certain": gain.certain}
 
 
 def _defined(value: Any) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from apollo.evaluation.results import UNPROCESSED, Average, Condition, Evaluation
+from apollo.evaluation.results import PAIRS, UNPROCESSED, Average, Condition, Evaluation
 from apollo.evaluation.statistics import Interval
 
 LOW_BITRATES = range(24, 65)
@@ -40,6 +40,22 @@ class Grid:
     codec: str | None
     columns: list[str]
     rows: dict[str, list[Cell]]
+
+    @property
+    def subject(self) -> str:
+        """What it is about: a codec as people write it, or kinds of music."""
+        return "Kinds of music" if self.codec is None else codec_name(self.codec)
+
+    @property
+    def corner(self) -> str:
+        """What its columns are, where they are bitrates."""
+        return "" if self.codec in (None, PAIRS) else "kbit/s"
+
+    def entries(self) -> Iterator[tuple[str, str, Cell]]:
+        """System, heading and cell, row by row."""
+        for system, cells in self.rows.items():
+            for heading, cell in zip(self.columns, cells, strict=True):
+                yield system, heading, cell
 
 
 def by_bitrate(evaluation: Evaluation, metric: str, codec: str) -> Grid:
@@ -85,6 +101,11 @@ class Grids:
 
     by_bitrate: list[Grid]
     by_kind: list[Grid]
+
+    @property
+    def all(self) -> list[Grid]:
+        """Those by bitrate, then those by kind."""
+        return [*self.by_bitrate, *self.by_kind]
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Grids:

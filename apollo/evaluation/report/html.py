@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,9 @@ from markupsafe import Markup
 from apollo.evaluation.clips import Clip
 from apollo.evaluation.report import charts
 from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, listed, number
-from apollo.evaluation.report.media import Take, takes
+from apollo.evaluation.report.media import takes
 from apollo.evaluation.report.names import describe, labels, meaning, scale, split_side, verdict
-from apollo.evaluation.report.sentences import Finding, cautions, findings, grouped
+from apollo.evaluation.report.sentences import cautions, findings, grouped
 from apollo.evaluation.results import CONTROLS, PAIRS, UNPROCESSED, Evaluation
 from apollo.foreign import shown
 from apollo.player import Sound, element, script, style
@@ -27,30 +27,6 @@ if TYPE_CHECKING:
 
 MOST_FAILURES_OPEN = 20
 _GOOD_CHANGES = {True: ", above zero is better", False: ", below zero is better", None: ""}
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One chart and what stands above it."""
-
-    heading: str
-    chart: Markup
-
-
-@dataclass(frozen=True)
-class Section:
-    """One metric: how to read it, its charts and its tables."""
-
-    name: str
-    label: str
-    scale: str
-    change: str
-    meaning: str
-    main: bool
-    curves: list[Figure]
-    boxes: list[Figure]
-    tables: list[dict[str, Any]]
-    kinds: list[dict[str, Any]]
 
 
 def page(evaluation: Evaluation, clips: Sequence[Clip], grids: Grids) -> str:
@@ -89,6 +65,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(number=number, between=between, verdict=verdict, describe=describe)
     return environment.get_template("report.html.jinja")
 
 
@@ -136,58 +113,47 @@ def _by_system(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "sentence": head.sentence if head else f"No metric separates {names[system]} from a control",
                     "scope": parts[0].scope,
                     "headings": [part.heading for part in parts],
-                    "rows": [[_finding(finding) for finding in row] for row in zip(*own, strict=True)],
+                    "rows": list(zip(*own, strict=True)),
                 }
             )
     return systems
 
 
-def _finding(finding: Finding) -> dict[str, str]:
-    metric = describe(finding.metric)
-    return {
-        "label": metric.label,
-        "unit": metric.unit,
-        "gain": number(finding.gain.mean, signed=True),
-        "interval": between(finding.gain),
-        "verdict": finding.verdict,
-    }
-
-
-def _section(evaluation: Evaluation, name: str, grids: Grids) -> Section:
+def _section(evaluation: Evaluation, name: str, grids: Grids) -> dict[str, Any]:
+    """One metric: how to read it, its charts and its tables."""
     metric = describe(name)
     unit = f" in {metric.unit}" if metric.unit else ""
     many = [codec for codec in evaluation.codecs if len(evaluation.at(codec=codec).bitrates) > 1]
     ranked = evaluation.ranked
     compared = evaluation.codecs if len(ranked.systems) > 1 else []
-    return Section(
-        name=name,
-        label=metric.label,
-        scale=scale(name),
-        change=f"change{unit}{_GOOD_CHANGES[metric.higher_is_better]}",
-        meaning=meaning(name),
-        main=not split_side(name)[1],
-        curves=_figures(many, charts.curves(ranked, name, many)),
-        boxes=_figures(compared, charts.boxes(ranked, name, compared)),
-        tables=[_table(evaluation, grid) for grid in grids.by_bitrate if grid.metric == name],
-        kinds=[_table(evaluation, grid) for grid in grids.by_kind if grid.metric == name],
-    )
-
-
-def _figures(codecs: Sequence[str], drawn: Sequence[Markup]) -> list[Figure]:
-    return [Figure(codec_name(codec), chart) for codec, chart in zip(codecs, drawn, strict=True)]
+    return {
+        "label": metric.label,
+        "scale": scale(name),
+        "change": f"change{unit}{_GOOD_CHANGES[metric.higher_is_better]}",
+        "meaning": meaning(name),
+        "main": not split_side(name)[1],
+        "curves": list(zip(map(codec_name, many), charts.curves(ranked, name, many), strict=True)),
+        "boxes": list(zip(map(codec_name, compared), charts.boxes(ranked, name, compared), strict=True)),
+        "tables": [_table(evaluation, grid) for grid in grids.by_bitrate if grid.metric == name],
+        "kinds": [_table(evaluation, grid) for grid in grids.by_kind if grid.metric == name],
+    }
 
 
 def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
     metric, names = describe(grid.metric), labels(evaluation)
-    means = [[cells[column].average.mean for cells in grid.rows.values()] for column in range(len(grid.columns))]
-    # To the decimals shown: what looks equal is equally good.
+
+    def goodness(cell: Cell) -> float:
+        """To the decimals shown: what looks equal is equally good."""
+        return round(metric.goodness(cell.average.mean), 2)
+
     best = [
-        max((round(metric.goodness(mean), 2) for mean in column if not math.isnan(mean)), default=math.nan)
-        for column in means
+        max((good for good in map(goodness, cells) if not math.isnan(good)), default=math.nan)
+        for cells in zip(*grid.rows.values(), strict=True)
     ]
     return {
-        "heading": "All codecs and bitrates" if grid.codec is None else codec_name(grid.codec),
-        "corner": "kind of music" if grid.codec is None else "" if grid.codec == PAIRS else "kbit/s",
+        "metric": grid.metric,
+        "heading": "All codecs and bitrates" if grid.codec is None else grid.subject,
+        "corner": "kind of music" if grid.codec is None else grid.corner,
         "columns": [shown(column) for column in grid.columns],
         "averages": [not column.isdigit() and (grid.codec is not None or column == "all") for column in grid.columns],
         "rows": [
@@ -195,8 +161,7 @@ def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
                 "label": names[system],
                 "mark": Markup("") if system in CONTROLS else charts.legend_mark(index),
                 "cells": [
-                    _cell(cell, grid.metric, len(grid.rows) > 1 and round(metric.goodness(cell.average.mean), 2) == top)
-                    for cell, top in zip(cells, best, strict=True)
+                    (cell, len(grid.rows) > 1 and goodness(cell) == top) for cell, top in zip(cells, best, strict=True)
                 ],
             }
             for index, (system, cells) in enumerate(grid.rows.items())
@@ -204,20 +169,7 @@ def _table(evaluation: Evaluation, grid: Grid) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell, metric: str, best: bool) -> dict[str, Any]:
-    gain = cell.gain
-    shown = gain is not None and not math.isnan(gain.mean)
-    return {
-        "mean": number(cell.average.mean),
-        "spread": "" if math.isnan(cell.average.spread) else number(cell.average.spread),
-        "best": best,
-        "gain": number(gain.mean, signed=True) if gain is not None and shown else "",
-        "interval": between(gain) if gain is not None and shown else "",
-        "verdict": verdict(metric, gain),
-    }
-
-
-def _moments(clips: Sequence[Clip]) -> list[list[tuple[Clip, list[Take]]]]:
+def _moments(clips: Sequence[Clip]) -> list[list[tuple[Clip, list[Sound]]]]:
     """Clips of one moment together: what is best for one system is often best for another."""
     moments: dict[tuple[Any, ...], list[Clip]] = {}
     for clip in clips:
@@ -229,28 +181,20 @@ def _moments(clips: Sequence[Clip]) -> list[list[tuple[Clip, list[Take]]]]:
     ]
 
 
-def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Take]]]) -> dict[str, Any]:
+def _clip(evaluation: Evaluation, views: list[tuple[Clip, list[Sound]]]) -> dict[str, Any]:
     names = labels(evaluation)
     clip, versions = views[0]
     metric = describe(clip.metric)
     before = clip.scores.get(UNPROCESSED, math.nan)
-    sounds = []
-    for system, take in zip((None, *clip.versions), versions, strict=True):
+    sounds = [versions[0]]
+    for system, sound in zip(clip.versions, versions[1:], strict=True):
         mark = charts.legend_mark(evaluation.systems.index(system)) if system in evaluation.systems else Markup("")
-        score = math.nan if system is None else clip.scores.get(system, math.nan)
+        score = clip.scores.get(system, math.nan)
         figure = "" if math.isnan(score) else f"{metric.label} {number(score)}"
         if system != UNPROCESSED and not math.isnan(score - before):
             figure += f" ({number(score - before, signed=True)})"
-        sounds.append(
-            Sound(
-                "original" if system is None else names.get(system, system),
-                [take.audio],
-                [take.picture],
-                take.columns,
-                spectrum=take.spectrum,
-                figure=Markup('<p class="score">{}{}</p>').format(mark, figure) if figure else "",
-            )
-        )
+        below = Markup('<p class="score">{}{}</p>').format(mark, figure) if figure else ""
+        sounds.append(replace(sound, name=names.get(system, system), figure=below))
     samples = clip.original.shape[1]
     # What the clip was chosen for is heard first: the first of the sounds is the original.
     first = 1 + list(clip.versions).index(clip.system) if clip.system in clip.versions else 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from apollo.evaluation.report.grids import Cell, Grid, Grids, codec_name, number
+from apollo.evaluation.report.grids import Cell, Grid, Grids, number
 from apollo.evaluation.report.names import describe, labels, scale
-from apollo.evaluation.results import PAIRS, Evaluation
+from apollo.evaluation.results import Evaluation
 from apollo.foreign import shown
 
 _SIGNS = {
@@ -27,7 +27,7 @@ def latex_tables(evaluation: Evaluation, grids: Grids) -> str:
 
     Needs nothing but LaTeX itself.
     """
-    tables = [_table(evaluation, grid) for grid in (*grids.by_bitrate, *grids.by_kind)]
+    tables = [_table(evaluation, grid) for grid in grids.all]
     head = "% Mean and standard deviation over the pieces, from apollo evaluate.\n"
     return head + "\n".join(tables)
 
@@ -44,17 +44,15 @@ def escaped(text: str) -> str:
 
 def _table(evaluation: Evaluation, grid: Grid) -> str:
     names = labels(evaluation)
-    subject = "kinds of music" if grid.codec is None else codec_name(grid.codec)
-    corner = "" if grid.codec in (None, PAIRS) else "kbit/s"
     rows = [
-        _row([corner, *map(escaped, grid.columns)]) + r" \hline",
+        _row([grid.corner, *map(escaped, grid.columns)]) + r" \hline",
         *(_row([escaped(names[system]), *map(_average, cells)]) for system, cells in grid.rows.items()),
     ]
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped(f'{describe(grid.metric).label}, {subject} ({scale(grid.metric)})')}}}",
+            rf"\caption{{{escaped(f'{describe(grid.metric).label}, {grid.subject} ({scale(grid.metric)})')}}}",
             rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
             *rows,
             r"\end{tabular}",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from apollo.evaluation.report.grids import Cell, Grid, Grids, between, codec_name, number
+from apollo.evaluation.report.grids import Cell, Grid, Grids, between, number
 from apollo.evaluation.report.names import describe, labels, meaning, scale
 from apollo.evaluation.report.sentences import cautions, findings, grouped
-from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.evaluation.results import UNPROCESSED, Evaluation
 from apollo.foreign import shown
 
 LEGEND = (
@@ -52,13 +52,9 @@ def markdown_tables(evaluation: Evaluation, grids: Grids | None = None) -> str:
     for metric in evaluation.metrics:
         about = describe(metric)
         lines += [f"## {escaped(about.label)} ({scale(metric)})", ""]
-        for grid in grids.by_bitrate:
-            if grid.metric == metric and grid.codec is not None:
-                corner = "" if grid.codec == PAIRS else "kbit/s"
-                lines += [f"### {codec_name(grid.codec)}", "", *_table(evaluation, grid, corner), ""]
-        for grid in grids.by_kind:
+        for grid in grids.all:
             if grid.metric == metric:
-                lines += ["### Kinds of music", "", *_table(evaluation, grid, ""), ""]
+                lines += [f"### {grid.subject}", "", *_table(evaluation, grid), ""]
     return "\n".join([*lines, LEGEND, ""])
 
 
@@ -82,9 +78,9 @@ def _facts(evaluation: Evaluation) -> list[str]:
     return [f"- {escaped(key)}: {escaped(value)}" for key, value in facts.items()]
 
 
-def _table(evaluation: Evaluation, grid: Grid, corner: str) -> list[str]:
+def _table(evaluation: Evaluation, grid: Grid) -> list[str]:
     names = labels(evaluation)
-    rows = [[corner, *map(escaped, grid.columns)]]
+    rows = [[grid.corner, *map(escaped, grid.columns)]]
     for system, cells in grid.rows.items():
         rows.append([escaped(names[system]), *map(_average, cells)])
         if system != UNPROCESSED:

@@ -9,14 +9,14 @@ below about 15 MB.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apollo.evaluation.clips import Clip
-from apollo.player import data_uri
+from apollo.player import Sound, data_uri
 from apollo.player.comparison import flac
 from apollo.player.tiles import Spectrogram, long_term, reference_power, tiles
 
@@ -27,24 +27,7 @@ COLUMNS = 440  # of a picture
 Waveform = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class Take:
-    """One version of a clip.
-
-    Attributes:
-        audio: Data URI of a FLAC file.
-        picture: Data URI of a PNG file: its spectrogram.
-        columns: The picture's width.
-        spectrum: Its mean level by frequency, in dB.
-    """
-
-    audio: str
-    picture: str
-    columns: int
-    spectrum: list[float]
-
-
-def takes(clips: Sequence[Clip]) -> list[tuple[Clip, list[Take]]]:
+def takes(clips: Sequence[Clip]) -> list[tuple[Clip, list[Sound]]]:
     """Each clip, shortened where it must be, with its original and then its versions encoded."""
     clips = [shortened(clip, MAX_SECONDS) for clip in clips]
     audio = [[flac(waveform, clip.sample_rate) for waveform in _levelled(clip)] for clip in clips]
@@ -54,15 +37,15 @@ def takes(clips: Sequence[Clip]) -> list[tuple[Clip, list[Take]]]:
         # 5 % less than in proportion: the remaining middles may be the loud parts.
         clips = [shortened(clip, 0.95 * longest * MAX_BYTES / size) for clip in clips]
         audio = [[flac(waveform, clip.sample_rate) for waveform in _levelled(clip)] for clip in clips]
+    return [(clip, _sounds(clip, parts)) for clip, parts in zip(clips, audio, strict=True)]
+
+
+def _sounds(clip: Clip, audio: Sequence[bytes]) -> list[Sound]:
     return [
-        (
-            clip,
-            [
-                Take(data_uri("audio/flac", sound), data_uri("image/png", picture), columns, spectrum)
-                for sound, (picture, columns, spectrum) in zip(sounds, pictures(clip), strict=True)
-            ],
+        Sound(name, [data_uri("audio/flac", part)], [data_uri("image/png", picture)], columns, spectrum=spectrum)
+        for name, part, (picture, columns, spectrum) in zip(
+            ("original", *clip.versions), audio, pictures(clip), strict=True
         )
-        for clip, sounds in zip(clips, audio, strict=True)
     ]
 
 

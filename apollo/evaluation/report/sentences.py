@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apollo.evaluation.report.grids import between, codec_name, listed, low_bitrates, number
-from apollo.evaluation.report.names import describe, labels, split_side, verdict
+from apollo.evaluation.report.names import describe, labels, split_side
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure
 from apollo.evaluation.statistics import Interval
 
@@ -22,14 +22,12 @@ class Finding:
         system: As in `Evaluation.systems`.
         metric: The metric's name.
         gain: Over the unprocessed signal.
-        verdict: `better`, `worse`, or `open` where the 95 % interval does not exclude zero.
         sentence: The same in words, without its scope.
     """
 
     system: str
     metric: str
     gain: Interval
-    verdict: str
     sentence: str
 
 
@@ -115,19 +113,16 @@ def _over(part: Evaluation) -> Findings:
 def _finding(system: str, label: str, name: str, gain: Interval) -> Finding:
     metric = describe(name)
     unit = f" {metric.unit}" if metric.unit else ""
-    amount = f"{number(abs(gain.mean))}{unit}"
     interval = f" {between(gain)}" if between(gain) else ""
-    counted = f", n = {gain.pieces}"
     signed = f"{number(gain.mean, signed=True)}{unit}{interval}"
     if math.isnan(gain.mean):
-        return Finding(system, name, gain, "open", f"{label} has no {metric.label} to compare")
+        return Finding(system, name, gain, f"{label} has no {metric.label} to compare")
     if math.isnan(gain.low):
-        return Finding(system, name, gain, "open", f"{label} changes {metric.label} by {signed}{counted}")
-    if not gain.certain:
-        return Finding(
-            system, name, gain, "open", f"{label} does not certainly change {metric.label}: {signed}{counted}"
-        )
-    verb = "raises" if gain.mean > 0 else "lowers"
-    low, high = sorted((abs(gain.low), abs(gain.high)))
-    sentence = f"{label} {verb} {metric.label} by {amount} [{number(low)}, {number(high)}]{counted}"
-    return Finding(system, name, gain, verdict(name, gain), sentence)
+        told = f"changes {metric.label} by {signed}"
+    elif not gain.certain:
+        told = f"does not certainly change {metric.label}: {signed}"
+    else:
+        low, high = sorted((abs(gain.low), abs(gain.high)))
+        amount = f"{number(abs(gain.mean))}{unit} [{number(low)}, {number(high)}]"
+        told = f"{'raises' if gain.mean > 0 else 'lowers'} {metric.label} by {amount}"
+    return Finding(system, name, gain, f"{label} {told}, n = {gain.pieces}")

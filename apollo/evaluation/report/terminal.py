@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from apollo.evaluation.report.grids import Cell, Grid, Grids, codec_name, number
+from apollo.evaluation.report.grids import Cell, Grid, Grids, number
 from apollo.evaluation.report.names import describe, labels, scale, verdict
-from apollo.evaluation.results import PAIRS, UNPROCESSED, Evaluation
+from apollo.evaluation.results import UNPROCESSED, Evaluation
 from apollo.foreign import shown
 
 # With a label and eight numbers of up to seven characters a line has 80.
@@ -38,24 +38,23 @@ def tables(evaluation: Evaluation, grids: Grids) -> RenderableType:
     for codec in evaluation.codecs:
         for grid in grids.by_bitrate:
             if grid.codec == codec:
-                parts += _table(evaluation, grid, codec_name(codec))
+                parts += _table(evaluation, grid)
     for grid in grids.by_kind:
-        parts += _table(evaluation, grid, "Kinds of music")
+        parts += _table(evaluation, grid)
     return Group(*parts)
 
 
-def _table(evaluation: Evaluation, grid: Grid, subject: str) -> list[RenderableType]:
+def _table(evaluation: Evaluation, grid: Grid) -> list[RenderableType]:
     # Not the table's own title, which would be broken to the width of the table.
     parts: list[RenderableType] = [
-        Text(f"{subject} · {describe(grid.metric).label}", style="bold")
+        Text(f"{grid.subject} · {describe(grid.metric).label}", style="bold")
         + Text(f" ({scale(grid.metric)})", style="not bold")
     ]
     names = labels(evaluation)
-    corner = "kbit/s" if grid.codec not in (None, PAIRS) else ""
     for first in range(0, len(grid.columns), COLUMNS):
         columns = slice(first, first + COLUMNS)
         table = Table(box=_RULE, show_edge=False, pad_edge=False, padding=(0, 0), collapse_padding=True)
-        table.add_column(corner, overflow="fold")
+        table.add_column(grid.corner, overflow="fold")
         for heading in grid.columns[columns]:
             table.add_column(shown(heading), justify="right", min_width=6)
         for system, cells in grid.rows.items():
