@@ -36,9 +36,9 @@ def benchmark(
     json_file: Json = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure how fast models restore here, and what memory that takes.
+    """Measure how fast models restore on this machine, and in how much memory.
 
-    Of precision, chunk and batch one is varied at a time; the others keep the first of their values.
+    Precision, chunk and batch are varied one at a time; the others keep their first value.
     """
     precisions = None if precision is None else parse(precision, str, "--precision", "32, bf16 and 16", "32,bf16")
     chunks = parse(chunk, float, "--chunk", "numbers of seconds", "20,5")

@@ -15,14 +15,14 @@ from apollo.foreign import shown
 
 def compare(
     before: Annotated[Path, typer.Argument(metavar="BEFORE", help="A recording, such as an MP3.")],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same music, such as what was restored from it.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same music, such as its restored version.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="The page to write.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a page to hear and see two versions of a recording: in step, equally loud, and in a blind test.
+    """Make a page to hear and see two versions of a recording: in sync, equally loud, and in a blind test.
 
-    The page is one file that needs no network. Of up to five minutes of stereo, it holds the very samples (16 bits);
-    longer sound is coded as Opus of 96 kbit/s.
+    The page is one file that needs no network. Up to five minutes of stereo are stored exactly (16 bits), longer
+    recordings as Opus at 96 kbit/s.
     """
     from apollo.atomic import make_folder, refuse_existing, replacing
     from apollo.audio.inspection import Inspection

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from apollo.data.check import Row
 
-app = typer.Typer(help="Look at music to train on, and prepare it.", **SETTINGS)
+app = typer.Typer(help="Check and prepare music to train on.", **SETTINGS)
 
 
 @app.callback()
 def data() -> None:
-    """Look at music to train on, and prepare it."""
+    """Check and prepare music to train on."""
 
 
 @app.command(
@@ -48,7 +48,7 @@ def check(
     json_file: Json = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Tell what training could use: lengths, lags, clipping, and originals that are lossy themselves."""
+    """Show what training can use: lengths, lags, clipping, and originals that are lossy."""
     from apollo.data.check import check as look
 
     target = json_target(json_file, overwrite)
@@ -170,7 +170,7 @@ def prepare(
     crops: Annotated[int, typer.Option(metavar="N", min=1, help="How many crops to train on.")] = 5000,
     workers: Workers = None,
 ) -> None:
-    """Make the crops that a configuration trains and validates on, once: training then waits for no codec."""
+    """Make the crops of a configuration once, so that training does not wait for codecs."""
     require("train", "lightning", "omegaconf")
     from apollo.data.crops import Crops, FixedCrops
     from apollo.data.shards import prepare as write

@@ -36,7 +36,7 @@ def safetensors(
     fp16: Annotated[bool, typer.Option("--fp16", help="Store half precision: half the size.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the weights alone, safe to read. Reads past the configuration that Lightning may pickle beside them."""
+    """Write only the weights, in a format that is safe to read."""
     spare(overwrite, output)
     import torch
 
@@ -85,7 +85,7 @@ def msst(
 def onnx(
     model: Model, output: Target, config: Config = None, licence: Licence = None, overwrite: Overwrite = False
 ) -> None:
-    """Write an ONNX graph, waveform to waveform. Any length goes in; it is tried beside PyTorch before it is kept."""
+    """Write an ONNX graph from waveform to waveform, of any length, checked against PyTorch."""
     require("export", "onnx", "onnxruntime", "onnxscript")
     spare(overwrite, output)
     from apollo.checkpoints.exporting import read_for_export

@@ -38,7 +38,7 @@ def inspect(
     track: Track = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Tell what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec has been at them."""
+    """Show what is in audio files: format, loudness, tags, cut-off, and whether a lossy codec was used on them."""
     target = json_target(json_file, overwrite)
     if MANNER.only_json + as_table + as_csv > 1:
         raise ApolloError("--json -, --table and --csv exclude each other: give one of them")

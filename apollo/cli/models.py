@@ -6,7 +6,7 @@ from apollo.cli.terminal import say
 
 
 def models() -> None:
-    """List the models that have a name of their own, and whether they are here already."""
+    """List models with a name of their own, and whether they are downloaded."""
     from importlib import resources
 
     from rich.table import Table
@@ -30,6 +30,6 @@ def models() -> None:
     Screen().print(table, soft_wrap=True)
     say(
         "",
-        "Any other: -m FILE, or -m OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE from the Hugging Face hub.",
-        "`hf cache ls` lists what was fetched from there.",
+        "Other models: -m FILE, or -m OWNER/NAME, OWNER/NAME@REVISION or OWNER/NAME:FILE from the Hugging Face hub.",
+        "`hf cache ls` lists what was downloaded from there.",
     )

@@ -42,7 +42,7 @@ def merge(
     ],
     overwrite: Overwrite = False,
 ) -> None:
-    """Make one report of those of several shares (--shard)."""
+    """Merge the reports of several shares (--shard)."""
     paths, output = [place(report) for report in reports], place(output_place)
     contents = [read(path) for path in paths]
     if "files" in contents[0]:

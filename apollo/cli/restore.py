@@ -118,8 +118,8 @@ def restore(
 ) -> None:
     """Restore music: each IN becomes a 24-bit FLAC beside it, NAME.restored.flac.
 
-    Tags and covers are kept. Results that are finished already, and recordings without damage, are passed over. The
-    exit code is 0 unless something failed (1) or was interrupted (130, 143).
+    Tags and covers are kept. Finished results and recordings without damage are skipped. The exit code is 0, 1 if
+    something failed, 130 or 143 if it was interrupted.
     """
     from apollo.audio import RawFormat
     from apollo.checkpoints import load_model
