@@ -1,7 +1,7 @@
 // What the player says, in the browser's language where that is Chinese and in English elsewhere.
 const WORDS = {
   en: {
-    play: "Play", stop: "Stop", position: "Position", sounds: "What is heard", difference: "Difference",
+    play: "Play", stop: "Stop", position: "Position", sounds: "Now playing", difference: "Difference",
     match: "Equal loudness", zoomIn: "Zoom in", zoomOut: "Zoom out", from: "Loop from here", to: "Loop to here",
     whole: "No loop", cutoff: "cut-off", spectrum: "Long-term spectrum", frequency: "kHz", pictures: "Spectrograms",
     drag: "Click to go there, drag to loop.", keys: "Keys",
@@ -10,13 +10,13 @@ const WORDS = {
     undecodable: "This browser cannot decode the sound here; the players below may.",
     pair: "Compare", with: "with",
     blind: "Blind test (ABX)",
-    blindText: "X is A or B, drawn at random in each round. Listen to all three as often as you like, then say which one X is. The score is shown after the last round: stopping when it happens to look good would prove nothing.",
+    blindText: "X is A or B, drawn at random in each round. Listen to all three as often as you like, then say which one X is. The score is shown after the last round: stopping at a good score would prove nothing.",
     rounds: "Rounds", start: "Start", end: "End the test", isA: "X is A", isB: "X is B",
     round: (n, all) => `Round ${n} of ${all}`,
     blindKeys: "A, B and X listen · 1: X is A · 2: X is B",
     score: (right, rounds, p) => `${right} of ${rounds} right, p = ${p}`,
-    heard: "Guessing is that good in fewer than 1 of 20 tests: you very probably hear a difference.",
-    unheard: "Guessing is often that good: this does not show that you hear a difference.",
+    heard: "Guessing scores this well in fewer than 1 of 20 tests: you very probably hear a difference.",
+    unheard: "Guessing often scores this well: this does not show that you hear a difference.",
     early: "Ended early.",
   },
   zh: {

@@ -6,7 +6,7 @@ const WORDS = {
     progress: (done, total, left) => `${done} of ${total} s, ${left} s left`,
     done: (seconds, speed) => `${seconds} s of audio restored at ${speed} × real time.`,
     cancelled: "Cancelled.",
-    undecodable: (name) => `${name} is no audio that this browser can read: give an MP3, AAC, Ogg, FLAC or WAV file.`,
+    undecodable: (name) => `${name} is not audio that this browser can read: give an MP3, AAC, Ogg, FLAC or WAV file.`,
     tooLarge: (name) => `${name} takes more memory than this browser has: give a shorter file, or use the program.`,
     failed: (reason) => `The network could not be run (${reason}): load the page again, or use another browser.`,
   },
