@@ -167,8 +167,8 @@ METRICS = {
         "log10 power",
         False,
         log_spectral_distance,
-        "distance of the spectra in level, frame by frame: is the right energy in the right place, whatever the "
-        "waveform? From 80 dB below the level of the original, everything counts as silence",
+        "distance of the spectra in level, frame by frame: the right energy in the right place, whatever the waveform; "
+        "everything 80 dB below the level of the original counts as silence",
     ),
     "lsd_raw": Metric(
         "Log-spectral distance (raw)",
@@ -220,7 +220,7 @@ METRICS = {
         "dB",
         False,
         lost_band_level,
-        "level error in bands that the damage emptied, whatever the phase: is lost treble back?",
+        "level error in bands that the damage emptied, whatever the phase: it shows whether lost treble is back",
         ("lost",),
     ),
     "lost_band_bias": Metric(

@@ -13,7 +13,7 @@ from apollo.foreign import shown
 
 LEGEND = (
     "Mean ± standard deviation over the pieces; below it, the change from the unprocessed signal with its 95 % "
-    "interval, from a paired bootstrap over pieces or, under 20 pieces, Student's t. Changes whose interval leaves out "
+    "interval, from a paired bootstrap over pieces or, under 20 pieces, Student's t. Changes whose interval excludes "
     "zero are bold."
 )
 
@@ -22,7 +22,7 @@ def document(evaluation: Evaluation, grids: Grids) -> str:
     """The whole report: what, when and how, what was found, tables, and what failed."""
     lines = ["# Evaluation", "", *_facts(evaluation), ""]
     if notes := cautions(evaluation):
-        lines += ["Mind:", "", *(f"- {escaped(note)}." for note in notes), ""]
+        lines += ["Note:", "", *(f"- {escaped(note)}." for note in notes), ""]
     for part in findings(evaluation.ranked):
         heading = escaped(part.scope[:1].upper() + part.scope[1:])
         lines += [f"{heading}:", "", *(f"- {escaped(finding.sentence)}." for finding in part.found), ""]
