@@ -1,35 +1,15 @@
-"""Stand-ins for the harmless classes that training programs pickle beside the weights.
+"""The harmless classes that training programs pickle beside the weights.
 
 A file may hold PyTorch's version as an object of its own class, scores as NumPy's numbers, or the whole configuration
-of its run as OmegaConf objects. Nothing of it is needed to use the weights, so no such object is ever made: each of
-these names, and no other, gives something that takes any argument and state and does nothing.
+of its run as OmegaConf objects. The weights need none of them, so no such object is ever made: each of these names, and
+no other, gives something that stands in its place.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class Inert:
-    """Takes the place of an object and forgets all that it is told."""
-
-    def __new__(cls, *arguments: Any) -> Inert:
-        """Make one, whatever the arguments."""
-        return super().__new__(cls)
-
-    def __init__(self, *arguments: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class InertDict:
-    """Takes the place of a subclass of `dict`, of which a plain one is made: pickles fill it after making it."""
-
-    def __new__(cls, *arguments: Any) -> dict[Any, Any]:  # type: ignore[misc]
-        """Make an empty dictionary, whatever the arguments."""
-        return {}
+    """Stands in the place of an object that is not made."""
 
 
 NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
@@ -72,10 +52,8 @@ DICTIONARIES = {
     "pytorch_lightning.utilities.parsing": ("AttributeDict",),
 }
 
-# Dotted name in a pickle → what stands in for it.
-STAND_INS: dict[str, type] = {
-    f"{module}.{name}": stand_in
-    for names_of, stand_in in ((OBJECTS, Inert), (DICTIONARIES, InertDict))
-    for module, names in names_of.items()
-    for name in names
-}
+# Dotted names in a pickle: of objects, and of subclasses of `dict`, which are filled after they are made.
+INERT_OBJECTS, INERT_DICTIONARIES = (
+    frozenset(f"{module}.{name}" for module, names in names_of.items() for name in names)
+    for names_of in (OBJECTS, DICTIONARIES)
+)

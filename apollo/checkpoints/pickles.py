@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from apollo.checkpoints.inert import STAND_INS, Inert, InertDict
+from apollo.checkpoints.inert import INERT_DICTIONARIES, INERT_OBJECTS, Inert
 
 INSTRUCTIONS = 1_000_000  # a state of 16 million weights with its optimiser has 60,000
 INTEGER_BITS = 128
@@ -107,7 +107,8 @@ STORAGES = {
     "Bool": torch.bool,
 }
 KNOWN: dict[str, Function] = {
-    **{name: Function(InertDict if stand_in is InertDict else nothing) for name, stand_in in STAND_INS.items()},
+    **dict.fromkeys(INERT_OBJECTS, Function(nothing)),
+    **dict.fromkeys(INERT_DICTIONARIES, Function(lambda *_: {})),
     **{f"torch.{name}Storage": Storage(dtype) for name, dtype in STORAGES.items()},
     **{str(dtype): Function(nothing) for dtype in STORAGES.values()},
     "_codecs.encode": Function(nothing),
@@ -240,16 +241,6 @@ class Machine:
             self.pop()
             arguments = self.pop()
             stack.append(self.call(self.pop(), arguments))
-        elif name == "INST":
-            arguments = tuple(self.marked())
-            stack.append(self.call(self.named(*str(argument).split(" ", 1)), arguments))
-        elif name == "OBJ":
-            made, *rest = self.marked() or [None]
-            stack.append(self.call(made, tuple(rest)))
-        elif name in ("POP", "POP_MARK"):
-            self.pop() if name == "POP" else self.marked()
-        elif name == "DUP":
-            stack.append(self.top())
         elif name == "BYTEARRAY8":
             stack.append(INERT)
         elif name not in ("PROTO", "FRAME"):

@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check and prepare music to train on.", **SETTINGS)
 
 
-@app.callback()
-def data() -> None:
-    """Check and prepare music to train on."""
-
-
 @app.command(
     cls=JsonAlone, epilog="Examples: apollo data check train/ valid/    apollo data check pairs/ --json pairs.json"
 )

@@ -22,11 +22,6 @@ app = typer.Typer(help="Work with earlier reports.", **SETTINGS)
 OF_EACH = ("device", "chunk_seconds", "batch", "compiled", "planned", "counts", "files")
 
 
-@app.callback()
-def report() -> None:
-    """Work with earlier reports."""
-
-
 @app.command(
     epilog="Examples: apollo report merge shares/*.json -o restored.json    "
     "apollo report merge shares/*/report.json -o report/"

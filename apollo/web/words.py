@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _WORDS = {
-    "title": ("Apollo: undo what MP3 did to your music", "Apollo：还原被 MP3 损伤的音乐"),
     "lead": (
         "Drop songs, restore them, and hear the difference. Everything happens where this page runs.",
         "拖入歌曲，还原，听听区别。一切都在运行此网页的机器上完成。",
