@@ -115,7 +115,7 @@ def run_evaluation(
         raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
     for note in cautions(result)[len(cases.warnings) :]:
         if not quiet:
-            tell(f"Mind: {note}")
+            tell(f"Note: {note}")
     for sentence in grouped(result.failures):
         tell(f"Not evaluated: {sentence}", "yellow")
     if not quiet:
