@@ -16,18 +16,35 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from apollo import atomic
 from apollo.atomic import ExistsError, exists_already, temporary_folder
 from apollo.errors import ApolloError, one_line
 
-__all__ = ["Place", "Url", "at_hand", "in_place_of", "place", "publish", "replacing"]
+__all__ = [
+    "Place",
+    "Url",
+    "Where",
+    "at_hand",
+    "here",
+    "in_place_of",
+    "inside",
+    "naming_objects",
+    "origin",
+    "place",
+    "publish",
+    "refuse_existing",
+    "replacing",
+]
 
 # The extra that brings the driver of a scheme; None where it is there already.
 EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
 
 BUCKETS = ("s3", "gs", "az")  # must be there before anything is written
+
+# By which drivers tell one state of an object from another, the surest first.
+VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified", "mtime", "updated", "created")
 
 
 @dataclass(frozen=True)
@@ -38,11 +55,13 @@ class Url:
         scheme: Which driver has it.
         path: What the driver knows it by: bucket and key, without a slash at either end.
         size: In bytes, if it was found in a listing.
+        version: Another one whenever the object is, as far as the store tells; empty if it was not found in a listing.
     """
 
     scheme: str
     path: str
     size: int | None = field(default=None, compare=False)
+    version: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.path}"
@@ -67,25 +86,44 @@ class Url:
         return PurePosixPath(self.name).suffix
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Scheme, bucket, and what stands between slashes."""
+        return (f"{self.scheme}://", *self.path.split("/"))
+
+    @property
     def parent(self) -> Url:
         """What lies above it."""
         return Url(self.scheme, self.path.rpartition("/")[0])
+
+    @property
+    def parents(self) -> tuple[Url, ...]:
+        """All that lies above it, the nearest first."""
+        keys = self.path.split("/")
+        return tuple(Url(self.scheme, "/".join(keys[:end])) for end in range(len(keys) - 1, 0, -1))
 
     def __truediv__(self, inside: str | Path) -> Url:
         inside = inside.as_posix() if isinstance(inside, Path) else inside
         return self if inside == "." else Url(self.scheme, f"{self.path}/{inside}".strip("/"))
 
-    def relative_to(self, above: Url) -> Path:
-        """Where it lies below another."""
-        return Path(self.path.removeprefix(above.path).lstrip("/"))
-
     def is_dir(self) -> bool:
         """Whether objects lie below it."""
         return self._kind() == "directory"
 
-    def exists(self) -> bool:
+    def is_file(self) -> bool:
         """Whether there is such an object."""
         return self._kind() == "file"
+
+    def exists(self) -> bool:
+        """Whether there is such an object, or anything below it."""
+        return self._kind() is not None
+
+    def state(self) -> tuple[str, int | None, str]:
+        """What it is called, and its size and version, for which nothing is downloaded."""
+        if self.version:
+            return str(self), self.size, self.version
+        with _reached(self) as store:
+            found = self._other(self.path, store.info(str(self)))
+        return str(self), found.size, found.version
 
     def check_bucket(self) -> None:
         """Make sure, before there is anything to write, that there is a bucket to write it to.
@@ -124,10 +162,15 @@ class Url:
                 return None
 
     def _other(self, path: str, information: dict[str, Any]) -> Url:
-        return Url(self.scheme, path.strip("/"), information.get("size"))
+        version = next((str(information[key]) for key in VERSIONS if information.get(key)), "unknown")
+        return Url(self.scheme, path.strip("/"), information.get("size"), version)
 
 
 Place: TypeAlias = Path | Url
+
+Where = TypeVar("Where", Path, Path | Url)  # files give files; places of either kind give such places
+
+_copies: dict[Path, Url] = {}  # what the temporary files of this process hold
 
 
 def place(text: str) -> Place:
@@ -159,6 +202,38 @@ def place(text: str) -> Place:
     return Url(scheme, path)
 
 
+def here(text: str) -> Path:
+    """Give what the user has named where only files and folders of this machine will do.
+
+    Raises:
+        ApolloError: If it is in a store.
+    """
+    found = place(str(text))
+    if isinstance(found, Url):
+        raise ApolloError(f"{found} is in a store, and only what is on this machine will do here: name a path instead")
+    return found
+
+
+def inside(place: Place, folder: Place) -> Path:
+    """Where something lies below a folder."""
+    if isinstance(place, Url):
+        return Path(place.path.removeprefix(folder.path if isinstance(folder, Url) else "").lstrip("/"))
+    assert isinstance(folder, Path)
+    return place.relative_to(folder)
+
+
+def origin(file: Path) -> Place:
+    """The object that a file is at hand for; other files are their own."""
+    return _copies.get(file, file)
+
+
+def naming_objects(text: str) -> str:
+    """A message with the names of objects in place of those of the files that are at hand for them."""
+    for file, url in _copies.items():
+        text = text.replace(str(file), str(url))
+    return text
+
+
 @contextmanager
 def at_hand(place: Place) -> Iterator[Path]:
     """Give a file that holds what is in a place; that of an object lasts as long as the block.
@@ -186,7 +261,7 @@ def in_place_of(place: Place, overwrite: bool) -> Iterator[Path]:
         yield place
         return
     with _temporary(place) as file:
-        if not overwrite and place.exists():
+        if not overwrite and place.is_file():
             _download(place, file)
         yield file
 
@@ -227,11 +302,23 @@ def replacing(place: Place, overwrite: bool = True) -> Iterator[Path]:
         with atomic.replacing(place, overwrite) as temporary:
             yield temporary
         return
-    if not overwrite and place.exists():
-        raise ExistsError(exists_already(place))
+    if not overwrite:
+        refuse_existing(place)
     with _temporary(place) as file:
         yield file
         publish(file, place, overwrite)
+
+
+def refuse_existing(place: Place) -> None:
+    """Make sure that there is nothing under a name yet, as `apollo.atomic.refuse_existing` does.
+
+    Raises:
+        ExistsError: If there is something.
+    """
+    if isinstance(place, Path):
+        atomic.refuse_existing(place)
+    elif place.is_file():
+        raise ExistsError(exists_already(place))
 
 
 def _puts_whole(store: Any) -> bool:
@@ -251,11 +338,14 @@ def _temporary(url: Url) -> Iterator[Path]:
     name = re.sub(r"[^\w .()+-]", "_", url.name)[-50:].strip(". ") or "object"
     with temporary_folder() as folder:
         file = folder / name
+        _copies[file] = url
         try:
             yield file
         except ApolloError as error:
-            error.args = tuple(str(part).replace(str(file), str(url)) for part in error.args)
+            error.args = tuple(naming_objects(str(part)) for part in error.args)
             raise
+        finally:
+            del _copies[file]
 
 
 def _download(url: Url, file: Path) -> None:

@@ -5,7 +5,7 @@ from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.cliff import CutoffMeter
 from apollo.audio.codecs import CODECS, MARGIN, degrade
 from apollo.audio.files import AudioInfo, AudioReader, info, read
-from apollo.audio.folders import SUFFIXES, audio_files, audio_objects
+from apollo.audio.folders import SUFFIXES, audio_files
 from apollo.audio.formats import FORMATS
 from apollo.audio.pictures import Cover
 from apollo.audio.pipes import (
@@ -45,7 +45,6 @@ __all__ = [
     "Verdict",
     "WavStreamWriter",
     "audio_files",
-    "audio_objects",
     "degrade",
     "info",
     "inspect_bandwidth",

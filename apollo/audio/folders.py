@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from apollo.storage import Url
+from apollo.storage import Url, Where
 
-__all__ = ["SUFFIXES", "audio_files", "audio_objects"]
+__all__ = ["SUFFIXES", "audio_files"]
 
 # What to look for in folders: every name that a kind of file has which can be read. A file that is named is tried
 # whatever it is called.
@@ -24,28 +24,24 @@ SUFFIXES = frozenset(_NAMES.split())
 LOSSLESS = (".wav", ".flac", ".aif", ".aiff")  # of those, what is taken to be so by its name alone
 
 
-def audio_objects(root: Url, others: Callable[[Url], None] = lambda url: None) -> list[Url]:
-    """The objects below what stands for a folder in a store, as `audio_files` gives files."""
-    found = []
-    for url in root.files():
-        if url.suffix.lower() in SUFFIXES:
-            found.append(url)
-        else:
-            others(url)
-    return sorted(found, key=lambda url: url.path.split("/"))
-
-
-def audio_files(root: Path, others: Callable[[Path], None] = lambda path: None) -> list[Path]:
+def audio_files(root: Where, others: Callable[[Where], None] = lambda path: None) -> list[Where]:
     """The files below a folder, at any depth, whose names are those of audio, sorted; hidden ones are left out.
 
     Links to folders are not followed. A folder that may not be looked into is given itself, so that what it holds is
     not missed in silence: whoever opens it learns what is wrong.
 
     Args:
-        root: The folder.
+        root: The folder, here or in a store.
         others: Called with every file that is of another kind by its name.
     """
-    found: list[Path] = []
+    found: list[Where] = []
+    if isinstance(root, Url):
+        for url in root.files():
+            if url.suffix.lower() in SUFFIXES:
+                found.append(url)
+            else:
+                others(url)
+        return sorted(found, key=lambda place: place.parts)
 
     def closed(error: OSError) -> None:
         found.append(Path(error.filename))
@@ -57,7 +53,7 @@ def audio_files(root: Path, others: Callable[[Path], None] = lambda path: None) 
                 others(path)
             elif _is_file(path):
                 found.append(path)
-    return sorted(found)
+    return sorted(found, key=lambda place: place.parts)
 
 
 def _is_file(path: Path) -> bool:

@@ -11,12 +11,13 @@ from apollo.cli.options import Overwrite
 from apollo.cli.terminal import check_suffix, counting, say
 from apollo.errors import ApolloError
 from apollo.foreign import shown
+from apollo.storage import at_hand, here, place
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="A recording, such as an MP3.")],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The same music, such as its restored version.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="HTML", help="The page to write.")],
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="A recording, such as an MP3.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="The same music, such as its restored version.")],
+    output: Annotated[Path, typer.Option("-o", "--output", parser=here, metavar="HTML", help="The page to write.")],
     overwrite: Overwrite = False,
 ) -> None:
     """Make a page to hear and see two versions of a recording: in sync, equally loud, and in a blind test.
@@ -37,8 +38,10 @@ def compare(
         with counting(f"Reading {path.name}") as progress:
             return look_at(path, lambda done, total: progress(int(done), int(total or 0), "s"))
 
-    names = shown(before.name), shown(after.name)
-    found = compared(inspected(before), inspected(after), data_uri, (*names, "difference"), light=True)
+    one, other = place(before), place(after)
+    names = shown(one.name), shown(other.name)
+    with at_hand(one) as first, at_hand(other) as second:
+        found = compared(inspected(first), inspected(second), data_uri, (*names, "difference"), light=True)
     coded = "" if found.lossless else " The recording is long, so its sound is stored as Opus at 96 kbit/s."
     title = f"{names[0]} and {names[1]}"
     text = page(title, title, f"A and B play in sync; D is their difference.{coded}", found.player)

@@ -26,6 +26,7 @@ from apollo.cli.terminal import (
 )
 from apollo.errors import ConfigError
 from apollo.foreign import shown
+from apollo.storage import Place, here, place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,9 @@ app = typer.Typer(help="Check and prepare music to train on.", **SETTINGS)
     cls=JsonAlone, epilog="Examples: apollo data check train/ valid/    apollo data check pairs/ --json pairs.json"
 )
 def check(
-    roots: Annotated[list[Path], typer.Argument(metavar="ROOT", help="Folders of pairs or of clean music.")],
+    roots: Annotated[
+        list[str], typer.Argument(metavar="ROOT", help="Folders of pairs or of clean music, or their URLs.")
+    ],
     json_file: Json = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -47,9 +50,9 @@ def check(
     from apollo.data.check import check as look
 
     target = json_target(json_file, overwrite)
-    others: list[Path] = []
+    others: list[Place] = []
     with counting("Checking") as progress:
-        rows = look(roots, progress, others.append)
+        rows = look([place(root) for root in roots], progress, others.append)
     write_json([row.as_json() for row in rows], target, overwrite)
     if not MANNER.only_json:
         show(rows)
@@ -61,8 +64,8 @@ def check(
 
 @app.command(epilog="Example: apollo data stems --corpus musdb musdb18hq/ store/")
 def stems(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="The corpus; it is only read.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The store to make or to continue.")],
+    source: Annotated[Path, typer.Argument(parser=here, metavar="IN", help="The corpus; it is only read.")],
+    target: Annotated[Path, typer.Argument(parser=here, metavar="OUT", help="The store to make or to continue.")],
     corpus: Annotated[
         Literal["musdb", "moisesdb", "folders"],
         typer.Option(help="Layout of IN; folders is <song>/<class>[_n].flac or .wav."),
@@ -159,8 +162,12 @@ def degrade(
 
 @app.command(epilog="Example: apollo data prepare -c configs/default-model-data.yaml shards/ --crops 5000")
 def prepare(
-    config: Annotated[Path, typer.Option("-c", "--config", metavar="CONFIG", help="YAML file with a block datas.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make train/ and valid/ in, or to continue.")],
+    config: Annotated[
+        Path, typer.Option("-c", "--config", parser=here, metavar="CONFIG", help="YAML file with a block datas.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(parser=here, metavar="OUT", help="Folder to make train/ and valid/ in, or to continue.")
+    ],
     overrides: Overrides = None,
     crops: Annotated[int, typer.Option(metavar="N", min=1, help="How many crops to train on.")] = 5000,
     workers: Workers = None,
@@ -211,7 +218,7 @@ def places_and_rates(words: Sequence[str], bitrates: Sequence[str] | None) -> tu
         commas = "; bitrates have commas between them, as in --bitrates 64k,96k" if bitrates else ""
         raise ConfigError(f"give two folders, one of music and one for the pairs, not {len(places)}{commas}")
     rates = [rate for given in [*(bitrates or ()), *behind] for rate in parse_bitrates(given)]
-    return Path(places[0]), Path(places[1]), rates
+    return here(places[0]), here(places[1]), rates
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

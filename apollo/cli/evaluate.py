@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,23 +12,24 @@ import typer
 from apollo.cli.options import Device, Models, Share, Workers
 from apollo.cli.terminal import MANNER, parse, parse_bitrates, require, usual_model
 from apollo.errors import ApolloError, nearest
+from apollo.storage import Place, place
 
 
 def evaluate(
     folder: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="PAIRS_OR_ORIGINALS",
             help="Undamaged recordings, pairs of originals and damaged versions, or songs in stems: the layout of "
-            "the folder decides.",
+            "the folder, or of what a URL leads to, decides.",
         ),
     ] = None,
     original: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Folder of originals, if the damaged versions are in another folder."),
     ] = None,
     damaged: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the damaged versions, under the same names.")
+        str | None, typer.Option(metavar="DIR", help="Folder of the damaged versions, under the same names.")
     ] = None,
     models: Models = None,
     restored: Annotated[
@@ -70,7 +70,7 @@ def evaluate(
         typer.Option("--align/--no-align", help="Remove the lag of damaged versions before scoring."),
     ] = True,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
@@ -88,7 +88,7 @@ def evaluate(
     from apollo.evaluation.systems import Settings, parse_restorations
     from apollo.metrics import DEFAULT_METRICS, METRICS
 
-    root = place(folder, original, damaged)
+    root, apart = sides(folder, original, damaged)
     others = [parse_restorations(text) for text in restored or []]
     chosen = (
         METRICS
@@ -109,10 +109,10 @@ def evaluate(
             align=align,
             controls=True,
         ),
-        damaged=damaged,
+        damaged=apart,
         codecs=parse_codecs(codecs),
         bitrates=[whole_kilobits(rate) for rate in parse_bitrates(bitrates)],
-        output=output,
+        output=place(output) if output is not None else None,
         shard=share,
         command=shlex.join(["apollo", *sys.argv[1:]]),
         console=Screen(),
@@ -122,12 +122,12 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def place(folder: Path | None, original: Path | None, damaged: Path | None) -> Path:
-    """Where the originals lie: one folder with all, or one beside that of the damaged versions."""
+def sides(folder: str | None, original: str | None, damaged: str | None) -> tuple[Place, Place | None]:
+    """Where the originals lie, and the damaged versions if those have a folder of their own."""
     if folder is not None and original is None and damaged is None:
-        return folder
+        return place(folder), None
     if folder is None and original is not None and damaged is not None:
-        return original
+        return place(original), place(damaged)
     raise ApolloError("give one folder to evaluate, or two with --original DIR --damaged DIR")
 
 

@@ -11,16 +11,17 @@ from apollo.atomic import make_folder, refuse_existing
 from apollo.cli.options import Model, Overwrite
 from apollo.cli.terminal import SETTINGS, note, require, say
 from apollo.errors import ApolloError
+from apollo.storage import here
 
 if TYPE_CHECKING:
     from apollo.nn import Apollo
 
 app = typer.Typer(help="Write a model in a format for other tools.", **SETTINGS)
 
-Target = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
+Target = Annotated[Path, typer.Option("-o", "--output", parser=here, metavar="FILE", help="The file to write.")]
 Config = Annotated[
     Path | None,
-    typer.Option("-c", "--config", metavar="CONFIG", help="YAML of its training; it must match MODEL."),
+    typer.Option("-c", "--config", parser=here, metavar="CONFIG", help="YAML of its training; it must match MODEL."),
 ]
 Licence = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Licence of the weights [default: what MODEL states, or unknown]")
@@ -66,9 +67,9 @@ def paper(model: Model, output: Target, config: Config = None, overwrite: Overwr
 def msst(
     model: Model,
     config: Config = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for both files.")] = Path(
-        "output"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", parser=here, metavar="FOLDER", help="Folder for both files.")
+    ] = Path("output"),
     overwrite: Overwrite = False,
 ) -> None:
     """Write weights and YAML for MSST, which is Music-Source-Separation-Training."""

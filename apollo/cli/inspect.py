@@ -15,6 +15,7 @@ from apollo.cli.options import Json, Overwrite, Track
 from apollo.cli.terminal import MANNER, check_suffix, clock, complain, counting, note, passed_over, require, say
 from apollo.errors import ApolloError, one_file
 from apollo.foreign import shown, shown_in_csv
+from apollo.storage import Place, at_hand, here, place
 
 if TYPE_CHECKING:
     from apollo.audio.inspection import Inspection
@@ -28,12 +29,14 @@ LONGEST = 200  # letters of a tag
 
 
 def inspect(
-    inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, and folders of them.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Audio files, and folders of them, or their URLs.")
+    ],
     json_file: Json = None,
     as_table: Annotated[bool, typer.Option("--table", help="Print one line per file instead.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line per file for spreadsheets instead.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
+        Path | None, typer.Option(parser=here, metavar="PNG", help="Draw the spectrogram of a single FILE as well.")
     ] = None,
     track: Track = None,
     overwrite: Overwrite = False,
@@ -47,12 +50,12 @@ def inspect(
         require("eval", "matplotlib")
         if not overwrite:
             refuse_existing(plot)
-    files: list[Path] = []
-    others: list[Path] = []
+    files: list[Place] = []
+    others: list[Place] = []
     failed = 0
-    for path in inputs:
+    for name in inputs:
         try:
-            files += list(expand(path, others.append))
+            files += list(expand(place(name), others.append))
         except ApolloError as error:
             failed += 1
             complain(error)
@@ -62,8 +65,8 @@ def inspect(
     heads_told = False
     for path in files:
         try:
-            with one_file(path):
-                inspection = look_at(path, track)
+            with one_file(path), at_hand(path) as file:
+                inspection = look_at(file, track)
                 if plot is not None:
                     draw(inspection, plot, overwrite)
         except ApolloError as error:
@@ -75,10 +78,10 @@ def inspect(
             if not heads_told:
                 heads_told = True
                 say(one_line(COLUMNS) if as_table else ",".join(COLUMNS))
-            say(one_line(facts(inspection)) if as_table else in_csv(path, facts(inspection)))
+            say(one_line(facts(path.name, inspection)) if as_table else in_csv(path, facts(path.name, inspection)))
         elif not MANNER.only_json:
-            say(*([""] if found else []), *lines(inspection))
-        found.append(inspection.as_json())
+            say(*([""] if found else []), str(path), *lines(inspection))
+        found.append({**inspection.as_json(), "file": str(path)})
     write_json(found, target, overwrite)
     if others:
         note(passed_over(len(others)), error=as_csv)
@@ -86,11 +89,11 @@ def inspect(
         raise typer.Exit(1)
 
 
-def facts(inspection: Inspection) -> list[str]:
+def facts(name: str, inspection: Inspection) -> list[str]:
     """What stands in the columns of a file."""
     info, levels, verdict = inspection.info, inspection.levels, inspection.verdict
     return [
-        inspection.path.name,
+        name,
         info.codec,
         f"{info.bitrate / 1000:.0f}" if info.bitrate else "",
         clock(inspection.seconds, 1),
@@ -114,7 +117,7 @@ def one_line(cells: Sequence[str]) -> str:
     return " ".join([*columns, *fitted[len(WIDTHS) :]]).rstrip()
 
 
-def in_csv(path: Path, cells: Sequence[str]) -> str:
+def in_csv(path: Place, cells: Sequence[str]) -> str:
     """A file's whole path and its other cells as a line of CSV, of which a spreadsheet takes no name for a formula."""
     import csv
     import io
@@ -124,7 +127,7 @@ def in_csv(path: Path, cells: Sequence[str]) -> str:
     return line.getvalue()
 
 
-def expand(path: Path, others: Callable[[Path], None]) -> Iterator[Path]:
+def expand(path: Place, others: Callable[[Place], None]) -> Iterator[Place]:
     """The files that a path stands for: itself, or the audio files in a folder at any depth."""
     from apollo.audio import audio_files
 
@@ -162,7 +165,6 @@ def draw(inspection: Inspection, target: Path, overwrite: bool) -> None:
 def lines(inspection: Inspection) -> Iterator[str]:
     """What is told of a file, a line for each kind of thing, folded at 80 columns."""
     info, levels, bandwidth = inspection.info, inspection.levels, inspection.bandwidth
-    yield str(inspection.path)
     coding = info.codec if info.bits is None else f"{info.codec}, {info.bits} bit"
     bitrate = f", {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
     maker = f", by {info.encoder}" if info.encoder else ""

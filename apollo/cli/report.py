@@ -14,7 +14,7 @@ from apollo.cli.options import Overwrite
 from apollo.cli.terminal import SETTINGS, check_suffix, require, say
 from apollo.errors import ApolloError
 from apollo.regular import refuse_special
-from apollo.storage import Place, Url, at_hand, place
+from apollo.storage import Place, at_hand, place, refuse_existing
 
 app = typer.Typer(help="Work with earlier reports.", **SETTINGS)
 
@@ -47,19 +47,15 @@ def merge(
         done = ", ".join(f"{number} {status}" for status, number in whole["counts"].items() if number)
         say(f"{output}: {len(whole['files'])} of {whole['planned']} files ({done or 'none'})")
         return
-    here = [path for path in paths if not isinstance(path, Url)]
-    if isinstance(output, Url) or len(here) < len(paths):
-        raise ApolloError("reports of evaluations are merged in folders of this machine: copy them from the store")
     require("eval", "jinja2")
-    from apollo.atomic import refuse_existing
     from apollo.evaluation.merging import evaluation_of, merged
     from apollo.evaluation.report import REPORTS, write_reports
 
     if not overwrite:
         for name in REPORTS:
             refuse_existing(output / name)
-    evaluations = [evaluation_of(content, path) for content, path in zip(contents, here, strict=True)]
-    written = write_reports(merged(evaluations, here), [], output)
+    evaluations = [evaluation_of(content, path) for content, path in zip(contents, paths, strict=True)]
+    written = write_reports(merged(evaluations, paths), [], output)
     say("Report: " + ", ".join(map(str, written)))
 
 

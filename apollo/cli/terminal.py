@@ -19,7 +19,7 @@ import typer
 
 from apollo.errors import ApolloError
 from apollo.foreign import shown
-from apollo.storage import Place
+from apollo.storage import Place, naming_objects
 
 Value = TypeVar("Value", int, float, str)
 
@@ -136,7 +136,7 @@ class Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        lines = self.format(record).split("\n")
+        lines = naming_objects(self.format(record)).split("\n")
         if record.levelno >= logging.WARNING:
             lines[0] = f"Warning: {lines[0]}"
         say(*lines, error=True)

@@ -10,21 +10,26 @@ import typer
 
 from apollo.cli.options import Overrides
 from apollo.cli.terminal import MANNER, require, say, show_log
+from apollo.storage import here
 
 
 def train(
     config: Annotated[
         Path | None,
-        typer.Option("-c", "--config", "--conf_dir", metavar="CONFIG", help="YAML file that describes the run."),
+        typer.Option(
+            "-c", "--config", "--conf_dir", parser=here, metavar="CONFIG", help="YAML file that describes the run."
+        ),
     ] = None,
     overrides: Overrides = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("-m", "--model", metavar="CKPT", help="Training checkpoint to resume.")
+        Path | None, typer.Option("-m", "--model", parser=here, metavar="CKPT", help="Training checkpoint to resume.")
     ] = None,
     init_from: Annotated[str | None, typer.Option(metavar="MODEL", help="Model file to start a new run from.")] = None,
     from_msst: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Configuration of MSST or of another code, converted, in place of -c."),
+        typer.Option(
+            parser=here, metavar="FILE", help="Configuration of MSST or of another code, converted, in place of -c."
+        ),
     ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the configuration that would be used, and exit.")

@@ -13,6 +13,7 @@ import typer
 from apollo.cli.options import Device, Models, Overwrite
 from apollo.cli.terminal import STOPPED, note, require, say, warn
 from apollo.errors import ApolloError
+from apollo.storage import here
 
 PASSWORD = "APOLLO_PASSWORD"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -38,7 +39,9 @@ def web(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
     static: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Serve nothing: write a folder that restores in the visitor's own browser."),
+        typer.Option(
+            parser=here, metavar="DIR", help="Serve nothing: write a folder that restores in the visitor's own browser."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -15,6 +15,7 @@ from apollo.data.folders import SHORTEST, Problem
 from apollo.data.layouts import any_layout
 from apollo.data.relations import relation_of
 from apollo.errors import ApolloError, one_file
+from apollo.storage import Place, at_hand
 
 BLOCK = 1 << 16
 QUIET = 1e-4  # root mean square of a block that counts as silent
@@ -79,14 +80,14 @@ class Row:
 
 
 def check(
-    roots: Sequence[Path],
+    roots: Sequence[Place],
     progress: Progress = lambda done, total, name: None,
-    others: Callable[[Path], None] = lambda path: None,
+    others: Callable[[Place], None] = lambda path: None,
 ) -> list[Row]:
     """Look at everything below some folders, in whatever layout; see `apollo.data.layouts`.
 
     Args:
-        roots: The folders.
+        roots: The folders, here or in a store.
         progress: Called after each pair with how many are done, of how many, and its name.
         others: Called with every file that is no audio by its name, and so is passed over.
 
@@ -96,7 +97,7 @@ def check(
     Raises:
         DataError: If a folder is missing or holds no audio.
     """
-    work: list[tuple[Path, Path | None]] = []
+    work: list[tuple[Place, Place | None]] = []
     problems: list[Problem] = []
     for root in roots:
         found, loose = any_layout(root, others)
@@ -110,15 +111,15 @@ def check(
     return [*rows, *(Row(str(problem.path), problem=problem.reason) for problem in problems)]
 
 
-def examine(original: Path, codec: Path | None) -> Row:
+def examine(original: Place, codec: Place | None) -> Row:
     """Measure an original and, if there is one, how its damaged version lies to it; never raises for bad files."""
     row = Row(str(original), None if codec is None else str(codec))
     try:
-        with one_file(original):
-            measure_original(row, original)
-        if codec is not None:
-            with one_file(codec):
-                measure_codec(row, original, codec)
+        with one_file(original), at_hand(original) as file:
+            measure_original(row, file)
+            if codec is not None:
+                with one_file(codec), at_hand(codec) as other:
+                    measure_codec(row, file, other)
     except ApolloError as error:
         row.problem = str(error)
     return row

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from apollo.audio import AudioReader, audio_files, resample
 from apollo.errors import ApolloError, AudioFileError, DataError, one_file
+from apollo.storage import Place, Where
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,11 @@ class Problem:
     """A file or folder that cannot be used.
 
     Attributes:
-        path: Which.
+        path: Which; an object's URL where it lies in a store.
         reason: Why, as a sentence that may name the file again.
     """
 
-    path: Path
+    path: Place
     reason: str
 
     def __str__(self) -> str:
@@ -86,7 +87,7 @@ def find_tracks(root: Path) -> list[Track]:
     return tracks
 
 
-def files_of(root: Path, others: Callable[[Path], None] = lambda path: None) -> list[Path]:
+def files_of(root: Where, others: Callable[[Where], None] = lambda path: None) -> list[Where]:
     """The audio files below a folder, as `audio_files` finds them.
 
     Raises:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic
 
 from apollo.audio import SUFFIXES
 from apollo.data.folders import Problem, files_of
 from apollo.errors import DataError
+from apollo.storage import Place, Where, inside
 
 SIDES = (("original", "codec"), ("ori_wav", "codec_wav"))  # what the two sides are called, without their endings
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Generic[Where]):
     """What a search for pairs has found.
 
     Attributes:
@@ -28,11 +30,11 @@ class Found:
     """
 
     place: str
-    pairs: list[tuple[Path, Path]] = field(default_factory=list)
+    pairs: list[tuple[Where, Where]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
-def two_folders(original: Path, codec: Path, original_format: str = "", codec_format: str = "") -> Found:
+def two_folders(original: Where, codec: Where, original_format: str = "", codec_format: str = "") -> Found[Where]:
     """Match the files of two folders by their paths without the endings.
 
     Args:
@@ -45,7 +47,7 @@ def two_folders(original: Path, codec: Path, original_format: str = "", codec_fo
         DataError: If a folder is missing or holds no such files.
     """
     originals, codecs = by_name(original, original_format), by_name(codec, codec_format)
-    problems = []
+    problems: list[Problem] = []
     for (folder, own), (other, theirs) in (
         ((original, originals), (codec, codecs)),
         ((codec, codecs), (original, originals)),
@@ -63,19 +65,19 @@ def two_folders(original: Path, codec: Path, original_format: str = "", codec_fo
     return Found(f"{original} and {codec}", pairs, problems)
 
 
-def by_name(folder: Path, ending: str) -> dict[str, list[Path]]:
+def by_name(folder: Where, ending: str) -> dict[str, list[Where]]:
     """The audio files below a folder by their relative paths without endings."""
     suffix = f".{ending.lower().lstrip('.')}" if ending else ""
-    named: dict[str, list[Path]] = {}
+    named: dict[str, list[Where]] = {}
     for path in files_of(folder):
         if not suffix or path.suffix.lower() == suffix:
-            named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+            named.setdefault(inside(path, folder).with_suffix("").as_posix(), []).append(path)
     if not named:
         raise DataError(f"{folder} holds no {suffix or 'audio'} files: put them there, or name another folder")
     return named
 
 
-def song_folders(root: Path, original: str, codec: str) -> Found:
+def song_folders(root: Path, original: str, codec: str) -> Found[Path]:
     """Look for one folder a song, at any depth.
 
     Args:
@@ -91,7 +93,7 @@ def song_folders(root: Path, original: str, codec: str) -> Found:
     songs = sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith("."))
     if not songs:
         raise DataError(f"{root} contains no folders: give one folder per song, with {original} and {codec} in it")
-    found = Found(str(root))
+    found: Found[Path] = Found(str(root))
     for song in songs:
         sides = [named(song, name) for name in (original, codec)]
         if all(len(side) == 1 for side in sides):
@@ -114,7 +116,7 @@ def named(folder: Path, name: str) -> list[Path]:
     )
 
 
-def join(parts: Sequence[Found]) -> Found:
+def join(parts: Sequence[Found[Where]]) -> Found[Where]:
     """What several searches have found, as one."""
     return Found(
         " and ".join(part.place for part in parts),
@@ -123,8 +125,8 @@ def join(parts: Sequence[Found]) -> Found:
     )
 
 
-def any_layout(root: Path, others: Callable[[Path], None] = lambda path: None) -> tuple[Found, list[Path]]:
-    """Look for pairs in all layouts at any depth.
+def any_layout(root: Where, others: Callable[[Where], None] = lambda path: None) -> tuple[Found[Where], list[Where]]:
+    """Look for pairs in all layouts at any depth, here or in a store.
 
     Returns:
         The pairs, and the audio files that belong to none: clean music.
@@ -135,20 +137,25 @@ def any_layout(root: Path, others: Callable[[Path], None] = lambda path: None) -
     files = files_of(root, others)
     if not files:
         raise DataError(f"{root} holds no audio: put WAV, FLAC or other audio files there")
-    parts = []
-    folders = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
+    parts: list[Found[Where]] = []
+    folders: dict[Where, list[Where]] = {}
+    for file in files:
+        for parent in file.parents[: len(inside(file, root).parts)]:
+            folders.setdefault(parent, [])
+        folders[file.parent].append(file)
     for original, codec in SIDES:
-        for folder in sorted(folders):
+        for folder in sorted(folders, key=lambda place: place.parts):
             if folder / original in folders and folder / codec in folders:
                 parts.append(two_folders(folder / original, folder / codec))
-        for song in sorted({file.parent for file in files if file.stem in (original, codec)}):
-            sides = [named(song, name) for name in (original, codec)]
+        for song, here in sorted(folders.items(), key=lambda item: item[0].parts):
+            sides = [[file for file in here if file.stem == name] for name in (original, codec)]
             if all(len(side) == 1 for side in sides):
                 parts.append(Found(str(song), [(sides[0][0], sides[1][0])]))
             elif sides[1] or len(sides[0]) > 1:
                 reason = "it holds several files of one name" if all(sides) else f"it lacks {original}"
                 parts.append(Found(str(song), problems=[Problem(song, reason)]))
     found = join(parts)
-    used = {path for pair in found.pairs for path in pair} | {problem.path for problem in found.problems}
+    used: set[Place] = {path for pair in found.pairs for path in pair}
+    used |= {problem.path for problem in found.problems}
     loose = [file for file in files if file not in used and file.parent not in used]
     return Found(str(root), found.pairs, found.problems), loose

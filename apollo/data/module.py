@@ -86,7 +86,7 @@ class DataModule(CropModule):
         self.damage: RandomCodec | None = None
         if codec and codec.get("enable"):
             self.damage = random_codec(self.sample_rate, codec.get("options") or {}, "datas.codec.options")
-        self.find_valid: Callable[[], Found] | None = None
+        self.find_valid: Callable[[], Found[Path]] | None = None
         if valid is not None:
             self.find_valid = roots("valid", valid, dataset_type, stems or {})
         elif valid_dir is not None:
@@ -94,7 +94,7 @@ class DataModule(CropModule):
         elif self.damage is None or train is not None:
             raise ConfigError("datas lacks valid_dir (or valid): give pairs to validate on")
 
-        self.find_train: Callable[[], Found] | None = None
+        self.find_train: Callable[[], Found[Path]] | None = None
         if train is not None:
             self.find_train = roots("train", train, dataset_type, stems or {})
         elif original_dir is None:
@@ -144,7 +144,7 @@ def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> Rand
         raise ConfigError(f"{key}: {error}") from None
 
 
-def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Callable[[], Found]:
+def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Callable[[], Found[Path]]:
     """What looks for the pairs that `datas.train` or `datas.valid` describes.
 
     Raises:

@@ -141,7 +141,7 @@ def degrade_folder(
                         pairs[outcome.codec.path] = outcome
                         manifest.add(asdict(outcome))
             write_manifest(target, pairs.values())
-    failures.sort(key=lambda failure: failure.path)
+    failures.sort(key=lambda failure: failure.path.parts)
     return PairsReport(target / MANIFEST, made, kept, tuple(failures))
 
 

@@ -65,7 +65,7 @@ class Pair:
         return min(self.original.seconds, self.codec.seconds - self.lag) - self.begin
 
 
-def open_pairs(found: Found) -> list[Pair]:
+def open_pairs(found: Found[Path]) -> list[Pair]:
     """Open and measure pairs, several at a time.
 
     Lags that will be corrected are logged once for every file. Files that cannot be read, drift, or are not the same

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from apollo.atomic import replacing
 from apollo.audio import Relation, relate
+from apollo.storage import Place, Url, origin
 
 METHOD = 1  # counts up when what is measured changes
 
@@ -35,10 +36,18 @@ def relation_of(original: Path, codec: Path) -> Relation:
     return relation
 
 
-def fingerprint(*paths: Path) -> str:
-    """A name for the present state of some files: their paths, sizes and times of change."""
-    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return sha256(json.dumps([METHOD, states]).encode()).hexdigest()[:32]
+def fingerprint(*places: Place) -> str:
+    """A name for the present state of some files or objects: their paths, sizes and times of change or versions."""
+    return sha256(json.dumps([METHOD, [state(place) for place in places]]).encode()).hexdigest()[:32]
+
+
+def state(place: Place) -> tuple[str, int | None, int | str]:
+    """What a file, or the object that it is at hand for, is called, and what changes with it."""
+    source = place if isinstance(place, Url) else origin(place)
+    if isinstance(source, Url):
+        return source.state()
+    status = source.stat()
+    return str(source.resolve()), status.st_size, status.st_mtime_ns
 
 
 def memory_folder() -> Path:

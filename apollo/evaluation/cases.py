@@ -8,10 +8,12 @@ taken as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from apollo.audio.files import info
 from apollo.audio.folders import LOSSLESS
@@ -22,6 +24,7 @@ from apollo.data.stem_corpus import MIXTURE, kind_of
 from apollo.errors import ApolloError, DataError, one_file
 from apollo.evaluation.results import PAIRS, Condition
 from apollo.shards import Shard
+from apollo.storage import Place, Where, at_hand, inside
 
 VOCAL, SINGLE, MULTI, MULTI_VOCAL = KINDS = ("vocal", "single stem", "multi-stem", "multi-stem + vocal")
 
@@ -30,8 +33,11 @@ _ORIGINALS = "used as undamaged originals"
 MOST_SIDES = 8  # folders side by side among which two may be sides of pairs
 
 
+Source = TypeVar("Source", bound=Place, covariant=True)
+
+
 @dataclass(frozen=True)
-class Case:
+class Case(Generic[Source]):
     """A piece under a condition; plain data, so that it travels to another process.
 
     Attributes:
@@ -45,8 +51,16 @@ class Case:
     piece: str
     kind: str
     condition: Condition
-    sources: tuple[Path, ...]
-    damaged: Path | None = None
+    sources: tuple[Source, ...]
+    damaged: Source | None = None
+
+    @contextmanager
+    def at_hand(self) -> Iterator[Case[Path]]:
+        """The same with files of this machine, those of objects for as long as the block lasts."""
+        with ExitStack() as stack:
+            sources = tuple(stack.enter_context(at_hand(source)) for source in self.sources)
+            damaged = None if self.damaged is None else stack.enter_context(at_hand(self.damaged))
+            yield Case(self.piece, self.kind, self.condition, sources, damaged)
 
     @property
     def fingerprint(self) -> str:
@@ -60,7 +74,7 @@ class Cases:
     """What a folder holds for an evaluation.
 
     Attributes:
-        root: The folder.
+        root: The folder, here or in a store.
         summary: What was found, in a few words.
         cases: Piece by piece, conditions in their order.
         conditions: Each condition once.
@@ -70,14 +84,14 @@ class Cases:
         damaged: The folder of damaged versions where it was named apart from that of the originals, `root`.
     """
 
-    root: Path
+    root: Place
     summary: str
-    cases: list[Case]
+    cases: list[Case[Place]]
     conditions: list[Condition]
     problems: list[tuple[str, str]] = field(default_factory=list)
     layout: str = ""
     warnings: list[str] = field(default_factory=list)
-    damaged: Path | None = None
+    damaged: Place | None = None
 
     @property
     def source(self) -> str:
@@ -92,7 +106,7 @@ class Cases:
         return replace(self, summary=share, cases=cases, problems=shard.of(self.problems, lambda problem: problem[0]))
 
 
-def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Cases:
+def find_cases(root: Place, codecs: Sequence[str], bitrates: Sequence[int]) -> Cases:
     """Tell what a folder (or a single recording) holds and list what is to be evaluated.
 
     Args:
@@ -128,7 +142,7 @@ def find_cases(root: Path, codecs: Sequence[str], bitrates: Sequence[int]) -> Ca
     return _pairs(root, found, apart, _layout_of(found))
 
 
-def pairs_of(original: Path, damaged: Path) -> Cases:
+def pairs_of(original: Place, damaged: Place) -> Cases:
     """List the pairs that lie in two folders under the same names, whatever the folders are called.
 
     Args:
@@ -138,7 +152,8 @@ def pairs_of(original: Path, damaged: Path) -> Cases:
     Raises:
         DataError: If there is no such folder, no audio in it, or no name in both.
     """
-    if original.resolve() == damaged.resolve():
+    same = isinstance(original, Path) and isinstance(damaged, Path) and original.resolve() == damaged.resolve()
+    if same or original == damaged:
         raise DataError(f"{original} cannot hold both originals and damaged versions: give two folders")
     found = two_folders(original, damaged)
     if not found.pairs:
@@ -151,7 +166,7 @@ def pairs_of(original: Path, damaged: Path) -> Cases:
     )
 
 
-def _pairs(root: Path, found: Found, apart: Sequence[tuple[Path, str]], layout: str) -> Cases:
+def _pairs(root: Place, found: Found[Place], apart: Sequence[tuple[Place, str]], layout: str) -> Cases:
     pairs = [Case(_name(root, original), "", Condition(PAIRS), (original,), codec) for original, codec in found.pairs]
     problems = [(problem.path, problem.reason) for problem in found.problems]
     named = [(_name(root, path), reason) for path, reason in (*problems, *apart)]
@@ -159,7 +174,7 @@ def _pairs(root: Path, found: Found, apart: Sequence[tuple[Path, str]], layout: 
     return Cases(root, _counted(len(pairs), "pair"), pairs, [Condition(PAIRS)], named, layout, warnings)
 
 
-def _layout_of(found: Found) -> str:
+def _layout_of(found: Found[Place]) -> str:
     """Where pairs lie, as their names tell."""
     layouts = []
     for original, damaged in found.pairs:
@@ -171,9 +186,10 @@ def _layout_of(found: Found) -> str:
     return ", ".join(dict.fromkeys(layouts))
 
 
-def _of_lossy(originals: Sequence[Path], root: Path) -> list[str]:
-    """A warning where originals are of a lossy format."""
-    lossy = [path for path in originals if path.suffix.lower() not in LOSSLESS and _is_lossy(path)]
+def _of_lossy(originals: Sequence[Place], root: Place) -> list[str]:
+    """A warning where originals are of a lossy format; of objects, which are fetched later, a note tells it then."""
+    here = [path for path in originals if isinstance(path, Path)]
+    lossy = [path for path in here if path.suffix.lower() not in LOSSLESS and _is_lossy(path)]
     if not lossy:
         return []
     share = "the original is" if len(originals) == 1 else f"{len(lossy)} of {len(originals)} originals are"
@@ -192,22 +208,25 @@ def _is_lossy(path: Path) -> bool:
         return False
 
 
-def _of_twins(files: Sequence[Path], root: Path) -> list[str]:
+def _of_twins(files: Sequence[Place], root: Place) -> list[str]:
     """Warnings where folders side by side hold recordings of the same names and lengths: pairs under other names."""
-    folders: dict[Path, dict[str, dict[Path, Path]]] = {}
+    folders: dict[Place, dict[str, dict[Path, Place]]] = {}
     for path in files:
-        parts = path.relative_to(root).parts
+        parts = inside(path, root).parts
         for depth in range(len(parts) - 1):
-            beside = folders.setdefault(root.joinpath(*parts[:depth]), {})
+            beside = folders.setdefault(root / Path(*parts[:depth]), {})
             beside.setdefault(parts[depth], {})[Path(*parts[depth + 1 :]).with_suffix("")] = path
     warnings = []
     for parent, beside in folders.items():
         # Of a shelf of albums no two are sides of pairs.
         for (one, ours), (other, theirs) in combinations(beside.items() if len(beside) <= MOST_SIDES else (), 2):
             common = sorted(ours.keys() & theirs.keys())
-            if len(common) < min(len(ours), len(theirs)) or not _as_long(ours[common[0]], theirs[common[0]]):
+            if len(common) < min(len(ours), len(theirs)):
                 continue
-            lossy = [_is_lossy(side[common[0]]) for side in (ours, theirs)]
+            with at_hand(ours[common[0]]) as our_first, at_hand(theirs[common[0]]) as their_first:
+                if not _as_long(our_first, their_first):
+                    continue
+                lossy = [_is_lossy(our_first), _is_lossy(their_first)]
             first, second = (other, one) if lossy == [True, False] else (one, other)
             unsure = "" if lossy[0] != lossy[1] else ", or the other way round"
             warnings.append(
@@ -228,13 +247,13 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) and path != root else path.as_posix()
+def _name(root: Place, path: Place) -> str:
+    return inside(path, root).as_posix() if root in path.parents else path.as_posix()
 
 
-def _songs_in_stems(files: Sequence[Path]) -> dict[Path, list[Path]]:
+def _songs_in_stems(files: Sequence[Where]) -> dict[Where, list[Where]]:
     """Stems by song if every folder with audio is a song, else nothing."""
-    songs: dict[Path, list[Path]] = {}
+    songs: dict[Where, list[Where]] = {}
     for path in files:
         songs.setdefault(path.parent, []).append(path)
     for stems in songs.values():
@@ -243,7 +262,7 @@ def _songs_in_stems(files: Sequence[Path]) -> dict[Path, list[Path]]:
     return songs
 
 
-def _mixes(root: Path, song: Path, paths: Sequence[Path]) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
+def _mixes(root: Place, song: Place, paths: Sequence[Place]) -> Iterator[tuple[str, str, tuple[Place, ...]]]:
     """Name, kind and stems of the pieces that a song gives: one of each of the four kinds, as far as its stems go."""
     stems = [path for path in paths if kind_of(path.stem) != MIXTURE]
     vocals = tuple(path for path in stems if kind_of(path.stem) == _VOCALS)

@@ -17,6 +17,7 @@ from apollo.evaluation.systems import Settings
 from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, waveforms
 from apollo.metrics import metric
 from apollo.restoration import Restorer
+from apollo.storage import Place
 
 PLACES = ("best", "median", "worst")
 SECONDS = 6.0
@@ -78,8 +79,11 @@ def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[
                 if (piece, condition) in (values := evaluation.values(name, judge))
             }
             try:
-                with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as scratch:
-                    start, original, versions = _moment(case, cases, settings, Path(scratch))
+                with (
+                    TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as scratch,
+                    case.at_hand() as here,
+                ):
+                    start, original, versions = _moment(here, case, cases, settings, Path(scratch))
             except ApolloError:  # It was readable when it was scored.
                 continue
             clips.append(
@@ -110,9 +114,11 @@ def _places(evaluation: Evaluation, system: str, judge: str) -> dict[str, tuple[
     return dict(zip(PLACES[: len(ranked)], chosen[: len(ranked)], strict=True))
 
 
-def _moment(case: Case, cases: Cases, settings: Settings, scratch: Path) -> tuple[int, Waveform, dict[str, Waveform]]:
-    """Where the loudest moment of a case begins, the original there, and what every system made of it."""
-    original, damaged = waveforms(case, scratch, settings.align)
+def _moment(
+    here: Case[Path], case: Case[Place], cases: Cases, settings: Settings, scratch: Path
+) -> tuple[int, Waveform, dict[str, Waveform]]:
+    """Where the loudest moment of a case that is at hand begins, the original, and what every system made of it."""
+    original, damaged = waveforms(here, scratch, settings.align)
     start = loudest(original, round(SECONDS * SAMPLE_RATE))
     moment = slice(start, start + round(SECONDS * SAMPLE_RATE))
     versions = {UNPROCESSED: np.array(damaged[:, moment])}
@@ -121,7 +127,7 @@ def _moment(case: Case, cases: Cases, settings: Settings, scratch: Path) -> tupl
     for folder in settings.restorations:
         try:
             path = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
-            _, other = pair_waveforms(case.sources[0], path, scratch, settings.align)
+            _, other = pair_waveforms(here.sources[0], path, scratch, settings.align)
         except ApolloError:
             continue
         if other.shape[1] >= min(moment.stop, original.shape[1]):

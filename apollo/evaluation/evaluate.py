@@ -21,9 +21,10 @@ from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.controls import controlled
 from apollo.evaluation.results import CONTROLS, UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
-from apollo.evaluation.systems import Settings, mark_of_file, mark_of_model, restorer_of
+from apollo.evaluation.systems import Settings, mark_of_model, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, measured, pair_waveforms, restored, waveforms
 from apollo.metrics import codec_cutoff, lost_bands, metric
+from apollo.storage import Place, naming_objects, origin
 from apollo.work import Progress, run
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class _Job:
         settings: The evaluation's.
     """
 
-    case: Case
+    case: Case[Place]
     files: Mapping[str, Path]
     keys: Mapping[str, str]
     missing: Mapping[str, Sequence[str]]
@@ -129,7 +130,7 @@ def evaluate(
     )
 
 
-def _notes(found: Sequence[tuple[Case, str, Mapping[str, float]]], settings: Settings) -> list[str]:
+def _notes(found: Sequence[tuple[Case[Place], str, Mapping[str, float]]], settings: Settings) -> list[str]:
     """What was aligned, and which originals are no originals."""
     notes = []
     paired = [(case, system, values) for case, system, values in found if LAG in values]
@@ -169,6 +170,8 @@ def _is_told(lag: float) -> bool:
 def _hides_damage(path: Path, state: str) -> bool:
     """Whether a lossless file shows traces of a lossy codec; of files that are lossy themselves the layout has told.
 
+    Not of objects, which were not at hand then.
+
     It takes a second, and a recording is scored at many bitrates: so it is remembered while `state` is the same.
     """
     try:
@@ -176,10 +179,10 @@ def _hides_damage(path: Path, state: str) -> bool:
             verdict = needs_restoration(path)
     except ApolloError:  # It is read for its scores too, which tells what is wrong with it.
         return False
-    return verdict.damaged and verdict.bandwidth is not None
+    return verdict.damaged and (verdict.bandwidth is not None or origin(path) != path)
 
 
-def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:
+def _files(case: Case[Place], cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:
     """What other tools made of a case, and what is missing of it."""
     files, failures = {}, []
     for folder in settings.restorations:
@@ -190,10 +193,10 @@ def _files(case: Case, cases: Cases, settings: Settings) -> tuple[dict[str, Path
     return files, failures
 
 
-def _keys(case: Case, marks: Mapping[str, str], files: Mapping[str, Path], settings: Settings) -> dict[str, str]:
+def _keys(case: Case[Place], marks: Mapping[str, str], files: Mapping[str, Path], settings: Settings) -> dict[str, str]:
     """Under which the scores of each system are kept: the same only for the same files, weights and method."""
     mark = case.fingerprint
-    marks = {**marks, **{name: mark_of_file(path) for name, path in files.items()}}
+    marks = {**marks, **{name: fingerprint(path) for name, path in files.items()}}
     marks |= {control: control for control in settings.systems if control in CONTROLS}
     method = f"{METHOD}" if settings.align else f"{METHOD} as it lies"
     return {system: sha256(f"{method} {mark} {own}".encode()).hexdigest()[:32] for system, own in marks.items()}
@@ -221,7 +224,7 @@ def _evaluate_one(job: _Job) -> _Outcome:
     system = ""
 
     def failed(reason: str) -> None:
-        outcome.failures.append(Failure(job.case.piece, job.case.condition, system, reason))
+        outcome.failures.append(Failure(job.case.piece, job.case.condition, system, naming_objects(reason)))
 
     @contextmanager
     def noting_failures() -> Iterator[None]:
@@ -233,10 +236,14 @@ def _evaluate_one(job: _Job) -> _Outcome:
             log.exception("%s (%s) failed", job.case.piece, job.case.condition)
             failed(f"{type(error).__name__}: {error}")
 
-    with TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder, noting_failures():
+    with (
+        TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder,
+        noting_failures(),
+        job.case.at_hand() as case,
+    ):
         scratch = Path(folder)
         align = job.settings.align
-        original, damaged = waveforms(job.case, scratch, align)
+        original, damaged = waveforms(case, scratch, align)
         cutoff = codec_cutoff(original, damaged, SAMPLE_RATE)
         lost = lost_bands(original, damaged, SAMPLE_RATE)
         for system, names in job.missing.items():
@@ -244,13 +251,13 @@ def _evaluate_one(job: _Job) -> _Outcome:
                 truth, version = original, damaged
                 about: dict[str, float] = {}
                 if system == UNPROCESSED:
-                    about[LOSSY] = float(any(_hides_damage(path, fingerprint(path)) for path in job.case.sources))
-                    if job.case.damaged is not None and align:
-                        about[LAG] = measured(job.case.sources[0], job.case.damaged).lag
+                    about[LOSSY] = float(any(_hides_damage(path, fingerprint(path)) for path in case.sources))
+                    if case.damaged is not None and align:
+                        about[LAG] = measured(case.sources[0], case.damaged).lag
                 elif system in job.files:
-                    truth, version = pair_waveforms(job.case.sources[0], job.files[system], scratch, align)
+                    truth, version = pair_waveforms(case.sources[0], job.files[system], scratch, align)
                     if align:
-                        about[LAG] = measured(job.case.sources[0], job.files[system]).lag
+                        about[LAG] = measured(case.sources[0], job.files[system]).lag
                 elif system in CONTROLS:
                     version = controlled(system, damaged, scratch)
                 else:

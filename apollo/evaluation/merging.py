@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from apollo.errors import DataError
 from apollo.evaluation.results import Condition, Evaluation, Failure, Score
+from apollo.storage import Place
 
 
-def evaluation_of(report: Mapping[str, Any], path: Path) -> Evaluation:
+def evaluation_of(report: Mapping[str, Any], path: Place) -> Evaluation:
     """What a `report.json` holds.
 
     Raises:

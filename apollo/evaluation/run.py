@@ -7,7 +7,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,22 +24,23 @@ from apollo.evaluation.evaluate import evaluate
 from apollo.evaluation.report import REPORTS, Grids, tables, write_reports
 from apollo.evaluation.report.sentences import cautions, grouped
 from apollo.evaluation.results import Evaluation
+from apollo.evaluation.scorebook import SCOREBOOK, kept_in
 from apollo.evaluation.systems import Settings
 from apollo.machine import describe
 from apollo.shards import Shard
+from apollo.storage import Place, Url
 
 BITRATES = (24, 32, 48, 64, 96, 128)
-SCOREBOOK = "scores.jsonl"
 
 
 def run_evaluation(
-    root: Path,
+    root: Place,
     settings: Settings,
     *,
-    damaged: Path | None = None,
+    damaged: Place | None = None,
     codecs: Sequence[str] = ("mp3",),
     bitrates: Sequence[int] = BITRATES,
-    output: Path | None = None,
+    output: Place | None = None,
     shard: Shard | None = None,
     command: str = "",
     console: Console | None = None,
@@ -95,15 +96,23 @@ def run_evaluation(
     bars = Progress(*columns, console=console, transient=True, disable=quiet)
     done = 0
     try:
-        with alone(output) if output else nullcontext(), bars as bar:
+        with ExitStack() as stack:
+            kept: Path | None = None
+            if isinstance(output, Path):
+                stack.enter_context(alone(output))
+            if output is not None:
+                kept, keep = stack.enter_context(kept_in(output))
+            bar = stack.enter_context(bars)
             task = bar.add_task("Loading", total=None)
 
             def show(now: int, total: int, piece: str) -> None:
                 nonlocal done
                 done = now
+                if kept is not None:
+                    keep()
                 bar.update(task, completed=now, total=total, description=piece[-30:])
 
-            result = evaluate(cases, settings, kept=output / SCOREBOOK if output else None, progress=show)
+            result = evaluate(cases, settings, kept=kept, progress=show)
             result.made = provenance(command)
             grids = Grids.of(result)
             console.print(tables(result, grids))
@@ -111,8 +120,8 @@ def run_evaluation(
                 bar.update(task, description="Report")
                 written = write_reports(result, cut_clips(result.ranked, cases, settings), output, grids)
     except KeyboardInterrupt:
-        kept = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to continue"
-        raise StoppedError(f"stopped{kept if output else ''}", code=130) from None
+        scores = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to continue"
+        raise StoppedError(f"stopped{scores if output else ''}", code=130) from None
     for note in cautions(result)[len(cases.warnings) :]:
         if not quiet:
             tell(f"Note: {note}")
@@ -125,8 +134,11 @@ def run_evaluation(
     return result
 
 
-def make_writable(folder: Path) -> None:
+def make_writable(folder: Place) -> None:
     """Make a folder where it is missing, and make sure that files can be written to it."""
+    if isinstance(folder, Url):
+        folder.check_bucket()
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -134,15 +146,16 @@ def make_writable(folder: Path) -> None:
         raise DataError(f"The report cannot be written to {folder} ({error.strerror}); give another folder.") from None
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Place) -> None:
     """Make sure that what a report would replace in a folder is an earlier report, which has its scores beside it.
 
     Raises:
         DataError: If it is something else.
     """
-    for name in REPORTS:
-        if os.path.lexists(folder / name) and not (folder / SCOREBOOK).is_file():
-            raise DataError(f"{folder / name} exists already, and not from an earlier evaluation: give another folder")
+    for place in (folder / name for name in REPORTS):
+        there = place.is_file() if isinstance(place, Url) else os.path.lexists(place)
+        if there and not (folder / SCOREBOOK).is_file():
+            raise DataError(f"{place} exists already, and not from an earlier evaluation: give another folder")
 
 
 def provenance(command: str) -> dict[str, str]:

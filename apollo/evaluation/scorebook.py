@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from apollo.errors import DataError
 from apollo.regular import refuse_special
+from apollo.storage import Place, Url, in_place_of, publish
 from apollo.work import Ledger
+
+SCOREBOOK = "scores.jsonl"
+UPLOADS = 0.05  # share of the time that may go into keeping scores in a store
 
 
 class Scorebook:
@@ -52,6 +59,38 @@ class Scorebook:
             self.ledger.add({"key": key, "values": defined})
         except OSError as error:
             raise DataError(f"scores cannot be written to {self.path} ({error.strerror}): make room there") from None
+
+
+@contextmanager
+def kept_in(folder: Place) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Give the file that keeps the scores of the report in a folder, and what is to be called after each case.
+
+    Objects cannot be written to line by line: that of a store is replaced as a whole, as often as takes little time,
+    and at the end, however that comes about.
+    """
+    if not isinstance(folder, Url):
+        yield folder / SCOREBOOK, lambda: None
+        return
+    place = folder / SCOREBOOK
+    with in_place_of(place, overwrite=False) as file:
+        size, due = size_of(file), time.monotonic()
+
+        def upload() -> None:
+            nonlocal size, due
+            if size_of(file) != size:
+                began, size = time.monotonic(), size_of(file)
+                publish(file, place, overwrite=True)
+                due = time.monotonic() + (time.monotonic() - began) / UPLOADS
+
+        try:
+            yield file, lambda: upload() if time.monotonic() >= due else None
+        finally:
+            upload()
+
+
+def size_of(file: Path) -> int:
+    """Bytes in a file; none where it is not there."""
+    return file.stat().st_size if file.exists() else 0
 
 
 def refuse_foreign(path: Path) -> None:

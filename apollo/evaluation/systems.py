@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apollo.audio import SUFFIXES
-from apollo.data.relations import fingerprint
 from apollo.errors import DataError
 from apollo.evaluation.cases import Case
 from apollo.evaluation.results import CONTROLS, UNPROCESSED
 from apollo.metrics import DEFAULT_METRICS, metric
+from apollo.storage import Place, inside
 
 if TYPE_CHECKING:
     from apollo.restoration import Restorer
@@ -33,7 +33,7 @@ class Restorations:
     name: str
     folder: Path
 
-    def file_of(self, case: Case, root: Path, several: bool) -> Path:
+    def file_of(self, case: Case[Place], root: Place, several: bool) -> Path:
         """Find what was made of a case.
 
         Args:
@@ -51,8 +51,8 @@ class Restorations:
             raise DataError(f"there is no folder {folder}")
         names = [_without_ending(path, root) for path in (case.damaged, *case.sources) if path is not None]
         if case.damaged is not None and case.damaged.parent == case.sources[0].parent != root:
-            names.append(case.damaged.parent.relative_to(root))
-            names.append(case.damaged.parent.relative_to(root) / "restored")
+            names.append(inside(case.damaged.parent, root))
+            names.append(inside(case.damaged.parent, root) / "restored")
         if case.damaged is not None and len(names[0].parts) > 1:
             names.append(Path(*names[0].parts[1:]))  # restorations of the folder `codec` alone
         for name in names:
@@ -73,13 +73,17 @@ def parse_restorations(text: str) -> Restorations:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise DataError(f"--restored takes NAME=FOLDER, such as other=restored/, not {text!r}")
+    if "://" in folder:
+        raise DataError(
+            f"--restored takes a folder of this machine, not {folder}: copy what {name} restored from there"
+        )
     if not Path(folder).is_dir():
         raise DataError(f"there is no folder {folder}: give the folder of what {name} restored")
     return Restorations(name, Path(folder))
 
 
-def _without_ending(path: Path, root: Path) -> Path:
-    return path.relative_to(root).with_suffix("") if path.is_relative_to(root) else Path(path.stem)
+def _without_ending(path: Place, root: Place) -> Path:
+    return inside(path, root).with_suffix("") if root in path.parents else Path(path.stem)
 
 
 def _with_any_ending(name: Path) -> list[Path]:
@@ -159,8 +163,3 @@ def mark_of_model(restorer: Restorer) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
-
-
-def mark_of_file(path: Path) -> str:
-    """The same only for the same file, unchanged."""
-    return fingerprint(path)

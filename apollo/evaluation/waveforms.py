@@ -26,7 +26,7 @@ _IN_MEMORY = 10 * 60 * SAMPLE_RATE  # samples of all channels together
 Waveform = npt.NDArray[np.float32]
 
 
-def waveforms(case: Case, scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
+def waveforms(case: Case[Path], scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
     """The original and the damaged version of a case at 44.1 kHz, aligned unless that is not wanted.
 
     Args:

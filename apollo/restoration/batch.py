@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apollo.audio import SUFFIXES, audio_files, audio_objects
+from apollo.audio import SUFFIXES, audio_files
 from apollo.audio.folders import LOSSLESS
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.output import check_format
-from apollo.storage import Place, Url
+from apollo.storage import Place, Url, inside
 
 RESTORED = ".restored"
 
@@ -66,8 +66,8 @@ def plan(
     inputs = without_results([match for path in inputs for match in matches(path)])
     places: dict[Place, Place] = {}
     for path in inputs:
-        for source, inside in expand(path, others):
-            places.setdefault(source, output / inside if output else source.parent)
+        for source, folder in expand(path, others):
+            places.setdefault(source, output / folder if output else source.parent)
     if output is not None and output.suffix.lower() in SUFFIXES and not is_folder(output):
         if len(inputs) > 1 or is_folder(inputs[0]):
             raise AudioFileError(f"{output} is one file, but there may be several to restore: give a folder instead")
@@ -135,20 +135,12 @@ def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place
         yield path, Path()
         return
     results = True
-    for file, inside in within(path, others):
+    for file in audio_files(path, others):
         if not file.stem.endswith(RESTORED):
             results = False
-            yield file, inside.parent
+            yield file, inside(file, path).parent
     if results:
         raise AudioFileError(f"{path} contains no audio files other than restored ones: give another folder")
-
-
-def within(folder: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:
-    """Give the audio files in a folder, each with where it lies in it."""
-    if isinstance(folder, Url):
-        yield from ((url, url.relative_to(folder)) for url in audio_objects(folder, others))
-    else:
-        yield from ((file, file.relative_to(folder)) for file in audio_files(folder, others))
 
 
 def is_folder(path: Place) -> bool:

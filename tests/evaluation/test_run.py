@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from apollo.cli.evaluate import place
+from apollo.cli.evaluate import sides
 from apollo.errors import ApolloError, DataError, StoppedError
 from apollo.evaluation import run as module
 from apollo.evaluation.report.sentences import grouped
@@ -130,4 +130,4 @@ def test_what_failed_alike_is_one_sentence() -> None:
 )
 def test_places_that_do_not_fit_together_are_refused(places: tuple[str | None, ...]) -> None:
     with pytest.raises(ApolloError, match="--original DIR --damaged DIR"):
-        place(*(None if each is None else Path(each) for each in places))
+        sides(*places)

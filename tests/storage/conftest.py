@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from werkzeug.serving import make_server
 
 from apollo.audio import degrade, write
 from apollo.checkpoints import save_model
+from apollo.cli import main
 from apollo.nn import Apollo
 
 SECRET = "not-to-be-told"
@@ -32,14 +35,20 @@ class Store:
     Attributes:
         address: Where it listens.
         client: Talks to it.
-        victim: Number of a process that is killed in the middle of the next upload of a result; 0 for none.
-        uploads: Which results were uploaded, or begun.
+        watched: How the names of those objects end whose uploads matter.
+        victim: Number of a process that is killed in the middle of such an upload; 0 for none.
+        spared: How many such uploads come before that one.
+        uploads: Which of them were uploaded, or begun.
+        downloads: Which objects were read.
     """
 
     address: str = ""
     client: Any = None
+    watched: str = ".flac"
     victim: int = 0
+    spared: int = 0
     uploads: list[str] = field(default_factory=list)
+    downloads: list[str] = field(default_factory=list)
 
     def fill(self, folder: Path, prefix: str = "") -> None:
         """Store all files of a folder."""
@@ -67,9 +76,11 @@ def watched(store: Store, inner: Callable[..., Iterable[bytes]]) -> Callable[...
         if environment["PATH_INFO"].startswith("/closed"):
             respond("403 Forbidden", [("Content-Type", "text/xml")])
             return [] if environment["REQUEST_METHOD"] == "HEAD" else [b"<Error><Code>AccessDenied</Code></Error>"]
-        if environment["REQUEST_METHOD"] == "PUT" and environment["PATH_INFO"].endswith(".flac"):
+        if environment["REQUEST_METHOD"] == "GET" and "list-type" not in environment["QUERY_STRING"]:
+            store.downloads.append(environment["PATH_INFO"])
+        if environment["REQUEST_METHOD"] == "PUT" and environment["PATH_INFO"].endswith(store.watched):
             store.uploads.append(environment["PATH_INFO"])
-            if store.victim:
+            if store.victim and len(store.uploads) > store.spared:
                 victim, store.victim = store.victim, 0
                 environment["wsgi.input"].read(1000)
                 os.kill(victim, signal.SIGKILL)
@@ -125,10 +136,34 @@ def store(server: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     server.client.create_bucket(Bucket="music")
     server.uploads.clear()
+    server.watched, server.spared = ".flac", 0
     yield server
     for key in server.keys("music"):
         server.client.delete_object(Bucket="music", Key=key)
     server.client.delete_bucket(Bucket="music")
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a verb; nothing may stay in the temporary folder, in the user's cache, or of what is secret."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def verb(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["apollo", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        output = capsys.readouterr()
+        assert not list((tmp_path / "tmp").glob("apollo-*"))
+        for text in (output.out, output.err):
+            assert "not-to-be-told" not in text
+            assert str(tmp_path / "tmp") not in text
+        return int(left.value.code or 0), output.out, output.err
+
+    return verb
 
 
 @pytest.fixture(scope="session")

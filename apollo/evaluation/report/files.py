@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from apollo import __version__
-from apollo.atomic import replacing
 from apollo.errors import DataError
 from apollo.evaluation.clips import Clip
 from apollo.evaluation.report.grids import Grid, Grids
@@ -21,13 +20,14 @@ from apollo.evaluation.report.names import describe
 from apollo.evaluation.results import Condition, Evaluation, Failure, Score
 from apollo.evaluation.statistics import Interval
 from apollo.foreign import shown_in_csv, shown_in_json
+from apollo.storage import Place, replacing
 
 REPORTS = ("scores.csv", "averages.csv", "report.json", "report.md", "tables.tex", "report.html")
 
 
 def write_reports(
-    evaluation: Evaluation, clips: Sequence[Clip], folder: Path, grids: Grids | None = None
-) -> list[Path]:
+    evaluation: Evaluation, clips: Sequence[Clip], folder: Place, grids: Grids | None = None
+) -> list[Place]:
     """Write `scores.csv`, `averages.csv`, `report.json`, `report.md`, `tables.tex` and `report.html`.
 
     Each is written whole or not at all.
@@ -36,7 +36,7 @@ def write_reports(
         evaluation: What to write.
         clips: What to look at and listen to in the HTML file; may be empty. They make up nearly all of its size, which
             `apollo.evaluation.report.media` keeps below about 15 MB.
-        folder: Where to; made when missing. Files of these names are replaced.
+        folder: Where to, here or in a store; made when missing. Files of these names are replaced.
         grids: The evaluation's, where they are known already.
 
     Returns:
@@ -155,10 +155,11 @@ def _defined(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Place, text: str) -> None:
     """Write a text file so that a crash leaves the old one or none."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             # A file name may hold bytes that are no text.
             temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
