@@ -22,8 +22,10 @@ from apollo.nn.similarity import GammatoneSpectrum, similarity
 LOST_DB = 6.0  # by which less of a band is left where it counts as lost
 HEARD_DB = 75.0  # below a frame's level, what is softer in the original counts as this soft
 KEPT_WEIGHT = 0.1  # of bands that are not lost, in `level`
+LEAN = 0.08  # more weight on levels that are too low, less on those too high: music that was not learnt is brighter
 UNHEARD_ERROR = 1e-4  # of the original's power: an error that small is no worse for being doubled
 FRAGILE_DB = 18.0  # of signal to error, where `harm` has weight 1
+BEARABLE_DB = 1.0  # of harm, from where `excess` counts it
 NEIGHBOURS = 11  # bands, as many as two filters of hearing are apart at the top, over which the share should be even
 RIPPLE_FROM = 20  # below this band, filters of hearing are no wider than bands
 EDGE = 2  # frames at both ends that see beyond the crop
@@ -86,7 +88,8 @@ class LevelLoss(nn.Module):
       ones with the predicted deviations. Lost bands count ten times as much as others.
     - `harm`: By how many dB lowering and fill make the error of the waveform larger, as if the fill's phases were
       random. It weighs more the less is wrong: what is nearly intact is to stay so.
-    - `repair`: The same of lowering alone, as without a fill.
+    - `excess`: `harm` beyond 1 dB, piece by piece: what one piece loses, others do not make good.
+    - `repair`: The same as `harm` of lowering alone, as without a fill.
     - `worse`: By how much NSIM falls below that of the unfilled, in the pieces where it does, against what was missing.
     - `ripple`: Mean square by which the share of a lost band differs from that of the lost bands around it. Similarity
       alone learns to fill in less between the centres of its filters than at them, which no ear asks for.
@@ -99,7 +102,7 @@ class LevelLoss(nn.Module):
         ValueError: If there is no such term, or every weight is 0.
     """
 
-    TERMS = ("similarity", "level", "harm", "repair", "worse", "ripple")
+    TERMS = ("similarity", "level", "harm", "excess", "repair", "worse", "ripple")
 
     def __init__(self, weights: Mapping[str, float], sample_rate: int = 44100) -> None:
         super().__init__()
@@ -151,20 +154,23 @@ class LevelLoss(nn.Module):
         terms = {}
         if "level" in self.weights:
             weight = KEPT_WEIGHT + lost
-            surprise = (predicted.level - target).abs() / predicted.deviation + predicted.deviation.log()
+            missing = target - predicted.level
+            surprise = (missing.abs() + LEAN * missing) / predicted.deviation + predicted.deviation.log()
             terms["level"] = (surprise * weight).sum() / weight.sum()
         if "ripple" in self.weights:
             terms["ripple"] = ripple(predicted.share, lost)
-        if {"harm", "repair"} & set(self.weights):
+        if {"harm", "excess", "repair"} & set(self.weights):
             unheard = UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
             before, after = (x.sum((1, 2)) + unheard for x in (error, repaired))
             weight = (power.sum((1, 2)) / before / 10 ** (FRAGILE_DB / 10)).clamp(0.5, 12)
-            grown = {"harm": (after + amplitude.square().sum((1, 2))) / before, "repair": after / before}
-            terms |= {
-                name: (10 * torch.log10(growth) * weight).mean()
-                for name, growth in grown.items()
-                if name in self.weights
+            gentle = weight.clamp(max=3)
+            harm = 10 * torch.log10((after + amplitude.square().sum((1, 2))) / before)
+            of_error = {
+                "harm": (harm * weight).mean(),
+                "excess": ((harm - BEARABLE_DB).clamp(min=0) * gentle).mean(),
+                "repair": (10 * torch.log10(after / before) * gentle).mean(),
             }
+            terms |= {name: value for name, value in of_error.items() if name in self.weights}
         if {"similarity", "worse"} & set(self.weights):
             frames = slice(EDGE, heard.shape[-1] - EDGE)
             added, lowered, unlowered = (

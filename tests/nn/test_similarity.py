@@ -117,11 +117,14 @@ def test_the_true_levels_of_what_is_lost_sound_better_than_none_and_cost_wavefor
     assert full["similarity"] < 0.5 * none["similarity"]
     assert none["harm"] == pytest.approx(0, abs=1e-5)
     assert full["harm"] == pytest.approx(0.5 * 10 * math.log10(2), abs=0.1)  # as much error again as was lost
+    assert none["excess"] == 0
+    assert full["excess"] == pytest.approx(0.5 * (10 * math.log10(2) - 1), abs=0.1)  # what is beyond 1 dB of it
     assert full["repair"] == pytest.approx(0, abs=1e-5)
     assert none["worse"] == pytest.approx(0, abs=1e-3)
     assert full["worse"] == pytest.approx(0, abs=1e-3)
     assert full["level"] == pytest.approx(0, abs=0.01)
-    assert terms(1.0, 3.0)["level"] == pytest.approx(3, abs=0.01)
+    assert terms(1.0, 3.0)["level"] == pytest.approx(3 * 0.92, abs=0.01)
+    assert terms(1.0, -3.0)["level"] == pytest.approx(3 * 1.08, abs=0.01)  # too low is a little worse than too high
 
 
 def test_the_wiener_gain_repairs_most(generator: Apollo) -> None:
