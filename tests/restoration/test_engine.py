@@ -95,8 +95,10 @@ def test_blocks_of_any_size_give_the_same_samples(music: np.ndarray, make_model:
     assert_same(torch.cat(parts, dim=1).numpy(), expected, 1e-6)
 
 
-@pytest.mark.parametrize("sample_rate", [44100, 48000, 8000])
-@pytest.mark.parametrize("options", [{}, {"mix": 0.5}, {"keep_below": 2000}])
+@pytest.mark.parametrize(
+    ("sample_rate", "options"),
+    [(44100, {}), (48000, {}), (8000, {}), (48000, {"mix": 0.5}), (8000, {"keep_below": 2000})],
+)
 def test_no_sample_is_later_than_the_latency_says(
     make_music: Callable[..., np.ndarray],
     make_model: Callable[..., Apollo],
@@ -126,7 +128,7 @@ def test_peak_to_be_expected_stands_for_one_that_is_known(music: np.ndarray, mak
 def test_stream_takes_arrays_and_tensors_alike(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
     restorer = Restorer(make_model("residual"), 1)
     arrays, tensors = restorer.stream(0.7), restorer.stream(0.7)
-    for block in np.array_split(music.astype(np.float64), 5, axis=1):
+    for block in np.array_split(music[:, :90_000].astype(np.float64), 5, axis=1):
         restored = arrays.push(block)
         assert isinstance(restored, np.ndarray)
         assert np.array_equal(restored, tensors.push(torch.from_numpy(block).requires_grad_()).numpy())
@@ -155,6 +157,7 @@ def test_kind_of_waveform_is_kept(
     music: np.ndarray, kind: type | torch.dtype, make_model: Callable[..., Apollo]
 ) -> None:
     restorer = Restorer(make_model("residual"), 1)
+    music = music[:, :60_000]
     given = torch.from_numpy(music).to(kind) if isinstance(kind, torch.dtype) else music.astype(kind)
     before = given.clone() if isinstance(given, torch.Tensor) else given.copy()
     restored = restorer(given)
@@ -189,6 +192,7 @@ def test_channels_do_not_know_of_each_other(music: np.ndarray, make_model: Calla
 
 def test_one_gain_for_the_whole_recording(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
     restorer = Restorer(make_model("direct"), 1)
+    music = music[:, :90_000]
     restored = restorer(music)
     for gain in (2.0**-13, 0.125, 2):  # powers of two round nothing
         assert np.array_equal(restorer(music * np.float32(gain)), restored * np.float32(gain))
@@ -222,7 +226,7 @@ def test_chunks_do_not_matter_at_other_sample_rates(
     make_model: Callable[..., Apollo], make_music: Callable[..., np.ndarray]
 ) -> None:
     model = make_model("residual")
-    music = make_music(4.1, sample_rate=48000)
+    music = make_music(2.6, sample_rate=48000)
     assert_same(Restorer(model, 1)(music, 48000), Restorer(model, 20)(music, 48000))
 
 
