@@ -108,7 +108,7 @@ def style() -> str:
 @cache
 def script() -> str:
     """The player's script, which names nothing outside of itself but the element."""
-    parts = ("words.js", "engine.js", "abx.js", "element.js")
+    parts = ("words.js", "engine.js", "abx.js", "curves.js", "element.js")
     inside = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in parts)
     return f'(() => {{\n"use strict";\n{inside}}})();\n'
 
