@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,8 +125,7 @@ class Job:
         self.players = players
         self.state = State(len(uploads))
         self.stopped = threading.Event()
-        self._ended: queue.Queue[BaseException | None] = queue.Queue()
-        self._worker = threading.Thread(target=self._work, daemon=True)
+        self._work: Future[None] | None = None
 
     def cancel(self) -> None:
         """Stop at the next block of sound."""
@@ -134,39 +133,27 @@ class Job:
 
     def wait(self) -> None:
         """Wait until nothing is worked on any more."""
-        if self._worker.is_alive():
-            self._worker.join()
+        if self._work is not None:
+            wait([self._work])
 
     def run(self) -> Iterator[State]:
         """Do it, and give the state whenever it has changed and a moment has passed; leaving early cancels it."""
-        self._worker.start()
-        try:
-            while not self.state.over:
-                try:
-                    failure = self._ended.get(timeout=_TICK)
-                except queue.Empty:
+        with ThreadPoolExecutor(1) as thread:  # whose end is waited for
+            self._work = thread.submit(self._restore_all)
+            try:
+                while wait([self._work], _TICK).not_done:
                     yield self.state
-                    continue
-                if failure is not None:
-                    raise failure
+                error = self._work.exception()
+                if isinstance(error, ApolloError):
+                    self.state.error = str(error)
+                elif isinstance(error, Cancelled):
+                    self.state.cancelled = True
+                elif error is not None:  # a fault of ours, which the page has to tell of
+                    raise error
                 self.state.over = True
-            yield self.state
-        finally:
-            self.cancel()
-            self.wait()
-
-    def _work(self) -> None:
-        try:
-            self._restore_all()
-            self._ended.put(None)
-        except Cancelled:
-            self.state.cancelled = True
-            self._ended.put(None)
-        except ApolloError as error:
-            self.state.error = str(error)
-            self._ended.put(None)
-        except Exception as error:  # a fault of ours, which the page has to tell of
-            self._ended.put(error)
+                yield self.state
+            finally:
+                self.cancel()
 
     def _restore_all(self) -> None:
         tasks = self._tasks()
