@@ -1,9 +1,8 @@
 """Whether a recording that calls itself lossless has been through a lossy encoder.
 
-Two traces are looked for: the grid on which an encoder puts music to zero (of MP3, in `apollo.audio.mp3_grid`; where
-that does not show, of AAC and Vorbis, in `apollo.audio.mdct_grid`), and a cliff in the spectrum, for what was coded at
-another sample rate, where the grid is lost. Alone the cliff proves nothing: music that was recorded at 22 or 32 kHz, or
-filtered by who mastered it, ends in one as well.
+Two things are looked for: the grid on which an encoder puts music to zero (`apollo.audio.traces`), and a cliff in the
+spectrum. Alone the cliff proves nothing: music that was recorded at 22 or 32 kHz, or filtered by who mastered it, ends
+in one as well.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.cliff import N_FFT, ROUNDING, cliff_of, likely_bitrate, segment_powers
+from apollo.audio.cliff import N_FFT, cliff_of, likely_bitrate, reach_of, segment_powers
 from apollo.audio.files import AudioReader
-from apollo.audio.mdct_grid import mdct_traces
-from apollo.audio.mp3_grid import BLOCK, GRANULE, GRANULES, collapse_of
+from apollo.audio.grids import Block
+from apollo.audio.traces import block_length, find_trace
 
 __all__ = ["Bandwidth", "inspect_bandwidth"]
 
@@ -28,12 +27,9 @@ Stretch = npt.NDArray[np.float32]
 
 _STRETCH = 2.0  # seconds
 _STRETCHES = 12
-_BLOCKS = 4
-# In dB. Music falls by up to 22 at once, and its coefficients by 0.06 (109 stems and ten finished recordings).
-_CLIFF = 26.0
-_COLLAPSE = 0.25
-_MDCT_COLLAPSE = 1.0
-_MDCT_BLOCKS = 2  # in which AAC and Vorbis are looked for: half a second of work each
+_BLOCKS = 4  # in which encoders are looked for
+_CLIPPED = 0.9997  # and which are better not clipped, as that blurs the grid
+_CLIFF = 26.0  # dB: music falls by up to 22 at once (109 stems and ten finished recordings)
 
 
 @dataclass(frozen=True)
@@ -44,21 +40,20 @@ class Bandwidth:
         cutoff_hz: The frequency above which there is nothing: at the cliff if there is one, else where the music sinks
             into what rounding to 16 bits leaves.
         cliff_db: The steepest fall, over 500 Hz, to a level that nothing above exceeds. Music has up to 22 dB.
-        collapse_db: By how much the coefficients of the MP3 filterbank are smaller at one offset than at any other.
-            Below 0.1 dB in music; above 1 dB in what was MP3 at the same sample rate and at 128 kbit/s or less.
         bitrate_kbps: If it was MP3, by LAME's low-pass: a guess; None where nothing shows or nothing was filtered.
         silent: Whether all of it is.
-        codec: "mp3", "aac" or "vorbis", whose grid shows; None where none does.
-        mdct_db: As `collapse_db` for AAC and Vorbis, whichever is more; below 0.4 dB in music. 0 where MP3's shows.
+        codec: "mp3", "aac", "vorbis" or "opus", whose grid shows; None where none does.
+        coded_rate: The sample rate at which it worked, in Hz.
+        strength: By how many standard deviations its grid stands out: more than 8, where other music has up to 5.
     """
 
     cutoff_hz: float
     cliff_db: float
-    collapse_db: float
     bitrate_kbps: int | None
     silent: bool = False
     codec: str | None = None
-    mdct_db: float = 0.0
+    coded_rate: int | None = None
+    strength: float = 0.0
 
     @property
     def lossy(self) -> bool:
@@ -77,7 +72,7 @@ class Bandwidth:
 
 
 def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
-    """Look for the traces of MP3 in a recording: in at most twelve stretches of 2 s, unless those are silent.
+    """Look for the traces of lossy encoders in a recording: in twelve stretches of 2 s, unless those are silent.
 
     Args:
         source: A file, or a reader of one, which is left standing anywhere. Silence counts as music without an end.
@@ -87,57 +82,62 @@ def inspect_bandwidth(source: AudioReader | str | Path) -> Bandwidth:
     """
     with ExitStack() as opened:
         reader = source if isinstance(source, AudioReader) else opened.enter_context(AudioReader(source))
-        total = reader.count()
-        # On a grid of granules, so that all stretches see an encoder's at the same offset.
-        length = min(total, round(_STRETCH * reader.sample_rate) // GRANULE * GRANULE + BLOCK)
-        silent, power, blocks = _listen(_spread(reader, total, length))
+        total, rate = reader.count(), reader.sample_rate
+        block = block_length(rate)
+        length = min(total, max(round(_STRETCH * rate), block))
+        silent, power, blocks = _listen(_spread(reader, total, length), block)
         if silent:
-            silent, power, blocks = _listen(islice(_sounding(reader, length // GRANULE * GRANULE), _STRETCHES))
-    cutoff, cliff = cliff_of(power, reader.sample_rate)
-    collapse = collapse_of(blocks)
-    codec, mdct = "mp3" if collapse > _COLLAPSE else None, 0.0
-    if codec is None:
-        traces = mdct_traces(blocks[:_MDCT_BLOCKS], 2 * ROUNDING)
-        likely = max(traces, key=lambda name: traces[name])
-        mdct = traces[likely]
-        codec = likely if mdct > _MDCT_COLLAPSE else None
+            silent, power, blocks = _listen(islice(_sounding(reader, length), _STRETCHES), block)
+    cutoff, cliff = cliff_of(power, rate)
+    trace = find_trace(blocks, rate, reach_of(power, rate))
+    codec = trace and trace.codec
     as_mp3 = codec == "mp3" or (codec is None and cliff > _CLIFF)
     bitrate = likely_bitrate(cutoff, cliff, reader.channels) if as_mp3 else None
-    return Bandwidth(cutoff, cliff, collapse, bitrate, silent, codec, mdct)
+    found = (trace.codec, trace.sample_rate, trace.strength) if trace else ()
+    return Bandwidth(cutoff, cliff, bitrate, silent, *found)
 
 
-def _spread(reader: AudioReader, total: int, length: int) -> Iterator[Stretch]:
-    """Stretches from start to end of a recording, as far apart as they can be."""
+def _spread(reader: AudioReader, total: int, length: int) -> Iterator[tuple[int, Stretch]]:
+    """Stretches from start to end of a recording, as far apart as they can be, and where each begins."""
     places = min(_STRETCHES, -(-total // max(length, 1)))
     for place in np.linspace(0, total - length, places):
-        reader.seek(int(place) // GRANULE * GRANULE)
-        yield reader.read(length)
+        reader.seek(int(place))
+        yield int(place), reader.read(length)
 
 
-def _sounding(reader: AudioReader, length: int) -> Iterator[Stretch]:
+def _sounding(reader: AudioReader, length: int) -> Iterator[tuple[int, Stretch]]:
     """All stretches that are not silent: a song may lie between long silences."""
     reader.seek(0)
+    start = 0
     while (stretch := reader.read(length)).shape[1]:
         if stretch.any():
-            yield stretch
+            yield start, stretch
+        start += stretch.shape[1]
 
 
-def _listen(stretches: Iterable[Stretch]) -> tuple[bool, npt.NDArray[np.float64], list[Stretch]]:
-    """Whether some stretches are silent, their mean power spectrum, and the loudest blocks of their mid channel."""
+def _listen(stretches: Iterable[tuple[int, Stretch]], block: int) -> tuple[bool, npt.NDArray[np.float64], list[Block]]:
+    """Whether some stretches are silent, their mean power spectrum, and the loudest blocks that are not clipped."""
     silent = True
     power: npt.NDArray[np.float64] = np.zeros(N_FFT // 2 + 1)
     segments = 0
-    blocks: list[tuple[float, Stretch]] = []
-    for found in stretches:
+    best: list[tuple[bool, float, int, Stretch]] = []
+    for place, found in stretches:
         stretch = found if np.isfinite(found).all() else np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
         silent = silent and not stretch.any()
         if stretch.shape[1] >= N_FFT:
             powers = segment_powers(stretch)
             power += powers.sum(axis=(0, 1))
             segments += powers.shape[0] * powers.shape[1]
-        mid = stretch.mean(axis=0)
-        for start in range(0, len(mid) - BLOCK + 1, GRANULE * GRANULES):
-            block = mid[start : start + BLOCK]
-            blocks.append((float(np.vdot(block, block)), block.copy()))
-        blocks = sorted(blocks, key=lambda block: -block[0])[:_BLOCKS]
-    return silent, power / max(segments, 1), [block for loudness, block in blocks if loudness > 0]
+        for start in range(0, stretch.shape[1] - block + 1, block):
+            samples = stretch[:, start : start + block]
+            clipped = np.count_nonzero(np.abs(samples) > _CLIPPED) > 2
+            best.append((bool(clipped), -float(np.vdot(samples, samples)), place + start, samples))
+        best = sorted(best, key=lambda candidate: candidate[:3])[:_BLOCKS]
+    # Encoders choose between left and right and middle and side: every second block is looked at as they do then.
+    blocks = []
+    for number, (_, _, start, samples) in enumerate(best):
+        middle = samples.mean(axis=0)
+        channel = samples[0].copy() if samples[0].any() and number % 2 == 0 else middle
+        if channel.any():
+            blocks.append(Block(channel, start))
+    return silent, power / max(segments, 1), blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["N_FFT", "ROUNDING", "CutoffMeter", "cliff_of", "likely_bitrate", "segment_powers"]
+__all__ = ["N_FFT", "ROUNDING", "CutoffMeter", "cliff_of", "likely_bitrate", "reach_of", "segment_powers"]
 
 ROUNDING = 2.0**-30 / 12  # variance of the error that rounding to 16 bits makes
 N_FFT = 4096
@@ -67,10 +67,8 @@ def cliff_of(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[float, f
     high = min(high, 0.45 * sample_rate - _CLIFF_WIDTH)  # what falls where resamplers do was perhaps only resampled
     if high <= low:
         return sample_rate / 2, 0.0
-    lines = max(1, round(_BAND * N_FFT / sample_rate))
-    bands = len(power) // lines
-    level = 10 * np.log10(power[: bands * lines].reshape(bands, lines).mean(axis=1) + ROUNDING)
-    width = lines * sample_rate / N_FFT
+    level, width = _levels(power, sample_rate)
+    bands = len(level)
     reach = round(_CLIFF_WIDTH / width)
     above = np.maximum.accumulate(level[::-1])[::-1]
     before = np.convolve(level, np.full(3, 1 / 3), mode="valid")  # of a band and the two below
@@ -83,8 +81,22 @@ def cliff_of(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[float, f
     cliff = max(0.0, float(fall[steepest]))
     if cliff > _NATURAL_CLIFF:
         return float(edge[steepest]), cliff
+    return reach_of(power, sample_rate), cliff
+
+
+def reach_of(power: npt.NDArray[np.float64], sample_rate: int) -> float:
+    """The frequency in Hz above which there is no more than rounding to 16 bits leaves, dithered or not."""
+    level, width = _levels(power, sample_rate)
     audible = np.flatnonzero(level > 10 * np.log10(ROUNDING) + 10)
-    return float((audible[-1] + 1) * width if len(audible) else sample_rate / 2), cliff
+    return float((audible[-1] + 1) * width if len(audible) else sample_rate / 2)
+
+
+def _levels(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[npt.NDArray[np.float64], float]:
+    """The levels of bands in dB, and how wide in Hz these are."""
+    lines = max(1, round(_BAND * N_FFT / sample_rate))
+    bands = len(power) // lines
+    level = 10 * np.log10(power[: bands * lines].reshape(bands, lines).mean(axis=1) + ROUNDING)
+    return level, lines * sample_rate / N_FFT
 
 
 def likely_bitrate(cutoff: float, cliff: float, channels: int) -> int | None:

@@ -1,14 +1,12 @@
-"""Whether a recording has been through an encoder that works by one MDCT, as AAC and Vorbis do.
+"""Whether music is on the grid of an encoder that works by one MDCT, as AAC, Vorbis and Opus do.
 
-As for MP3 (`apollo.audio.mp3_grid`), what such an encoder puts to zero is near zero in its own transform, on its own
-grid only: an MDCT of 1024 lines every 1024 samples, with the window of ISO/IEC 14496-3 (sine, or Kaiser-Bessel derived
-with alpha 4) or that of the Vorbis I specification (4.3.1). A single sample beside the grid, or with another window,
-the coefficients are of middling size. So the mean logarithm of the coefficients is taken at all 1024 offsets, and one
-that stands out gives the encoder away (after J. Herre and M. Schug, "Analysis of decompressed audio - the inverse
-decoder", AES 109, 2000).
+AAC has 1024 lines, and the sine or a Kaiser-Bessel derived window (ISO/IEC 14496-3). libvorbis has 1024 lines, at low
+sample rates 512 and 256, and a window of its own; it leaves its grid at every short block, so that each block of sound
+has an offset of its own. The music part of Opus (CELT, RFC 6716) has 960 lines at 48 kHz, for frames of 20 ms, after a
+pre-emphasis.
 
-A click is small where it lies at the edge of a window, but in one or two frames only: so the median over frames counts.
-Vorbis leaves its grid at every short block, so each stretch of sound has an offset of its own.
+To look through all offsets takes long. The window of Vorbis lies between the two of AAC, so it alone looks through
+them; the offsets that stand out are then looked at closely with all three, and the best window tells the codec.
 """
 
 from __future__ import annotations
@@ -18,76 +16,109 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LENGTH", "mdct_traces", "standing_out"]
+from apollo.audio.grids import Block, Curve, Samples, against, flatness, standing_out
+from apollo.audio.mdct import celt_window, derived_window, mdct, sine_window, vorbis_window
 
-_LINES = 1024  # of a long block in AAC, and in Vorbis at 44.1 and 48 kHz
-_FRAMES = 8  # compared at once
-_AT_ONCE = 64  # offsets
-LENGTH = (_FRAMES + 2) * _LINES  # samples that are looked at
+__all__ = ["CELT_RATE", "LENGTH", "celt_trace", "mdct_traces"]
 
-Samples = npt.NDArray[np.float32]
+_LINES = 1024  # of AAC, and of Vorbis from 26 kHz on
+_FRAMES = 4  # of each block, that are looked through
+_MORE = 6  # and that are looked at closely
+LENGTH = (_FRAMES + _MORE + 2) * _LINES  # samples of a block
+_CANDIDATES = 24  # offsets that are looked at closely
+_AT_ONCE = 128  # offsets, so that what is computed stays in the cache
+_WIDTH = 16  # lines of a band
+_SHORT_BLOCK = 64  # by multiples of it libvorbis leaves its grid
+
+CELT_RATE = 48_000  # in Hz
+_CELT_LINES, _CELT_OVERLAP, _CELT_FRAMES = 960, 120, 8
+_EMPHASIS = np.float32(0.85)
 
 
-def mdct_traces(blocks: Sequence[Samples], floor: float) -> dict[str, float]:
-    """By how many dB coefficients are smaller at one offset than at any other, in the stretch where it shows best.
+def mdct_traces(blocks: Sequence[Block], sample_rate: int) -> dict[str, float]:
+    """By how many standard deviations the grids of AAC and of Vorbis stand out: 0 where they do not.
 
     Args:
-        blocks: Stretches of one channel, of `LENGTH` samples or more.
-        floor: Energy that is added to each coefficient, so that rounding errors count for nothing.
-
-    Returns:
-        For "aac" and "vorbis", the dB; 0 where there are no blocks.
+        blocks: Of one recording, of `LENGTH` samples or more each.
+        sample_rate: Of the recording, in Hz.
     """
-    traces = dict.fromkeys(_WINDOWS, 0.0)
-    for codec, windows in _WINDOWS.items():
-        for window in windows:
-            for block in blocks:
-                traces[codec] = max(traces[codec], _collapse(block, window, floor))
+    traces = {"aac": 0.0, "vorbis": 0.0}
+    if not blocks:
+        return traces
+    through = [_look_through(block, _LINES, vorbis_window(_LINES)) for block in blocks]
+    likely = np.argsort(np.sum([frames.mean(axis=0) for frames in through], axis=0))[:_CANDIDATES]
+    _note(traces, blocks, likely, _FRAMES, _MORE)
+    if sample_rate > 26_000:
+        found = [_vorbis(frames, _LINES) for frames in through]
+        best = int(np.argmax([strength for _, strength in found]))
+        _note(traces, [blocks[best]], np.array([found[best][0]]), 0, _FRAMES, found[best][1])
+    else:
+        lines = 512 if sample_rate > 15_000 else 256
+        through = [_look_through(block, lines, vorbis_window(lines)) for block in blocks]
+        strengths = [_vorbis(frames, lines)[1] for frames in through]
+        traces["vorbis"] = max(traces["vorbis"], *strengths)
     return traces
 
 
-def _collapse(block: Samples, window: Samples, floor: float) -> float:
-    size = np.empty(_LINES)
-    frames = np.lib.stride_tricks.sliding_window_view(block[:LENGTH], 2 * _LINES)
-    starts = _LINES * np.arange(_FRAMES)
-    for first in range(0, _LINES, _AT_ONCE):
-        offsets = np.arange(first, first + _AT_ONCE)[:, None]
-        energy = _mdct(frames[offsets + starts] * window) ** 2
-        size[offsets[:, 0]] = 10 * np.median(np.log10(energy + np.float32(floor)).mean(axis=2), axis=1)
-    return standing_out(size)
+def celt_trace(blocks: Sequence[Block]) -> float:
+    """By how many standard deviations the grid of CELT stands out in a recording at 48 kHz."""
+    if not blocks:
+        return 0.0
+    window = celt_window(_CELT_LINES, _CELT_OVERLAP)
+    total = np.zeros(_CELT_LINES)
+    for block in blocks:
+        emphasised = block.samples[1:] - _EMPHASIS * block.samples[:-1]
+        total += _look_through(Block(emphasised, block.start + 1), _CELT_LINES, window, _CELT_FRAMES).mean(axis=0)
+    return standing_out(total / len(blocks), len(blocks) * _CELT_FRAMES * _CELT_LINES)[1]
 
 
-def standing_out(size: npt.NDArray[np.float64]) -> float:
-    """By how much the smallest of values at the offsets of a grid is below all that are not next to it."""
-    best, offsets = int(np.argmin(size)), len(size)
-    apart = np.abs((np.arange(offsets) - best + offsets // 2) % offsets - offsets // 2) > 2
-    return float(size[apart].min() - size[best])
+def _look_through(block: Block, lines: int, window: Samples, frames: int = _FRAMES) -> Curve:
+    """Flatness of each frame at all offsets, which are counted from the start of the recording: (frames, offsets)."""
+    curves = [_curve(block.samples, window, np.arange(lines), frame) for frame in range(frames)]
+    return np.roll(np.array(curves), block.start % lines, axis=1)
 
 
-def _mdct(windowed: Samples) -> Samples:
-    """The orthonormal MDCT of the last axis: folded to a DCT-IV, which is an FFT of half its length."""
-    a, b, c, d = np.split(windowed, 4, axis=-1)
-    folded = np.concatenate([-c[..., ::-1] - d, a - b[..., ::-1]], axis=-1)
-    turned = (folded[..., ::2] + 1j * folded[..., ::-2]) * _BEFORE
-    spectrum = np.fft.fft(turned, axis=-1) * _AFTER
-    lines = np.empty_like(folded)
-    lines[..., ::2], lines[..., ::-2] = spectrum.real, -spectrum.imag
-    return lines
+def _vorbis(frames: Curve, lines: int) -> tuple[int, float]:
+    """Where and by how much Vorbis's grid stands out in most of some frames: in one alone, a jump may look like it."""
+    return standing_out(np.median(frames, axis=0), len(frames) * lines, _SHORT_BLOCK)
 
 
-def _windows() -> dict[str, list[Samples]]:
-    sine = np.sin(np.pi * (np.arange(2 * _LINES) + 0.5) / (2 * _LINES))
-    rising = np.cumsum(np.kaiser(_LINES + 1, 4 * np.pi))
-    half = np.sqrt(rising[:-1] / rising[-1])
-    derived = np.concatenate([half, half[::-1]])
-    vorbis = np.sin(np.pi / 2 * sine**2)
-    return {
-        "aac": [sine.astype(np.float32), derived.astype(np.float32)],
-        "vorbis": [vorbis.astype(np.float32)],
-    }
+def _note(
+    traces: dict[str, float],
+    blocks: Sequence[Block],
+    likely: npt.NDArray[np.int64],
+    first: int,
+    frames: int,
+    at_most: float = np.inf,
+) -> None:
+    """Look at some offsets closely, and note the best of the windows for its codec."""
+    controls = np.setdiff1d(np.arange(5, _LINES, 21), likely)
+    offsets = np.concatenate([likely, controls])
+    best, lowest, deepest = "aac", np.zeros(len(offsets)), -np.inf
+    for codec, window in _WINDOWS:
+        curves = [
+            _curve(block.samples, window, (offsets - block.start) % _LINES, frame)
+            for block in blocks
+            for frame in range(first, first + frames)
+        ]
+        total = np.median(curves, axis=0)
+        depth = float(np.median(total) - total[: len(likely)].min())
+        if depth > deepest:
+            best, lowest, deepest = codec, total, depth
+    strength = against(lowest[: len(likely)], lowest[len(likely) :], len(blocks) * frames * _LINES)
+    traces[best] = max(traces[best], min(strength, at_most))
 
 
-_WINDOWS = _windows()
-_STEPS = np.arange(_LINES // 2)
-_BEFORE = np.exp(-1j * np.pi * (_STEPS + 0.25) / _LINES).astype(np.complex64)
-_AFTER = (np.sqrt(2 / _LINES) * np.exp(-1j * np.pi * _STEPS / _LINES)).astype(np.complex64)
+def _curve(samples: Samples, window: Samples, offsets: npt.NDArray[np.int64], frame: int) -> Curve:
+    """Flatness of a frame, by its number, at some offsets into samples."""
+    lines = len(window) // 2
+    found = np.lib.stride_tricks.sliding_window_view(samples[lines * frame :], 2 * lines)
+    parts = [offsets[start : start + _AT_ONCE] for start in range(0, len(offsets), _AT_ONCE)]
+    return np.concatenate([flatness(mdct(found[part] * window), _WIDTH) for part in parts])
+
+
+_WINDOWS = (
+    ("aac", sine_window(_LINES)),
+    ("aac", derived_window(_LINES, 4)),
+    ("vorbis", vorbis_window(_LINES)),
+)

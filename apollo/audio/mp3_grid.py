@@ -1,27 +1,24 @@
-"""Whether music is on the grid of an MP3 encoder.
+"""Whether music is on the grid of an MP3 encoder, as `apollo.audio.grids` tells.
 
-An encoder puts music to zero in its own transform, the hybrid filterbank of ISO/IEC 11172-3 (a polyphase bank of 32
-bands, then an MDCT of 18 lines in each, then butterflies against aliasing), 576 samples at a time. Analysed with the
-same bank on the same grid of 576 samples, a decoded MP3 falls apart into large coefficients and coefficients near zero;
-a single sample beside the grid, as anywhere in other music, all are of middling size. So the mean logarithm of the
-coefficients is taken at all 576 offsets, and one that stands out gives the encoder away, whatever the bitrate, and
-without any low-pass.
+Its transform is the hybrid filterbank of ISO/IEC 11172-3: a polyphase bank of 32 bands, then an MDCT of 18 lines in
+each, then butterflies against aliasing, 576 samples at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.cliff import ROUNDING
-from apollo.audio.mdct_grid import standing_out
+from apollo.audio.grids import Block, Samples, flatness, standing_out
 
-__all__ = ["BLOCK", "GRANULE", "GRANULES", "collapse_of"]
+__all__ = ["LENGTH", "mp3_trace"]
 
 GRANULE = 576
-GRANULES = 16  # compared at once
+_GRANULES = 4  # of each block, that are looked at
 _TAPS = 512
-BLOCK = GRANULE * (GRANULES + 3) + _TAPS
+LENGTH = GRANULE * (_GRANULES + 2) + _TAPS  # samples of a block
 
 # Table C.1 (the analysis window), in units of 1/75038 and with the sign turns of every other 64 taken out: a low-pass.
 # Its second half mirrors the first.
@@ -56,19 +53,21 @@ def _mdct() -> npt.NDArray[np.float32]:
     return np.asarray(matrix, dtype=np.float32)
 
 
-def collapse_of(blocks: list[npt.NDArray[np.float32]]) -> float:
-    """By how many dB the mean logarithm at the best of 576 offsets is below that of any not next to it."""
+def mp3_trace(blocks: Sequence[Block]) -> float:
+    """By how many standard deviations the grid stands out in blocks of one recording, of `LENGTH` samples or more."""
     if not blocks:
         return 0.0
     filters, mdct = _filterbank(), _mdct()
-    size = np.zeros(GRANULE)
+    total = np.zeros(GRANULE)
     for block in blocks:
+        curve = np.empty(GRANULE)
         for phase in range(32):
-            windows = np.lib.stride_tricks.sliding_window_view(block[phase:], _TAPS)[::32]
+            windows = np.lib.stride_tricks.sliding_window_view(block.samples[phase:LENGTH], _TAPS)[::32]
             bands = windows @ filters
             for slot in range(18):
-                size[phase + 32 * slot] += _mean_log(bands[slot:], mdct)
-    return standing_out(size * 10 / len(blocks))
+                curve[phase + 32 * slot] = flatness(_lines(bands[slot:], mdct)[None], 18)[0]
+        total += np.roll(curve, block.start % GRANULE)
+    return standing_out(total / len(blocks), len(blocks) * _GRANULES * GRANULE)[1]
 
 
 _C = np.array([-0.6, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037])  # table 3-B.9
@@ -77,12 +76,11 @@ _INVERSION = np.ones((32, 36), dtype=np.float32)  # every other sample of every 
 _INVERSION[1::2, 1::2] = -1
 
 
-def _mean_log(bands: npt.NDArray[np.float32], mdct: npt.NDArray[np.float32]) -> float:
-    """The mean of log10 of the energy of all coefficients, from samples in bands: (slots, 32)."""
-    granules = np.lib.stride_tricks.sliding_window_view(bands, 36, axis=0)[::18][:GRANULES]
+def _lines(bands: Samples, mdct: Samples) -> Samples:
+    """The coefficients of granules, (granules, 32, 18), from samples in bands, (slots, 32)."""
+    granules = np.lib.stride_tricks.sliding_window_view(bands, 36, axis=0)[::18][:_GRANULES]
     lines = (granules * _INVERSION) @ mdct
     below, above = lines[:, :-1, 17:9:-1].copy(), lines[:, 1:, :8].copy()
     lines[:, :-1, 17:9:-1] = below * _CS + above * _CA
     lines[:, 1:, :8] = above * _CS - below * _CA
-    # Without a floor, how small the smallest are would tell more of rounding than of music.
-    return float(np.mean(np.log10(lines**2 + np.float32(2 * ROUNDING))))
+    return np.asarray(lines, dtype=np.float32)

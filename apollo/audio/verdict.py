@@ -16,10 +16,10 @@ __all__ = ["Verdict", "judge", "needs_restoration"]
 # As people call the codecs that are lossy, where FFmpeg's name is another.
 _NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", "ac3": "AC-3"}
 
-# From which bitrate on (bit/s) the default model gains nothing by ViSQOL and SI-SDR (benchmarks/README.md).
-_GOOD = {"mp3": 190_000, "aac": 190_000}
+# From which bitrate on (bit/s) the default model gains next to nothing by ViSQOL and SI-SDR (benchmarks/README.md).
+_GOOD = {"mp3": 190_000, "aac": 155_000}
 
-_TRACELESS = "Opus leaves none, nor does AAC above 192 kbit/s"
+_TRACELESS = "above 256 kbit/s encoders may leave none, and edits wipe them out"
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
         return Verdict(False, None, "nothing to restore: it is silent", bandwidth)
     if bandwidth.codec is not None:
         about = f" of about {bandwidth.bitrate_kbps} kbit/s" if bandwidth.bitrate_kbps else ""
+        if bandwidth.coded_rate not in (None, info.sample_rate):
+            about += f" at {bandwidth.coded_rate / 1000:g} kHz"
         history = f"{_NAMES[bandwidth.codec]}{about} inside this {info.container.upper() or 'file'}"
         return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
     if bandwidth.suspicious:

@@ -9,7 +9,6 @@ SAMPLE_RATE = 44_100
 ROOT = Path(__file__).parents[2]
 SONG = ROOT / "examples/originals/dodgems-beat.flac"
 REAL = sorted((ROOT.parent / "shared/corpus/real").glob("*.flac"))
-BITRATES = [24, 32, 48, 64, 96, 128]
 
 
 @pytest.fixture
@@ -33,8 +32,7 @@ def song():
     return read(SONG)[0][:, : 4 * SAMPLE_RATE]
 
 
-@pytest.mark.parametrize(("channels", "quality"), [(1, 5), (2, 7)])
-@pytest.mark.parametrize("kbps", BITRATES)
+@pytest.mark.parametrize(("kbps", "channels", "quality"), [(24, 1, 5), (32, 2, 7), (96, 1, 5), (256, 2, 7)])
 def test_mp3_is_caught_behind_a_lossless_name(lossy_copy, song, kbps, channels, quality):
     bandwidth = inspect_bandwidth(lossy_copy(song[:channels], kbps, quality=quality))
     # What LAME codes at a low rate has lost its grid on the way back.
@@ -50,7 +48,7 @@ def test_neither_format_nor_gain_hides_it(lossy_copy, song, name, subtype, gain)
 
 @pytest.mark.parametrize("trim", [0, 575, 12_345])
 def test_where_the_file_was_cut_does_not_matter(lossy_copy, song, trim):
-    assert inspect_bandwidth(lossy_copy(song, 128, trim=trim)).collapse_db > 1
+    assert inspect_bandwidth(lossy_copy(song, 128, trim=trim)).strength > 16
 
 
 @pytest.mark.parametrize("kbps", [24, 32, 48, 64])
@@ -64,7 +62,7 @@ def test_original_is_not_accused():
     bandwidth = inspect_bandwidth(SONG)
     assert not bandwidth.lossy
     assert bandwidth.bitrate_kbps is None
-    assert bandwidth.collapse_db < 0.1
+    assert bandwidth.strength == 0
     assert bandwidth.cutoff_hz > 20_000
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from apollo.audio import degrade, needs_restoration, read, resample, write
 from apollo.audio.inspection import inspect
+from apollo.audio.signal import Signal
 from apollo.errors import AudioFileError
 
 RATE = 44_100
@@ -47,13 +48,17 @@ def test_other_codecs_are_found_by_their_own_grid_and_called_by_their_name(tmp_p
 
 
 def test_cliff_alone_accuses_nobody_and_is_told(tmp_path, noisy):
-    write(tmp_path / "a.mp3", noisy, RATE, bitrate=64_000)
-    # At another rate, the grid of the encoder is lost.
-    write(tmp_path / "b.wav", resample(read(tmp_path / "a.mp3")[0], RATE, 48_000), 48_000)
-    verdict = needs_restoration(tmp_path / "b.wav")
+    write(tmp_path / "a.wav", Signal.of_array(noisy, RATE).low_passed(11_000).array(), RATE)
+    verdict = needs_restoration(tmp_path / "a.wav")
     assert not verdict.damaged
-    assert verdict.sentence.startswith("perhaps lossy: a cliff at 11.")
+    assert verdict.sentence.startswith("perhaps lossy: a cliff at 10.9 kHz")
     assert "MP3" not in verdict.sentence
+
+
+def test_sample_rate_of_an_encoder_is_told_where_the_file_has_another(tmp_path, noisy):
+    write(tmp_path / "a.mp3", noisy, RATE, bitrate=64_000)
+    write(tmp_path / "b.wav", resample(read(tmp_path / "a.mp3")[0], RATE, 48_000), 48_000)
+    assert needs_restoration(tmp_path / "b.wav").history == "MP3 of about 64 kbit/s at 44.1 kHz inside this WAV"
 
 
 def test_whole_recording_has_nothing_to_restore(tmp_path, noisy):
