@@ -131,7 +131,7 @@ def restore(
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     output = place(output_place) if output_place is not None else None
     if dry_run and json_file is not None:
-        raise ApolloError("--json reports what was done, but --dry-run does nothing: leave out one of them")
+        raise ApolloError("--json reports what was done, but --dry-run does nothing: leave out one of the two")
     if ray is None and (workers is not None or gpus is not None):
         raise ApolloError("--workers and --gpus need --ray: add it, or leave them out")
     if ray is not None:

@@ -55,7 +55,7 @@ def web(
         given = {name for name in context.params if getattr(source(name), "name", "") == "COMMANDLINE"}
         if served := sorted(given - {"models", "static", "overwrite"}):
             option = served[0].replace("_", "-")
-            raise ApolloError(f"--static serves nothing, so --{option} has no effect: leave out one of them")
+            raise ApolloError(f"--static serves nothing, so --{option} has no effect: leave out one of the two")
         _write_site(static, models or ["default"], overwrite)
         return
     if overwrite:
