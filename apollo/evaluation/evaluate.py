@@ -23,7 +23,9 @@ from apollo.evaluation.results import CONTROLS, UNPROCESSED, Evaluation, Failure
 from apollo.evaluation.scorebook import Scorebook
 from apollo.evaluation.systems import Settings, mark_of_model, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, measured, pair_waveforms, restored, waveforms
-from apollo.metrics import codec_cutoff, lost_bands, metric
+from apollo.metrics import metric
+from apollo.metrics.bands import Powers, cutoff_of
+from apollo.metrics.levels import lost_of
 from apollo.storage import Place, naming_objects, origin
 from apollo.work import Progress, run
 
@@ -244,8 +246,8 @@ def _evaluate_one(job: _Job) -> _Outcome:
         scratch = Path(folder)
         align = job.settings.align
         original, damaged = waveforms(case, scratch, align)
-        cutoff = codec_cutoff(original, damaged, SAMPLE_RATE)
-        lost = lost_bands(original, damaged, SAMPLE_RATE)
+        powers = Powers.of(original, damaged)
+        cutoff, lost = cutoff_of(powers, SAMPLE_RATE), lost_of(powers, SAMPLE_RATE)
         for system, names in job.missing.items():
             with noting_failures():
                 truth, version = original, damaged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,29 @@ def _snr_between(
     return band_snr(original, estimate, sample_rate, low, high)
 
 
+@dataclass(frozen=True)
+class Powers:
+    """Power spectra of an original and its degraded version, `(2, bins)`, summed over so many frames."""
+
+    sums: NDArray[np.float64]
+    frames: int
+
+    @classmethod
+    def of(cls, original: Waveform, degraded: Waveform) -> Powers:
+        """Add up the spectra; raises DataError where the waveforms do not fit together or cannot be scored."""
+        sums, frames = np.zeros((2, N_FFT // 2 + 1)), 0
+        for spectra in Pair(original, degraded).spectra(N_FFT, HOP_LENGTH, padded=False):
+            sums += np.sum(np.abs(spectra) ** 2, axis=(1, 2))
+            frames += spectra.shape[1] * spectra.shape[2]
+        return cls(sums, frames)
+
+    def levels(self, sample_rate: int, width: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The first bins of bands of a width in Hz, and the mean power a bin in each, `(2, bands)`."""
+        starts = band_starts(sample_rate, N_FFT, width)
+        sizes = np.diff(np.append(starts, self.sums.shape[1]))
+        return starts, np.add.reduceat(self.sums, starts, axis=1) / (sizes * max(self.frames, 1) * WINDOW_ENERGY)
+
+
 def codec_cutoff(original: Waveform, degraded: Waveform, sample_rate: int) -> float:
     """Find the frequency from which on a codec has left out what the original holds.
 
@@ -102,7 +126,12 @@ def codec_cutoff(original: Waveform, degraded: Waveform, sample_rate: int) -> fl
     Raises:
         DataError: The waveforms do not fit together or cannot be scored.
     """
-    starts, level = mean_levels(original, degraded, sample_rate, CUTOFF_BAND)
+    return cutoff_of(Powers.of(original, degraded), sample_rate)
+
+
+def cutoff_of(powers: Powers, sample_rate: int) -> float:
+    """`codec_cutoff` of waveforms whose powers are known."""
+    starts, level = powers.levels(sample_rate, CUTOFF_BAND)
     told = level[0] > FALL * ROUNDING
     cutoff = sample_rate / 2
     for band in reversed(range(len(starts))):
@@ -111,19 +140,6 @@ def codec_cutoff(original: Waveform, degraded: Waveform, sample_rate: int) -> fl
                 break
             cutoff = float(starts[band] * sample_rate / N_FFT)
     return cutoff
-
-
-def mean_levels(
-    original: Waveform, degraded: Waveform, sample_rate: int, width: float
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The first bins of bands of a width in Hz, and the mean power a bin in each of both waveforms, `(2, bands)`."""
-    power, frames = np.zeros((2, N_FFT // 2 + 1)), 0
-    for spectra in Pair(original, degraded).spectra(N_FFT, HOP_LENGTH, padded=False):
-        power += np.sum(np.abs(spectra) ** 2, axis=(1, 2))
-        frames += spectra.shape[1] * spectra.shape[2]
-    starts = band_starts(sample_rate, N_FFT, width)
-    sizes = np.diff(np.append(starts, power.shape[1]))
-    return starts, np.add.reduceat(power, starts, axis=1) / (sizes * max(frames, 1) * WINDOW_ENERGY)
 
 
 def band_starts(sample_rate: int, n_fft: int, width: float) -> NDArray[np.intp]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from apollo.audio.cliff import ROUNDING
 from apollo.errors import DataError
-from apollo.metrics.bands import FALL, HOP_LENGTH, N_FFT, band_starts, mean_levels
+from apollo.metrics.bands import FALL, HOP_LENGTH, N_FFT, Powers, band_starts
 from apollo.metrics.pairs import Pair, Waveform, average
 from apollo.metrics.spectral import LEVEL_FLOOR
 
@@ -34,7 +34,12 @@ def lost_bands(original: Waveform, degraded: Waveform, sample_rate: int) -> NDAr
     Raises:
         DataError: The waveforms do not fit together or cannot be scored.
     """
-    _, level = mean_levels(original, degraded, sample_rate, LOST_BAND)
+    return lost_of(Powers.of(original, degraded), sample_rate)
+
+
+def lost_of(powers: Powers, sample_rate: int) -> NDArray[np.bool_]:
+    """`lost_bands` of waveforms whose powers are known."""
+    _, level = powers.levels(sample_rate, LOST_BAND)
     lost: NDArray[np.bool_] = (level[0] > FALL * ROUNDING) & (level[0] >= FALL * level[1])
     return lost
 
