@@ -3,7 +3,8 @@
 from apollo.audio.alignment import Relation, lag, relate
 from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.cliff import CutoffMeter
-from apollo.audio.codecs import CODECS, MARGIN, degrade
+from apollo.audio.codecs import MARGIN, degrade
+from apollo.audio.encodings import CODECS
 from apollo.audio.files import AudioInfo, AudioReader, info, read
 from apollo.audio.folders import SUFFIXES, audio_files
 from apollo.audio.formats import FORMATS

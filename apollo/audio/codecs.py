@@ -16,7 +16,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import av
 import numpy as np
@@ -25,6 +25,7 @@ import soundfile
 from av.audio.codeccontext import AudioCodecContext
 
 from apollo.audio.bitrates import coded_rate, lame_gain, vorbis_quality
+from apollo.audio.encodings import COMPRESSION_LEVEL, OLDER, Encoding, Stereo
 from apollo.audio.signal import Block, Signal, recut
 from apollo.errors import ApolloError
 
@@ -35,25 +36,7 @@ if TYPE_CHECKING:
 
     Packet = AnyPacket[AudioStream]
 
-__all__ = [
-    "CODECS",
-    "COMPRESSION_LEVEL",
-    "MARGIN",
-    "VBR_QUALITIES",
-    "Encoding",
-    "coded",
-    "degrade",
-]
-
-Stereo = Literal["joint", "separate"]
-
-CODECS = ("mp3", "aac", "opus", "vorbis")
-OLDER = ("mp2", "ac3", "wma")  # of which music was made once, for training on
-COMPRESSION_LEVEL = 7  # of LAME: two thirds of the time that its own default, 3, takes
-
-# The scales of quality that variable bitrates are asked for by: LAME's -V, from best to worst; FFmpeg's -q:a for AAC
-# and oggenc's -q, from worst to best. Opus has none: its bitrate is variable around the one asked for.
-VBR_QUALITIES = {"mp3": (0.0, 9.0), "aac": (0.1, 2.0), "vorbis": (0.0, 10.0)}
+__all__ = ["MARGIN", "coded", "degrade"]
 
 # Two MP3 frames: overlap and look-ahead of each codec fit in, and because it is a whole number of frames, a file with
 # mirrored edges is cut into the same frames as the bare one.
@@ -61,55 +44,6 @@ MARGIN = 2304
 _AAC_WARM_UP = 8192  # FFmpeg's AAC encoder has spent too few bits or too many until about here
 
 _BLOCK = 1 << 18  # samples handed to an encoder at once: few calls for a crop, bounded buffers for a long file
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """One way through a codec; what does not apply to it is None.
-
-    Attributes:
-        codec: One of `CODECS` or `OLDER`.
-        bitrate: In bit/s, both channels together, where it is not variable. MP3 is coded at exactly this constant rate;
-            the others aim at it.
-        vbr_quality: Where it is, the quality on the codec's own scale, see `VBR_QUALITIES`.
-        compression_level: LAME's `-q`, from 0 (best) to 9 (fastest), for MP3 only; None is `COMPRESSION_LEVEL`.
-        stereo: How MP3 codes two channels: "joint", as when nothing is given, lets LAME choose between left and right
-            and middle and side for every frame; "separate" keeps it to left and right.
-
-    Raises:
-        ApolloError: If the codec cannot do what is asked; the message names what it can do.
-    """
-
-    codec: str = "mp3"
-    bitrate: int | None = None
-    vbr_quality: float | None = None
-    compression_level: int | None = None
-    stereo: Stereo | None = None
-
-    def __post_init__(self) -> None:
-        codec, level, quality = self.codec, self.compression_level, self.vbr_quality
-        if codec not in (*CODECS, *OLDER):
-            raise ApolloError(f"Unknown codec {codec!r}; choose one of: {', '.join((*CODECS, *OLDER))}.")
-        if self.bitrate is None and quality is None:
-            raise ApolloError(f"{codec} needs a bitrate in bit/s, or vbr_quality for a variable one.")
-        if level is not None and codec != "mp3":
-            raise ApolloError(
-                f"compression_level is LAME's quality and works only with codec 'mp3'; leave it out for {codec!r}."
-            )
-        if level is not None and not 0 <= level <= 9:
-            raise ApolloError(f"compression_level is {level}, but LAME knows 0 (best) to 9 (fastest).")
-        if self.stereo is not None and codec != "mp3":
-            raise ApolloError(f"stereo is a mode of LAME and works only with codec 'mp3'; leave it out for {codec!r}.")
-        if self.stereo not in (None, "joint", "separate"):
-            raise ApolloError(f"stereo is {self.stereo!r}, but LAME can do 'joint' or 'separate'.")
-        if quality is not None:
-            if codec not in VBR_QUALITIES:
-                raise ApolloError(
-                    f"{codec} has no quality scale: its bitrate always varies around the one you ask for."
-                )
-            lowest, highest = VBR_QUALITIES[codec]
-            if not lowest <= quality <= highest:
-                raise ApolloError(f"vbr_quality is {quality}, but {codec} knows {lowest:g} to {highest:g}.")
 
 
 @overload
@@ -159,10 +93,10 @@ def degrade(
         waveform: Samples of shape (channels, samples), one or two channels, nominally within ±1; a NumPy array or a
             torch tensor.
         sample_rate: Of the waveform, in Hz.
-        codec: One of `CODECS` or `OLDER`.
-        bitrate: As for `Encoding`, as are all that follow.
+        codec: As `apollo.audio.encodings.Encoding` has it, as all that follows.
+        bitrate: It does not matter where `vbr_quality` is given.
         compression_level: See there.
-        vbr_quality: See there; with it, `bitrate` does not matter.
+        vbr_quality: See there.
         stereo: See there.
 
     Returns:

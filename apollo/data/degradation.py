@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.bitrates import nearest_bitrate
-from apollo.audio.codecs import CODECS, COMPRESSION_LEVEL, OLDER, VBR_QUALITIES, Encoding, coded
+from apollo.audio.codecs import coded
+from apollo.audio.encodings import CODECS, COMPRESSION_LEVEL, OLDER, VBR_QUALITIES, Encoding
 from apollo.audio.signal import Signal, recut
 
 FORMATS = (*CODECS, *OLDER)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio import resampled_length
-from apollo.audio.codecs import Encoding, coded
+from apollo.audio.codecs import coded
+from apollo.audio.encodings import Encoding
 from apollo.audio.signal import Signal
 from apollo.data.folders import Track, open_track, read_from
 from apollo.data.pairs import Pair, try_pair

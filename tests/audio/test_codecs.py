@@ -7,7 +7,8 @@ import torch
 
 from apollo.audio import CODECS, MARGIN, degrade, lag
 from apollo.audio.bitrates import coded_rate, nearest_bitrate
-from apollo.audio.codecs import OLDER, Encoding, _Coding, _encoder, _packets, coded
+from apollo.audio.codecs import _Coding, _encoder, _packets, coded
+from apollo.audio.encodings import OLDER, Encoding
 from apollo.audio.signal import Signal
 from apollo.errors import ApolloError
 
