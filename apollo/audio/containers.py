@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 from pathlib import Path
 
 import av
@@ -16,6 +15,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
+from apollo.audio.chunks import MP4, find_chunk
 from apollo.audio.crowds import without_crowd
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
@@ -84,20 +84,11 @@ def open_image(data: bytes) -> InputContainer:
 def is_protected(path: Path) -> bool:
     """Whether an MP4 file says that it is encrypted: by a box `sinf` with its scheme (ISO/IEC 14496-12, 8.12)."""
     with path.open("rb") as file:
-        end = file.seek(0, io.SEEK_END)
-        position = 0
-        while position + 8 <= end:
-            file.seek(position)
-            size, name = struct.unpack(">I4s", file.read(8))
-            if size == 1:
-                size = int.from_bytes(file.read(8), "big")
-            if name == b"moov":
-                file.seek(position)
-                return bool(re.search(rb"sinf.{0,64}schm", file.read(min(size, _LARGEST_HEADER)), re.DOTALL))
-            if size < 8:
-                break
-            position += size
-    return False
+        moov = find_chunk(file, MP4, b"moov")
+        if moov is None:
+            return False
+        file.seek(moov.start)
+        return bool(re.search(rb"sinf.{0,64}schm", file.read(min(moov.size, _LARGEST_HEADER)), re.DOTALL))
 
 
 def _only(formats: str) -> dict[str, str]:

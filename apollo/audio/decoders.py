@@ -18,13 +18,15 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
+import av
 import soundfile
 
 from apollo.audio.chains import ChainDecoder, links_of
-from apollo.audio.ffmpeg import FFmpegDecoder, flac_extent
+from apollo.audio.containers import open_container
+from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
 from apollo.audio.remarks import Remarks
-from apollo.audio.unfinished import mended_sizes
+from apollo.audio.stated_sizes import mended_sizes, size_of_id3v2
 from apollo.audio.views import FileView, without_zeros
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
@@ -80,7 +82,9 @@ def _with_libsndfile(path: Path) -> Decoder | None:
     if decoder.format == "OGG":
         links = links_of(path)
         resampled = decoder.subtype == "OPUS" and decoder.sample_rate != 48_000
-        return ChainDecoder(path, links) if len(links) > 1 or resampled else decoder
+        if len(links) > 1 or resampled:
+            return ChainDecoder(path, links)
+        return decoder if decoder.stated else _instead_of(decoder, path, 0)
     # Of GSM, libsndfile takes the byte that pads a WAV for one more block of sound.
     if decoder.subtype.startswith("MPEG") or (decoder.subtype == "GSM610" and decoder.format.startswith("WAV")):
         return _instead_of(decoder, path, 0)
@@ -137,14 +141,29 @@ def past_damage(decoder: Decoder, path: Path, error: AudioFileError) -> FFmpegDe
 
 
 def _extent_of_flac(path: Path, decoder: SoundFileDecoder) -> int | None:
-    """How many samples a FLAC holds by its last frame, looked up once for as long as the file does not change."""
+    """How many samples a FLAC holds by its last frame, whatever its header says; None if it does not tell.
+
+    It is looked up once for as long as the file does not change.
+    """
     status = path.stat()
     return _extents(path, decoder.stated, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4096)
 def _extents(path: Path, stated: int, changed: int, size: int) -> int | None:
-    return flac_extent(path, stated)
+    end, view = None, without_zeros(path)
+    try:
+        with open_container(path, view() if view else None) as container:
+            stream = container.streams.audio[0]
+            if not stream.time_base or stream.time_base.numerator != 1:
+                return None
+            container.seek(max(0, min(stated, 1 << 40) - (1 << 16)), stream=stream)
+            for packet in container.demux(stream):
+                if packet.size and packet.pts is not None and packet.duration:
+                    end = packet.pts + packet.duration
+            return end if stream.time_base.denominator == stream.codec_context.sample_rate else None
+    except (av.FFmpegError, ValueError, OSError, IndexError):
+        return None
 
 
 def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
@@ -175,10 +194,6 @@ def _fewer_of(decoder: SoundFileDecoder, path: Path) -> Decoder:
 def _is_free_format(path: Path) -> bool:
     """Whether an MPEG file has frames of a size that their headers do not tell (ISO/IEC 11172-3, bitrate_index)."""
     with path.open("rb") as file:
-        head = file.read(10)
-        if head[:3] == b"ID3":
-            file.seek(10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False)))
-        else:
-            file.seek(0)
+        file.seek(size_of_id3v2(file.read(10)))
         frame = file.read(4)
     return len(frame) == 4 and frame[0] == 0xFF and frame[1] >= 0xE0 and frame[2] < 0x10

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -21,11 +22,13 @@ import numpy.typing as npt
 from av.audio.stream import AudioStream
 
 from apollo.audio.containers import audio_track, is_protected, open_container
+from apollo.audio.damage import Damage
 from apollo.audio.remarks import Remarks
-from apollo.audio.views import FileView, without_zeros
+from apollo.audio.stated_sizes import missing_share
+from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["FFmpegDecoder", "flac_extent"]
+__all__ = ["FFmpegDecoder"]
 
 # How many seconds before a sample decoding must start to give the sample as decoding from the start would have. An MP3
 # frame may draw on the 255 bytes (511 in MPEG-1) of sound before it, to which each frame of 24 ms adds as few as three:
@@ -55,10 +58,8 @@ class FFmpegDecoder:
         self._view = view
         self._track = track
         self._kinds: dict[tuple[str, int], None] = {}  # layouts and rates of frames, the first one first
-        self._lost: dict[float, float] = {}  # seconds, by where in seconds
         self._start: int | None = None
         self._open()
-        self._damaged = 0
         self._frames = self._decode()
         self._pending: list[npt.NDArray[np.float32]] = []
         self._position = 0  # the first sample of what is pending
@@ -82,7 +83,7 @@ class FFmpegDecoder:
         tracks = [track.index for track in self._container.streams.audio]
         start, *others = (f"{rate} Hz in {layout}" for layout, rate in self._kinds)
         return Remarks(
-            tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, tuple(self._lost.items())
+            tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, tuple(self._damage.places.items())
         )
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
@@ -104,7 +105,7 @@ class FFmpegDecoder:
         memory = _MEMORY.get(self._codec)
         preroll = round((memory or 0.0) * self.sample_rate)
         if not 0 <= frame - self._position <= preroll:
-            if memory is not None and frame > preroll and not self._damaged and self._extent is not None:
+            if memory is not None and frame > preroll and not self._damage.packets and self._extent is not None:
                 self._jump(frame - preroll)
             elif frame < self._position:
                 self._restart()
@@ -114,7 +115,12 @@ class FFmpegDecoder:
         """Samples a channel, as many as reading all gives; damaged packets count as they do for `seek`."""
         with closing(FFmpegDecoder(self._path, self._view, self._track)) as other:
             tail = round(_TAIL * self.sample_rate)
-            if self._codec in _STEADY and not self._damaged and self._extent is not None and self._extent > 2 * tail:
+            if (
+                self._codec in _STEADY
+                and not self._damage.packets
+                and self._extent is not None
+                and self._extent > 2 * tail
+            ):
                 other._jump(self._extent - tail)
             other._skip(sys.maxsize)
             return other._position
@@ -136,6 +142,8 @@ class FFmpegDecoder:
             self._container.close()
             raise
         self._stream = stream
+        self._damage = Damage(self._container.format.name, stream)
+        self._from_start = True  # whether decoding began there
         is_mp4 = self._container.format.name.startswith("mov")
         if is_mp4 and (_tag_of(self._stream) == "aavd" or is_protected(self._path)):
             self._container.close()
@@ -185,30 +193,40 @@ class FFmpegDecoder:
         return av.AudioResampler("fltp" if planes < _PLANES else "flt", layout, rate)
 
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
-        size, seconds, samples = 0, 0.0, 0  # of sound packets; of frames
-        lost_until: float | None = None
+        samples = 0  # of frames
+        for packet in self._packets():
+            try:
+                for frame in packet.decode():
+                    for lost in self._lost_before(frame, samples):
+                        samples += lost.samples
+                        yield lost
+                    samples += frame.samples
+                    self._damage.heard(frame)
+                    yield frame
+                self._damage.decoded(packet)
+            except (av.InvalidDataError, av.UndefinedError):  # the latter is what AC-3 says
+                self._damage.failed(packet)
+            except av.FFmpegError as error:
+                raise _damaged(self._path, str(error)) from None
+
+    def _packets(self) -> Iterator[av.Packet[AudioStream]]:
+        """The packets from here on, and an empty one at the end, on which a decoder gives what it has kept."""
+        broken = False
         try:
-            for packet in self._container.demux(self._stream):
-                duration = float((packet.duration or 0) * (packet.time_base or 0))
-                try:
-                    for frame in packet.decode():
-                        for lost in self._lost_before(frame, samples):
-                            samples += lost.samples
-                            yield lost
-                        samples += frame.samples
-                        yield frame
-                    size, seconds = size + packet.size, seconds + duration
-                    lost_until = None
-                except av.InvalidDataError:
-                    self._damaged += 1
-                    if lost_until is None:
-                        lost_until = float(((packet.pts or 0) - (self._start or 0)) * (packet.time_base or 0))
-                        self._lost[lost_until] = 0.0
-                    # What FFmpeg gives as one packet of MP3 is all the bytes up to the next frame that it can make out.
-                    by_size = packet.size * seconds / size if size and self._codec == "mp3" else 0.0
-                    self._lost[lost_until] += max(duration, by_size)
+            yield from self._container.demux(self._stream)
+        except av.InvalidDataError:  # what follows is no sound, such as tags
+            broken = True
+            last = cast("av.Packet[AudioStream]", av.Packet())
+            last.stream = self._stream
+            yield last
         except av.FFmpegError as error:
             raise _damaged(self._path, str(error)) from None
+        if self._from_start:
+            alone = len(self._container.streams) == 1
+            stated = Fraction(self._container.duration or 0, av.time_base) if alone else Fraction(0)
+            if self._stream.duration is not None:
+                stated = self._stream.duration * (self._stream.time_base or Fraction(0))
+            self._damage.ended(float(stated) / (1 + missing_share(self._path)), broken)
 
     def _lost_before(self, frame: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
         """Silence for the frames of a FLAC that were lost before this one: its frames tell which samples they hold."""
@@ -216,7 +234,7 @@ class FFmpegDecoder:
         is_flac = self._container.format.name == "flac" and self._stream.time_base == Fraction(1, frame.sample_rate)
         if not is_flac or frame.pts is None or end is None or not samples < frame.pts < end:
             return
-        self._lost[samples / frame.sample_rate] = (frame.pts - samples) / frame.sample_rate
+        self._damage.places[samples / frame.sample_rate] = (frame.pts - samples) / frame.sample_rate
         for start in range(samples, frame.pts, _SILENCE):
             silence = av.AudioFrame(frame.format.name, frame.layout.name, min(_SILENCE, frame.pts - start))
             silence.sample_rate = frame.sample_rate
@@ -257,6 +275,8 @@ class FFmpegDecoder:
         start = self._start or 0
         try:
             self._container.seek(start + int(frame * self._per_sample), stream=self._stream)
+            self._from_start = False
+            self._damage.jumped()
             self._frames = self._decode()
             first = next(self._frames, None)
         except (av.FFmpegError, AudioFileError):
@@ -271,8 +291,7 @@ class FFmpegDecoder:
         # With a decoder of its own: even when it is flushed, that of AAC keeps the state of its noise.
         self._container.close()
         self._open()
-        self._frames, self._pending, self._position, self._damaged = self._decode(), [], 0, 0
-        self._lost = {}
+        self._frames, self._pending, self._position = self._decode(), [], 0
 
     def _skip(self, frame: int) -> None:
         """Leave out what comes before a sample; most of it never becomes an array, which takes as long as decoding."""
@@ -290,28 +309,6 @@ class FFmpegDecoder:
             self._pending[0] = self._pending[0][:, left_out:]
             if not self._pending[0].shape[1]:
                 del self._pending[0]
-
-
-def flac_extent(path: Path, near: int) -> int | None:
-    """How many samples there are in a FLAC file by its last frame, whatever its header says; None if it does not tell.
-
-    Args:
-        path: The file.
-        near: How many there are by its header: the last frame is looked for there.
-    """
-    end, view = None, without_zeros(path)
-    try:
-        with open_container(path, view() if view else None) as container:
-            stream = container.streams.audio[0]
-            if not stream.time_base or stream.time_base.numerator != 1:
-                return None
-            container.seek(max(0, min(near, 1 << 40) - (1 << 16)), stream=stream)
-            for packet in container.demux(stream):
-                if packet.size and packet.pts is not None and packet.duration:
-                    end = packet.pts + packet.duration
-            return end if stream.time_base.denominator == stream.codec_context.sample_rate else None
-    except (av.FFmpegError, ValueError, OSError, IndexError):
-        return None
 
 
 def _tag_of(stream: AudioStream) -> str:

@@ -6,6 +6,7 @@ Waveforms are float32 of shape (channels, samples), nominally within ±1. What i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 from apollo.audio.decoders import open_decoder, past_damage
 from apollo.audio.metadata import AudioInfo, describe
 from apollo.audio.remarks import Remarks, tell
+from apollo.audio.stated_sizes import missing_share
 from apollo.errors import AudioFileError
 
 __all__ = ["AudioInfo", "AudioReader", "info", "read"]
 
 _BLOCK = 1 << 18
+_NOTABLE = 0.1  # seconds that are missing; what a header counts wrong by bytes is less
 
 
 def info(path: str | Path, track: int | None = None) -> AudioInfo:
@@ -66,6 +69,8 @@ class AudioReader:
         self.track = track
         self._source = open_decoder(self.path, track)
         self._from_start = True  # whether all has been read so far
+        self._read = 0  # samples, from the start
+        self._missing = missing_share(self.path)
 
     @property
     def sample_rate(self) -> int:
@@ -90,7 +95,10 @@ class AudioReader:
     @property
     def remarks(self) -> Remarks:
         """What a listener would not expect of the file, as far as it has been read from its start."""
-        return self._source.remarks
+        remarks = self._source.remarks
+        here = self._read / self.sample_rate + sum(seconds for _, seconds in remarks.damage)
+        missing = self._missing * here
+        return replace(remarks, missing=missing if missing >= _NOTABLE else 0.0)
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on.
@@ -102,6 +110,7 @@ class AudioReader:
         except AudioFileError as error:
             self._source = past_damage(self._source, self.path, error)
             block = self._source.read(n)
+        self._read += block.shape[1]
         if block.shape[1] < n and self._from_start:
             tell(self.path, self.remarks)
         return block
@@ -122,6 +131,7 @@ class AudioReader:
         if frame < 0:
             raise ValueError(f"Cannot seek to sample {frame}; the first one is 0.")
         self._from_start = frame == 0
+        self._read = 0
         try:
             self._source.seek(frame)
         except AudioFileError as error:

@@ -25,6 +25,7 @@ class Remarks:
         changes: Sample rates and layouts that it changes to on the way, such as "22050 Hz in mono".
         start: Those of its start, to which all of it is brought.
         damage: What could not be decoded: where it begins and how long it is, both in seconds.
+        missing: Seconds that should follow behind its end by what its header says, where it was cut off.
         unfinished: Samples that its header tells of, where it was never finished and more follow; None of others.
     """
 
@@ -33,6 +34,7 @@ class Remarks:
     changes: tuple[str, ...] = ()
     start: str = ""
     damage: tuple[tuple[float, float], ...] = ()
+    missing: float = 0.0
     unfinished: int | None = None
 
     def sentences(self) -> Iterator[str]:
@@ -47,6 +49,8 @@ class Remarks:
             more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
             seconds, named = sum(length for _, length in self.damage), ", ".join(places[:_MOST_PLACES])
             yield f"is damaged: about {seconds:.2g} s are lost, at {named}{more}; the rest was read"
+        if self.missing:
+            yield f"is cut off: by its header, about {self.missing:.2g} s are missing at its end; the rest was read"
         if self.tracks > 1:
             yield f"has {self.tracks} audio tracks: track {self.track} was read"
 

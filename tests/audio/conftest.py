@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 SAMPLE_RATE = 44_100
-_SAMPLE_FORMATS = {"libopus": "flt", "alac": "s16p"}
+_SAMPLE_FORMATS = {"libopus": "flt", "alac": "s16p", "adpcm_ima_wav": "s16p", "mp2": "s16"}
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +50,8 @@ def encode():
             stream = container.add_stream(encoder, rate=rate, layout=layout, options=options or {})
             if kbps is not None:
                 stream.bit_rate = 1000 * kbps
-            samples = waveform.T.reshape(1, -1) if sample_format == "flt" else waveform
-            if sample_format == "s16p":
+            samples = waveform.T.reshape(1, -1) if sample_format in ("flt", "s16") else waveform
+            if sample_format.startswith("s16"):
                 samples = np.round(32767 * np.clip(samples, -1, 1)).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=sample_format, layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)

@@ -124,15 +124,109 @@ def test_recording_that_was_never_finished_is_read_to_its_end_and_said_to_be_so(
     assert caplog.text.count("never finished") == 1
 
 
+def lost(path):
+    """Seconds that a file is told to lack: at its end, and on the way."""
+    with AudioReader(path) as reader:
+        while reader.read(1 << 16).shape[1]:
+            pass
+        return reader.remarks.missing, sum(seconds for _, seconds in reader.remarks.damage)
+
+
 @pytest.mark.parametrize("kind", ["WAV", "RF64", "AU", "AIFF", "CAF", "W64"])
-def test_header_that_tells_of_more_samples_than_there_are_is_not_believed(tmp_path, music, kind):
+def test_header_that_tells_of_more_samples_than_there_are_is_not_believed(tmp_path, music, kind, caplog):
     path = tmp_path / f"a.{kind.lower()}"
     soundfile.write(path, music.T, SAMPLE_RATE, "PCM_24", format=kind)
     whole = read_all(path)[0]
+    assert lost(path) == (0, 0)
     path.write_bytes(path.read_bytes()[: -whole.shape[1] * 3])
     found = read_all(path)[0]
+    assert lost(path) == (pytest.approx(1.5, abs=0.05), 0)
+    assert caplog.text.count("is cut off: by its header, about 1.5 s are missing at its end") == 1
     assert abs(found.shape[1] - whole.shape[1] / 2) < 10
     assert np.array_equal(found, whole[:, : found.shape[1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("a.wav", "libmp3lame"),
+        ("a.w64", "ac3"),
+        ("a.avi", "aac"),
+        ("a.avi", "adpcm_ima_wav"),
+        ("a.caf", "adpcm_ima_wav"),
+        ("a.mka", "aac"),
+        ("a.mka", "alac"),
+        ("a.wma", "wmav2"),
+        ("a.mp3", "libmp3lame"),
+    ],
+)
+def test_what_is_missing_at_the_end_is_told_whatever_the_container(tmp_path, music, encode, name, encoder):
+    path = encode(tmp_path / name, music, encoder)
+    assert lost(path) == (0, 0)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert 1.2 < read_all(path)[0].shape[1] / SAMPLE_RATE < 1.8
+    missing, damaged = lost(path)
+    assert missing == pytest.approx(1.5, abs=0.3)
+    assert damaged < 0.1  # the packet that was cut
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"), [("a.mka", "libmp3lame"), ("a.mka", "aac"), ("a.webm", "vorbis"), ("a.ts", "ac3")]
+)
+def test_what_a_container_loses_in_its_middle_is_told(tmp_path, music, encode, name, encoder):
+    path = encode(tmp_path / name, music, encoder, options={"strict": "-2"})
+    assert lost(path) == (0, 0)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + bytes(10_000) + data[middle + 10_000 :])
+    seconds = read_all(path)[0].shape[1] / SAMPLE_RATE
+    assert seconds < 2.8
+    assert seconds + sum(lost(path)) == pytest.approx(3, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"), [("a.mp4", "aac"), ("a.mka", "aac"), ("a.wv", "wavpack"), ("a.wav", "mp2")]
+)
+@pytest.mark.parametrize("tag", [b"TAG" + bytes(125), b"TAGA title" + bytes(118)])
+def test_tags_behind_any_file_are_no_damage(tmp_path, music, encode, name, encoder, tag):
+    path = encode(tmp_path / name, music, encoder, kbps=None)
+    whole = read_all(path)[0]
+    with path.open("ab") as file:
+        file.write(tag)
+    assert np.array_equal(read_all(path)[0], whole)
+    assert lost(path) == (0, 0)
+
+
+@pytest.mark.parametrize("stated", [0x7FFF0000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_sizes_that_stand_for_an_unknown_one_miss_nothing(tmp_path, music, stated):
+    soundfile.write(tmp_path / "a.wav", music.T, SAMPLE_RATE, "PCM_16")
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    at = data.index(b"data") + 4
+    data[4:8] = data[at : at + 4] = struct.pack("<I", stated)
+    (tmp_path / "a.wav").write_bytes(data)
+    assert read_all(tmp_path / "a.wav")[0].shape == music.shape
+    assert lost(tmp_path / "a.wav") == (0, 0)
+
+
+@pytest.mark.parametrize("encoder", ["aac", "vorbis"])
+@pytest.mark.parametrize("name", ["a.wav", "a.w64"])
+def test_sound_that_a_container_holds_without_its_packets_is_missed_in_full(tmp_path, music, encode, name, encoder):
+    path = encode(tmp_path / name, music, encoder, options={"strict": "-2"})
+    seconds = read_all(path)[0].shape[1] / SAMPLE_RATE
+    assert seconds < 0.5  # FFmpeg writes such files, and nobody reads them
+    assert seconds + sum(lost(path)) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize("tag", [0x00FF, 0x1600, 0x1610, 0x706D])
+@pytest.mark.parametrize("align", [1, 1024])
+def test_adts_in_a_wav_is_read_whole(tmp_path, music, encode, tag, align):
+    data = encode(tmp_path / "a.aac", music, "aac").read_bytes()
+    head = struct.pack("<HHIIHHH", tag, 2, SAMPLE_RATE, 16_000, align, 16, 0)
+    body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", len(data)) + data
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert np.array_equal(read_all(tmp_path / "a.wav")[0], read_all(tmp_path / "a.aac")[0])
+    assert lost(tmp_path / "a.wav") == (0, 0)
 
 
 @pytest.mark.parametrize("subtype", ["DWVW_12", "DWVW_16", "DWVW_24"])

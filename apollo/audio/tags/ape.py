@@ -9,7 +9,7 @@ import struct
 from typing import BinaryIO
 
 from apollo.audio.pictures import Cover
-from apollo.audio.tags.model import Found
+from apollo.audio.tags.model import Found, utf8_or_bytes
 
 __all__ = ["FOOTER", "find_ape", "read_ape"]
 
@@ -49,11 +49,4 @@ def read_ape(items: bytes, found: Found) -> None:
         elif key.lower().startswith("mp3gain_"):
             found.drop(key.lower())
         else:
-            found.add(key, *(_text(part) for part in value.split(b"\0")))
-
-
-def _text(value: bytes) -> str | bytes:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value
+            found.add(key, *(utf8_or_bytes(part) for part in value.split(b"\0")))

@@ -52,21 +52,18 @@ def _read_objects(content: bytes, found: Found) -> None:
             ):
                 _add(name, 0, body[start : start + length], found)
                 start += length
-        elif kind == _MORE:
+        elif kind in (_MORE, _METADATA, _LIBRARY):
             start = 2
             for _ in range(int.from_bytes(body[:2], "little")):
-                (length,) = struct.unpack_from("<H", body, start)
-                name = _text(body[start + 2 : start + 2 + length])
-                form, size_ = struct.unpack_from("<HH", body, start + 2 + length)
-                start += 6 + length + size_
-                _add(name, form, body[start - size_ : start], found)
-        elif kind in (_METADATA, _LIBRARY):
-            start = 2
-            for _ in range(int.from_bytes(body[:2], "little")):
-                _, _, length, form, size_ = struct.unpack_from("<HHHHI", body, start)
-                name = _text(body[start + 12 : start + 12 + length])
-                start += 12 + length + size_
-                _add(name, form, body[start - size_ : start], found)
+                if kind == _MORE:
+                    (length,) = struct.unpack_from("<H", body, start)
+                    form, value_size = struct.unpack_from("<HH", body, start + 2 + length)
+                    name_at, head = start + 2, 6
+                else:
+                    _, _, length, form, value_size = struct.unpack_from("<HHHHI", body, start)
+                    name_at, head = start + 12, 12
+                start += head + length + value_size
+                _add(_text(body[name_at : name_at + length]), form, body[start - value_size : start], found)
         elif kind == _EXTENSION:
             _read_objects(body[22:], found)
 

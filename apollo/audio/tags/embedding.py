@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 from av.container import OutputContainer
 
+from apollo.audio.chunks import MP4, find_chunk
 from apollo.audio.pictures import Cover, open_picture
 from apollo.audio.tags.id3_writing import write_id3v2
 from apollo.audio.tags.model import Metadata
-from apollo.audio.tags.mp4 import find_box, with_ilst
+from apollo.audio.tags.mp4 import with_ilst
 from apollo.audio.tags.ogg import replace_opus_tags
 from apollo.audio.tags.riff import add_to_wav
 from apollo.audio.tags.vorbis import LARGEST_BLOCK, flac_header, write_comments
@@ -175,11 +176,11 @@ def _first_flac_frame(file: BinaryIO, start: int) -> int:
 def _replace_ilst(file: BinaryIO, metadata: Metadata) -> None:
     """Write the box moov anew, which FFmpeg leaves at the end, behind the sound."""
     length = file.seek(0, os.SEEK_END)
-    place = find_box(file, "moov", 0, length)
-    if place is None or place[1] != length:
+    moov = find_chunk(file, MP4, b"moov")
+    if moov is None or moov.start + moov.size != length:
         return
-    file.seek(place[0])
+    file.seek(moov.start)
     content = with_ilst(file.read(), metadata)
-    file.seek(place[0] - 8)
+    file.seek(moov.start - 8)
     file.write((8 + len(content)).to_bytes(4, "big") + b"moov" + content)
     file.truncate()

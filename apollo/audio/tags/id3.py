@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from apollo.audio.pictures import Cover
+from apollo.audio.stated_sizes import size_of_id3v2, syncsafe
 from apollo.audio.tags.model import Chapter, Found
 from apollo.audio.tags.names import ID3_FRAMES
 
-__all__ = ["GENRES", "HEADER", "MUSICBRAINZ", "NEVER_ENDS", "read_id3v1", "read_id3v2", "size_of_id3v2"]
+__all__ = ["GENRES", "HEADER", "MUSICBRAINZ", "NEVER_ENDS", "read_id3v1", "read_id3v2"]
 
 HEADER = 10
 _LARGEST = 1 << 26  # bytes of a frame that was compressed
@@ -80,23 +81,16 @@ def read_id3v1(tag: bytes, found: Found) -> None:
         found.add("genre", GENRES[genre], common=True)
 
 
-def size_of_id3v2(header: bytes) -> int:
-    """Bytes of the tag that begins with these ten, footer included; 0 where none does."""
-    if len(header) < HEADER or not header.startswith(b"ID3") or header[3] > 4 or max(header[6:10]) > 0x7F:
-        return 0
-    return HEADER * (2 if header[5] & 0x10 else 1) + _syncsafe(header[6:10])
-
-
 def read_id3v2(tag: bytes, found: Found) -> None:
     """Read a whole tag, header and all."""
     if not size_of_id3v2(tag[:HEADER]):
         return
     version, flags = tag[3], tag[5]
-    body = tag[HEADER : HEADER + _syncsafe(tag[6:10])]
+    body = tag[HEADER : HEADER + syncsafe(tag[6:10])]
     if version < 4 and flags & 0x80:
         body = _resynchronised(body)
     if version > 2 and flags & 0x40:
-        size = _syncsafe(body[:4]) if version == 4 else 4 + int.from_bytes(body[:4], "big")
+        size = syncsafe(body[:4]) if version == 4 else 4 + int.from_bytes(body[:4], "big")
         body = body[max(4, size) :]
     read = _Frames(found)
     for name, content in _frames(body, version, bool(flags & 0x80), found):
@@ -125,7 +119,7 @@ def _frames(body: bytes, version: int, unsynchronised: bool, found: Found) -> It
 
 def _size_as_written(body: bytes, at: int, size: int) -> int:
     """The size of a frame of version 2.4: seven bits a byte, but for old iTunes, which wrote eight."""
-    spread = _syncsafe(body[at + 4 : at + 8])
+    spread = syncsafe(body[at + 4 : at + 8])
     if spread == size:
         return size
 
@@ -327,10 +321,6 @@ def _terminated(content: bytes, start: int, end: bytes) -> tuple[bytes, int]:
     while len(end) == 2 and at >= 0 and (at - start) % 2:
         at = content.find(end, at + 1)
     return (content[start:], len(content)) if at < 0 else (content[start:at], at + len(end))
-
-
-def _syncsafe(four: bytes) -> int:
-    return sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(four))
 
 
 def _resynchronised(content: bytes) -> bytes:

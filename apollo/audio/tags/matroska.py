@@ -5,6 +5,7 @@ Sources: RFC 8794 (EBML), RFC 9559 (Matroska), https://www.matroska.org/technica
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -26,13 +27,13 @@ _MOST = 1_000_000  # elements looked at
 _OF_ALBUM = {"title": "album", "artist": "album_artist", "part_number": "disc", "total_parts": "tracktotal"}
 
 
-def read_matroska(file: BinaryIO, length: int, found: Found) -> None:
-    """Read the tags of a file of so many bytes."""
+def read_matroska(file: BinaryIO, found: Found) -> None:
+    """Read the tags of a file; it stands at its start."""
     sounds: set[int] = set()
     title = ""
     albums: list[tuple[str, str]] = []
     songs: list[tuple[str, str]] = []
-    for identifier, start, end in _top(file, length):
+    for identifier, start, end in _top(file):
         if identifier not in (_INFO, _TRACKS, _TAGS, _ATTACHMENTS) or end - start > _LARGEST:
             continue
         file.seek(start)
@@ -65,9 +66,9 @@ def read_matroska(file: BinaryIO, length: int, found: Found) -> None:
             found.add(name, text)
 
 
-def _top(file: BinaryIO, length: int) -> Iterator[tuple[int, int, int]]:
+def _top(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
     """The elements in the segment: what they are, where their content begins, and where it ends."""
-    at, looked_at = 0, 0
+    at, looked_at, length = file.tell(), 0, file.seek(0, os.SEEK_END)
     while at < length and looked_at < _MOST:
         file.seek(at)
         head = file.read(12)

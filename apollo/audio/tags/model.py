@@ -11,7 +11,7 @@ from apollo.audio.pictures import Cover
 from apollo.audio.tags.legacy import decode_legacy
 from apollo.audio.tags.names import common_name, is_purchase, is_technical
 
-__all__ = ["Chapter", "Found", "Metadata"]
+__all__ = ["Chapter", "Found", "Metadata", "utf8_or_bytes"]
 
 _MOST_VALUES = 50_000  # of a file; more are no tags but an attack
 
@@ -95,6 +95,14 @@ def _alike(chapters: tuple[Chapter, ...], others: tuple[Chapter, ...]) -> bool:
         abs(one.start - other.start) < 0.002 and one.title == other.title
         for one, other in zip(chapters, others, strict=True)
     )
+
+
+def utf8_or_bytes(value: bytes) -> str | bytes:
+    """The text that should be UTF-8; as it is where it is not."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 class Found:

@@ -6,17 +6,20 @@ https://developer.apple.com/documentation/quicktime-file-format.
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from apollo.audio.chunks import MP4, chunks, find_chunk
 from apollo.audio.pictures import Cover
 from apollo.audio.tags.id3 import GENRES
-from apollo.audio.tags.model import Found, Metadata
+from apollo.audio.tags.model import Found, Metadata, utf8_or_bytes
 from apollo.audio.tags.names import MP4_ATOMS, MP4_NAMES
 
-__all__ = ["boxes", "find_box", "read_mp4", "with_ilst"]
+__all__ = ["read_mp4", "with_ilst"]
 
 _LARGEST = 1 << 27  # bytes of a list of atoms
 _UTF8, _UTF16, _INTEGER = 1, 2, 21
@@ -29,65 +32,33 @@ _STORE = {"cnID", "atID", "plID", "geID", "sfID", "cmID", "xid ", "egid"}
 _TECHNICAL = {"©too", "©enc", "pgap", "hdvd", "free", "©swr"}
 
 
-def boxes(data: bytes, start: int = 0) -> Iterator[tuple[str, int, int]]:
-    """Names of boxes in memory, where their content begins, and where it ends."""
-    at = start
-    while at + 8 <= len(data):
-        size, header = int.from_bytes(data[at : at + 4], "big"), 8
-        if size == 1:
-            size, header = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        elif size == 0:
-            size = len(data) - at
-        if size < header:
-            return
-        yield data[at + 4 : at + 8].decode("latin-1"), at + header, min(at + size, len(data))
-        at += size
+def _boxes(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names of boxes in memory with their contents."""
+    for name, at, size in chunks(io.BytesIO(data), MP4):
+        yield name.decode("latin-1"), data[at : at + size]
 
 
-def find_box(file: BinaryIO, name: str, start: int, end: int) -> tuple[int, int] | None:
-    """Where the content of a box begins in a file, and where it ends."""
-    at = start
-    while at + 8 <= end:
-        file.seek(at)
-        header = file.read(16)
-        if len(header) < 8:
-            return None
-        size, length = int.from_bytes(header[:4], "big"), 8
-        if size == 1:
-            size, length = int.from_bytes(header[8:16], "big"), 16
-        elif size == 0:
-            size = end - at
-        if size < length:
-            return None
-        if header[4:8] == name.encode("latin-1"):
-            return at + length, min(end, at + size)
-        at += size
-    return None
-
-
-def read_mp4(file: BinaryIO, length: int, found: Found) -> None:
-    """Read the list of atoms of a file of so many bytes."""
-    place = (0, length)
-    for name in ("moov", "udta", "meta", "ilst"):
-        inner = find_box(file, name, *place)
+def read_mp4(file: BinaryIO, found: Found) -> None:
+    """Read the list of atoms of a file."""
+    start, stop = 0, file.seek(0, os.SEEK_END)
+    for name in (b"moov", b"udta", b"meta", b"ilst"):
+        inner = find_chunk(file, MP4, name, start, stop)
         if inner is None:
             return
-        place = inner
-        if name == "meta":  # a full box, but in QuickTime files
-            file.seek(place[0])
-            place = (place[0] + (0 if file.read(8)[4:] == b"hdlr" else 4), place[1])
-    start, end = place
-    if end - start > _LARGEST:
+        start, stop = inner.start, min(stop, inner.start + inner.size)
+        if name == b"meta":  # a full box, but in QuickTime files
+            file.seek(start)
+            start += 0 if file.read(8)[4:] == b"hdlr" else 4
+    if stop - start > _LARGEST:
         found.drop("tags of an impossible size")
         return
     file.seek(start)
-    atoms = file.read(end - start)
-    for name, first, stop in boxes(atoms):
-        _read_atom(name, atoms[first:stop], found)
+    for atom, content in _boxes(file.read(stop - start)):
+        _read_atom(atom, content, found)
 
 
 def _read_atom(name: str, content: bytes, found: Found) -> None:
-    parts = [(kind, content[start:stop]) for kind, start, stop in boxes(content)]
+    parts = list(_boxes(content))
     values = [(int.from_bytes(part[1:4], "big"), part[8:]) for kind, part in parts if kind == "data"]
     if name == "----":
         free = next((part[4:].decode("utf-8", "replace") for kind, part in parts if kind == "name"), "")
@@ -128,22 +99,17 @@ def _text(kind: int, value: bytes) -> list[str | bytes]:
         return [value.decode("utf-16-be", "replace")]
     if kind == _INTEGER:
         return [str(int.from_bytes(value[:8], "big", signed=True))]
-    if kind not in (0, _UTF8):
-        return []
-    try:
-        return [value.decode("utf-8")]
-    except UnicodeDecodeError:
-        return [value]
+    return [utf8_or_bytes(value)] if kind in (0, _UTF8) else []
 
 
 def with_ilst(moov: bytes, metadata: Metadata) -> bytes:
     """The content of a box moov with other tags; what else lies in its udta, such as chapters, stays."""
     kept, user = [], []
-    for name, start, end in boxes(moov):
+    for name, content in _boxes(moov):
         if name == "udta":
-            user = [_box(inner, moov[s:e]) for inner, s, e in boxes(moov[:end], start) if inner != "meta"]
+            user = [_box(*inner) for inner in _boxes(content) if inner[0] != "meta"]
         else:
-            kept.append(_box(name, moov[start:end]))
+            kept.append(_box(name, content))
     atoms = b"".join(atom for name, values in metadata.tags.items() for atom in _atoms(name, values))
     pictures = [_data(_IMAGES[cover.mime], cover.data) for cover in metadata.covers if cover.mime in _IMAGES]
     if pictures:

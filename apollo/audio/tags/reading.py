@@ -6,6 +6,8 @@ writes. FFmpeg gives one value a name, drops letters that are not UTF-8, and tak
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,12 +18,13 @@ import av
 
 from apollo.audio.containers import open_container
 from apollo.audio.pictures import Cover
+from apollo.audio.stated_sizes import size_of_id3v2
 from apollo.audio.tags.ape import find_ape, read_ape
 from apollo.audio.tags.asf import HEADER, read_asf
-from apollo.audio.tags.id3 import read_id3v1, read_id3v2, size_of_id3v2
+from apollo.audio.tags.id3 import read_id3v1, read_id3v2
 from apollo.audio.tags.matroska import read_matroska
 from apollo.audio.tags.model import Chapter, Found, Metadata
-from apollo.audio.tags.mp4 import find_box, read_mp4
+from apollo.audio.tags.mp4 import read_mp4
 from apollo.audio.tags.ogg import read_ogg
 from apollo.audio.tags.riff import read_aiff, read_riff
 from apollo.audio.tags.vorbis import read_flac
@@ -66,89 +69,76 @@ def read_cover(path: str | Path) -> Cover | None:
 
 def _read(file: BinaryIO) -> tuple[str, Found]:
     """Read all tags of a file; gives the kind of container, and what was found."""
-    found = Found()
-    length = file.seek(0, 2)
-    file.seek(0)
+    found, own = Found(), Found()
     start = 0
+    file.seek(0)
     while size := size_of_id3v2(file.read(10)):  # there may be several
         file.seek(start)
-        _guarded(read_id3v2, file.read(min(size, _LARGEST)), found)
+        with suppress(*_DAMAGE):
+            read_id3v2(file.read(min(size, _LARGEST)), found)
         start += size
         file.seek(start)
     file.seek(start)
     head = file.read(16)
     file.seek(start)
-    kind, own = "mpeg", Found()
-    if head.startswith(b"fLaC"):
-        kind = "flac"
-        file.seek(start + 4)
-        _guarded(read_flac, file, own)
-    elif head.startswith(b"OggS"):
-        kind = "ogg"
-        _guarded(read_ogg, file, own)
-    elif head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        kind = "wav"
-        _guarded(read_riff, file, length, own)
-    elif head.startswith(b"FORM") and head[8:12] in (b"AIFF", b"AIFC"):
-        kind = "aiff"
-        _guarded(read_aiff, file, length, own)
-    elif head.startswith(b"\x1aE\xdf\xa3"):
-        kind = "matroska"
-        _guarded(read_matroska, file, length, own)
-    elif head.startswith(HEADER):
-        kind = "asf"
-        _guarded(read_asf, file, own)
-    elif head.startswith(b"DSD "):
-        kind = "dsf"
-        file.seek(20)
-        file.seek(int.from_bytes(file.read(8), "little"))
-        _guarded(read_id3v2, file.read(_LARGEST), own)
-    elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip") and find_box(file, "moov", 0, length):
-        kind = "mp4"
-        _guarded(read_mp4, file, length, own)
-    elif not (head[:1] == b"\xff" or start or head[:4] in (b"wvpk", b"MAC ", b"MPCK", b"TTA1", b"OFR ", b"tBaK")):
-        kind = "other"
+    known = ((kind, read) for kind, pattern, read in _CONTAINERS if re.match(pattern, head, re.DOTALL))
+    kind, read = next(known, ("mpeg" if start or re.match(_STREAMS, head) else "other", None))
+    if read is not None:
+        with suppress(*_DAMAGE):
+            read(file, own)
     own.take(found)
-    _read_end(file, length, own)
+    _read_end(file, own)
     return kind, own
 
 
-def _read_end(file: BinaryIO, length: int, found: Found) -> None:
+def _read_dsf(file: BinaryIO, found: Found) -> None:
+    """Read the ID3v2 to which the header of a DSF file points."""
+    file.seek(20)
+    file.seek(int.from_bytes(file.read(8), "little"))
+    read_id3v2(file.read(_LARGEST), found)
+
+
+# Kinds of containers, what they begin with, and what reads their tags from there.
+_CONTAINERS: tuple[tuple[str, bytes, Callable[[BinaryIO, Found], None]], ...] = (
+    ("flac", b"fLaC", read_flac),
+    ("ogg", b"OggS", read_ogg),
+    ("wav", b"(RIFF|RF64|BW64)....WAVE", read_riff),
+    ("aiff", b"FORM....AIF[FC]", read_aiff),
+    ("matroska", b"\x1aE\xdf\xa3", read_matroska),
+    ("asf", re.escape(HEADER), read_asf),
+    ("dsf", b"DSD ", _read_dsf),
+    ("mp4", b"....(ftyp|moov|mdat|wide|free|skip)", read_mp4),
+)
+_STREAMS = b"\xff|wvpk|MAC |MPCK|TTA1|OFR |tBaK"  # with tags at their ends alone
+
+
+def _read_end(file: BinaryIO, found: Found) -> None:
     """Read what lies at the end of a file: APEv2, ID3v2 with a footer, ID3v1."""
-    end = length
-    file.seek(max(0, end - _V1))
-    oldest = file.read(_V1) if end >= _V1 else b""
-    if oldest.startswith(b"TAG"):
-        end -= _V1
-    else:
-        oldest = b""
-    file.seek(max(0, end - 15))
-    mark = file.read(15)
+
+    def ending(size: int) -> bytes:
+        file.seek(max(0, end - size))
+        return file.read(min(size, end))
+
+    def take(read: Callable[[bytes, Found], None], content: bytes) -> None:
+        tag = Found()
+        with suppress(*_DAMAGE):
+            read(content, tag)
+        found.take(tag)
+
+    end = file.seek(0, os.SEEK_END)
+    oldest = ending(_V1)
+    end -= _V1 if oldest.startswith(b"TAG") else 0
+    mark = ending(15)
     if mark.endswith(_LYRICS3) and mark[:6].isdigit():
         end -= 15 + int(mark[:6])
     if place := find_ape(file, end):
         file.seek(place[0])
-        tag = Found()
-        _guarded(read_ape, file.read(place[1]), tag)
-        found.take(tag)
+        take(read_ape, file.read(place[1]))
         end = place[0]
-    file.seek(max(0, end - 10))
-    footer = file.read(10)
-    if footer.startswith(b"3DI"):
-        size = size_of_id3v2(b"ID3" + footer[3:])
-        if 0 < size <= end:
-            file.seek(end - size)
-            tag = Found()
-            _guarded(read_id3v2, file.read(size), tag)
-            found.take(tag)
-    tag = Found()
-    read_id3v1(oldest, tag)
-    found.take(tag)
-
-
-def _guarded(read: Callable[..., None], *arguments: object) -> None:
-    with suppress(*_DAMAGE):
-        read(*arguments)
+    footer = ending(10)
+    if footer.startswith(b"3DI") and 0 < (size := size_of_id3v2(b"ID3" + footer[3:])) <= end:
+        take(read_id3v2, ending(size))
+    take(read_id3v1, oldest)
 
 
 def _ask_ffmpeg(path: Path, found: Found, tags: bool) -> None:

@@ -6,11 +6,13 @@ Sources: Multimedia Programming Interface and Data Specifications 1.0 (RIFF), EB
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
+from apollo.audio.chunks import IFF, RIFF, UNKNOWN, Layout, chunks
 from apollo.audio.tags.id3 import read_id3v2
 from apollo.audio.tags.id3_writing import write_id3v2
 from apollo.audio.tags.legacy import decode_legacy
@@ -20,7 +22,6 @@ from apollo.audio.tags.names import RIFF_INFO
 __all__ = ["add_to_wav", "read_aiff", "read_riff"]
 
 _LARGEST = 1 << 26
-_UNKNOWN = 0xFFFFFFFF
 _NAMES = {chunk: name for name, chunk in RIFF_INFO.items()} | {
     "IPRT": "track", "TRCK": "track", "ISTR": "artist", "ISBJ": "subject", "IKEY": "keywords", "IENG": "engineer",
     "ISRF": "sourceform", "ICMS": "commissioned", "ISRC": "source", "IPRO": "producer", "IDIT": "digitizationdate",
@@ -31,13 +32,13 @@ _AIFF = {b"NAME": "title", b"AUTH": "artist", b"(c) ": "copyright", b"ANNO": "co
 _AIFF_SOUND = {b"COMM", b"SSND", b"FVER", b"CHAN", b"PEAK", b"FLLR"}
 
 
-def read_riff(file: BinaryIO, length: int, found: Found) -> None:
-    """Read the chunks of a WAV from behind its first twelve bytes; `found` is to be empty."""
+def read_riff(file: BinaryIO, found: Found) -> None:
+    """Read the chunks of a WAV ; `found` is to be empty."""
     points: dict[int, int] = {}
     labels: dict[int, bytes] = {}
     rate = 0
     own = Found()
-    for name, content in _chunks(file, length, "little"):
+    for name, content in _contents(file, RIFF):
         if name == b"fmt ":
             rate = int.from_bytes(content[4:8], "little")
         elif name == b"LIST":
@@ -60,7 +61,7 @@ def read_riff(file: BinaryIO, length: int, found: Found) -> None:
 
 
 def _read_list(content: bytes, found: Found, labels: dict[int, bytes]) -> None:
-    for name, text in _in_memory(content[4:]):
+    for name, text in _contents(io.BytesIO(content), RIFF, 4):
         if content.startswith(b"INFO"):
             key = name.decode("latin-1")
             found.add(_NAMES.get(key, key.lower()), text.split(b"\0")[0], common=True)
@@ -75,10 +76,10 @@ def _read_bext(content: bytes, found: Found) -> None:
             found.add(name, value, common=True)
 
 
-def read_aiff(file: BinaryIO, length: int, found: Found) -> None:
-    """Read the chunks of an AIFF from behind its first twelve bytes; `found` is to be empty."""
+def read_aiff(file: BinaryIO, found: Found) -> None:
+    """Read the chunks of an AIFF ; `found` is to be empty."""
     own = Found()
-    for name, content in _chunks(file, length, "big"):
+    for name, content in _contents(file, IFF):
         if name in _AIFF:
             own.add(_AIFF[name], content.split(b"\0")[0], common=True)
         elif name in (b"ID3 ", b"id3 "):
@@ -88,30 +89,12 @@ def read_aiff(file: BinaryIO, length: int, found: Found) -> None:
     found.take(own)
 
 
-def _chunks(file: BinaryIO, length: int, order: Literal["little", "big"]) -> Iterator[tuple[bytes, bytes]]:
+def _contents(file: BinaryIO, layout: Layout, start: int | None = None) -> Iterator[tuple[bytes, bytes]]:
     """Names of chunks with their contents, but for those of the sound, which are passed over."""
-    at, data_size = 12, 0
-    while at + 8 <= length:
-        file.seek(at)
-        name, raw = file.read(4), file.read(4)
-        size = int.from_bytes(raw, order)
-        if name in (b"data", b"SSND"):
-            at += 8 + (data_size if size == _UNKNOWN and data_size else size)
-        else:
-            content = file.read(min(size, _LARGEST))
-            if name == b"ds64":
-                data_size = int.from_bytes(content[8:16], "little")
-            yield name, content
-            at += 8 + size
-        at += at % 2
-
-
-def _in_memory(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at + 8 <= len(content):
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
-        yield content[at : at + 4], content[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
+    for name, at, size in chunks(file, layout, start):
+        if name not in (b"data", b"SSND"):
+            file.seek(at)
+            yield name, file.read(min(size, _LARGEST))
 
 
 def add_to_wav(file: BinaryIO, metadata: Metadata) -> None:
@@ -127,7 +110,7 @@ def add_to_wav(file: BinaryIO, metadata: Metadata) -> None:
     head = file.read(20)
     end = file.seek(0, 2)
     end += file.write(bytes(end % 2))
-    if head.startswith(b"RIFF") and end + len(tags) - 8 > _UNKNOWN:  # no size can tell of it
+    if head.startswith(b"RIFF") and end + len(tags) - 8 > UNKNOWN:  # no size can tell of it
         return
     file.write(tags)
     if head.startswith(b"RIFF"):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import os
 import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from apollo.audio.pictures import Cover, size_of_picture
-from apollo.audio.tags.model import Chapter, Found, Metadata
+from apollo.audio.tags.model import Chapter, Found, Metadata, utf8_or_bytes
 from apollo.audio.tags.names import vorbis_name
 
 __all__ = ["LARGEST_BLOCK", "flac_header", "read_comments", "read_flac", "read_flac_block", "write_comments"]
@@ -53,17 +54,10 @@ def read_comments(block: bytes, found: Found) -> None:
             elif match[2].lower() == "name":
                 titles[match[1]] = text
         else:
-            found.add(name, _text(value))
+            found.add(name, utf8_or_bytes(value))
     found.chapters += [
         Chapter(time, math.inf, titles.get(key, "")) for key, time in times.items() if math.isfinite(time)
     ]
-
-
-def _text(value: bytes) -> str | bytes:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value
 
 
 def _seconds(text: str) -> float:
@@ -86,7 +80,8 @@ def _read_picture(block: bytes, found: Found) -> None:
 
 
 def read_flac(file: BinaryIO, found: Found) -> None:
-    """Read the blocks of a FLAC file from behind its four first bytes."""
+    """Read the blocks of a FLAC file; the file stands at its start."""
+    file.seek(4, os.SEEK_CUR)
     last, total = False, 0
     while not last and total < _LARGEST_FOUND:
         header = file.read(4)
