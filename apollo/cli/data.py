@@ -174,7 +174,9 @@ def prepare(
 ) -> None:
     """Make the crops of a configuration once, so that training does not wait for codecs."""
     require("train", "lightning", "omegaconf")
-    from apollo.data.crops import Crops, FixedCrops
+    from torch.utils.data import Subset
+
+    from apollo.data.crops import Crops
     from apollo.data.shards import prepare as write
     from apollo.training.recipe import naming, parse
 
@@ -182,13 +184,14 @@ def prepare(
     with naming(config):
         block, seed = settings["datas"].arguments, settings.seed
         data = settings["datas"].build(seed=seed)
-    if not isinstance(data.training, Crops) or not isinstance(data.validation, FixedCrops):
+    held_out = data.validation.dataset if isinstance(data.validation, Subset) else None
+    if not isinstance(data.training, Crops) or not isinstance(held_out, Crops):
         raise ConfigError(f"{config}: datas makes no crops that can be kept: use apollo.data.StemDataModule")
     of_loading = ("num_steps", "batch_size", "num_workers", "pin_memory", "valid_crops")
     recipe = {key: value for key, value in block.items() if key not in of_loading}
     for name, source, count in (
         ("train", data.training, crops),
-        ("valid", data.validation.crops, len(data.validation)),
+        ("valid", held_out, len(data.validation)),
     ):
         with counting(f"Preparing {name}") as progress:
             made = write(

@@ -124,23 +124,6 @@ def on_one_level(original: Waveform, degraded: Waveform) -> tuple[Waveform, Wave
     return original / level, degraded / level
 
 
-class FixedCrops(Dataset[Crop]):
-    """The first `count` crops, the same in every epoch: what a run is validated on."""
-
-    def __init__(self, crops: Crops, count: int) -> None:
-        self.crops = crops
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, number: int) -> Crop:
-        """Make crop `number`."""
-        if number >= self.count:
-            raise IndexError(number)
-        return self.crops[number]
-
-
 @dataclass(frozen=True)
 class Place:
     """Where a run stands.

@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Subset
 
-from apollo.data.crops import Crop, CropBatches, Crops, FixedCrops, Place
+from apollo.data.crops import Crop, CropBatches, Crops, Place
 from apollo.data.pairs import PairCrops, WholePairs
-from apollo.data.shards import ShardCrops, StoredCrops
+from apollo.data.shards import ShardCrops
 from apollo.errors import ConfigError, DataError
 from apollo.work import leave_signals_to_parent
 
@@ -35,7 +35,7 @@ class CropModule(LightningDataModule):
     """
 
     training: Crops | PairCrops | ShardCrops
-    validation: FixedCrops | WholePairs | StoredCrops
+    validation: Subset[Crop] | WholePairs
 
     def __init__(
         self,

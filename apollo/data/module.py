@@ -9,16 +9,18 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Subset
+
 from apollo.audio import MARGIN
-from apollo.data.crops import Crops, FixedCrops
+from apollo.data.crops import Crops
 from apollo.data.degradation import RandomCodec
 from apollo.data.folders import MusicFolder, Track, find_tracks
 from apollo.data.layouts import Found, join, song_folders, two_folders
 from apollo.data.loading import CropModule
 from apollo.data.mixing import gain_range, open_stems
 from apollo.data.pairs import PairCrops, WholePairs, open_pairs
-from apollo.data.shards import ShardCrops, Shards, StoredCrops
-from apollo.data.stems import StemFolder
+from apollo.data.shards import ShardCrops, Shards
+from apollo.data.stems import Mixing, StemFolder
 from apollo.errors import ConfigError, refuse_unknown
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ class DataModule(CropModule):
         tracks = find_tracks(self.original)
         if self.find_valid is None:
             tracks, held_out = hold_out(tracks)
-            self.validation = FixedCrops(self._damaged_on_the_fly(held_out, self.damage), VALID_CROPS)
+            self.validation = Subset(self._damaged_on_the_fly(held_out, self.damage), range(VALID_CROPS))
         self.training = self._damaged_on_the_fly(tracks, self.damage)
 
     def _damaged_on_the_fly(self, tracks: Sequence[Track], damage: RandomCodec) -> Crops:
@@ -180,7 +182,7 @@ class StemDataModule(CropModule):
     Args:
         train_dir: Folder of songs: `<song>/<class>[_n].flac`.
         valid_dir: Another, for validation.
-        mixing: Options of `StemFolder`.
+        mixing: Options of `Mixing`.
         codec: Options of `RandomCodec`.
         peak: Lowest and highest peak of a crop in dBFS.
         mono: Share of crops whose two channels are two mono pieces.
@@ -202,10 +204,10 @@ class StemDataModule(CropModule):
         super().__init__(**loading)
         self.levels = (float(peak[0]), float(peak[-1]))
         self.damage = random_codec(self.sample_rate, codec or {}, "datas.codec")
-        self.mono, self.mixing = mono, mixing or {}
-        refuse_unknown(mixing or {}, list(signature(StemFolder).parameters)[2:], "datas.mixing.")
+        self.mono = mono
+        refuse_unknown(mixing or {}, list(signature(Mixing).parameters), "datas.mixing.")
         try:
-            StemFolder.check(**(mixing or {}))
+            self.mixing = Mixing(**(mixing or {}))
         except ValueError as error:
             raise ConfigError(f"datas.mixing.{error}") from None
         self.train_dir, self.valid_dir, self.valid_crops = Path(train_dir), Path(valid_dir), valid_crops
@@ -214,10 +216,10 @@ class StemDataModule(CropModule):
     def open(self) -> None:
         """Find the songs."""
         self.training = self._crops(self.train_dir)
-        self.validation = FixedCrops(self._crops(self.valid_dir), self.valid_crops)
+        self.validation = Subset(self._crops(self.valid_dir), range(self.valid_crops))
 
     def _crops(self, folder: Path) -> Crops:
-        stems = StemFolder(folder, self.sample_rate, **self.mixing)
+        stems = StemFolder(folder, self.sample_rate, self.mixing)
         return Crops(stems, self.damage, self.samples, self.seed, self.levels, self.mono)
 
 
@@ -250,7 +252,8 @@ class ShardDataModule(CropModule):
     def open(self) -> None:
         """Find the shards."""
         self.training = ShardCrops(Shards(self.train_dir, self.sample_rate), self.samples, self.seed, self.levels)
-        self.validation = StoredCrops(Shards(self.valid_dir, self.sample_rate), self.valid_crops)
+        stored = Shards(self.valid_dir, self.sample_rate)
+        self.validation = Subset(stored, range(min(self.valid_crops, len(stored))))
 
 
 class StemStoreDataModule(CropModule):

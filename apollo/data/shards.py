@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from torch.utils.data import Dataset
 
 from apollo.atomic import alone, make_folder, replacing
-from apollo.data.crops import Crop, Crops, Waveform, bitrate_of, on_one_level
+from apollo.data.crops import Crop, Crops, bitrate_of, on_one_level
 from apollo.errors import DataError
 from apollo.work import Progress, resumable, run
 
@@ -105,25 +105,21 @@ def prepare(
             process was killed.
     """
     contents = Contents(sample_rate, crops.samples, count, json.loads(json.dumps(recipe)))
+    manifest = target / MANIFEST
     make_folder(target)
     with resumable(target, "shards"), alone(target):
-        return _prepare(crops, target, contents, workers, progress)
-
-
-def _prepare(crops: Crops, target: Path, contents: Contents, workers: int, progress: Progress | None) -> Prepared:
-    manifest = target / MANIFEST
-    if manifest.exists():
-        refuse_other_recipe(target, read_manifest(target), contents)
-    elif foreign := next((path.name for path in target.iterdir() if not path.name.startswith(".")), None):
-        raise DataError(
-            f"{target} contains {foreign} but no {MANIFEST} from Apollo: give an empty folder for the crops"
-        )
-    jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
-    missing = [job for job in jobs if not finished(job, contents)]
-    with replacing(manifest) as temporary:
-        temporary.write_text(json.dumps(asdict(contents), indent=1), encoding="utf-8")
-    for _ in run(write_shard, missing, workers, progress, lambda job: job.path.name, len(jobs) - len(missing)):
-        pass
+        if manifest.exists():
+            refuse_other_recipe(target, read_manifest(target), contents)
+        elif foreign := next((path.name for path in target.iterdir() if not path.name.startswith(".")), None):
+            raise DataError(
+                f"{target} contains {foreign} but no {MANIFEST} from Apollo: give an empty folder for the crops"
+            )
+        jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
+        missing = [job for job in jobs if not finished(job, contents)]
+        with replacing(manifest) as temporary:
+            temporary.write_text(json.dumps(asdict(contents), indent=1), encoding="utf-8")
+        for _ in run(write_shard, missing, workers, progress, lambda job: job.path.name, len(jobs) - len(missing)):
+            pass
     return Prepared(contents.crops, len(jobs), len(jobs) - len(missing))
 
 
@@ -208,8 +204,8 @@ def open_shard(path: Path, samples: int) -> list[int]:
     raise DataError(f"{path} is not a complete shard of crops ({reason}): run 'apollo data prepare' again")
 
 
-class Shards:
-    """All crops of a folder, each read on its own.
+class Shards(Dataset[Crop]):
+    """All crops of a folder, whole and at full scale, each read on its own.
 
     Files are opened for every crop, so that this may be handed to other processes by any means.
 
@@ -244,8 +240,12 @@ class Shards:
     def __len__(self) -> int:
         return len(self.places)
 
-    def read(self, number: int, start: int, samples: int) -> tuple[Waveform, Waveform]:
-        """A stretch of both sides of a crop, `(1, samples)` each; the louder peak of the whole crop is 1.
+    def __getitem__(self, number: int) -> Crop:
+        """Read crop `number`; both sides are `(1, samples)`, and the louder peak is 1."""
+        return self.read(number, 0, self.samples)
+
+    def read(self, number: int, start: int, samples: int, gain: float = 1.0) -> Crop:
+        """A stretch of crop `number`, brought from full scale to a gain.
 
         Raises:
             DataError: If the file has changed and cannot be read.
@@ -256,8 +256,10 @@ class Shards:
                 stored = [file.get_slice(side)[row : row + 1, start : start + samples] for side in SIDES]
         except (OSError, SafetensorError) as error:
             raise DataError(f"{self.paths[shard]} cannot be read any more ({error}): make it again") from None
-        original, degraded = (side.astype(np.float32) / np.float32(FULL_SCALE) for side in stored)
-        return original, degraded
+        original, degraded = (
+            torch.from_numpy(side.astype(np.float32) / np.float32(FULL_SCALE) * np.float32(gain)) for side in stored
+        )
+        return Crop(original=original, degraded=degraded, bitrate=torch.tensor(self.bitrates[number]))
 
 
 class ShardCrops(Dataset[Crop]):
@@ -287,27 +289,4 @@ class ShardCrops(Dataset[Crop]):
         crop = int(rng.integers(len(self.shards)))
         start = int(rng.integers(self.shards.samples - self.samples + 1))
         gain = 10 ** (rng.uniform(*self.peak) / 20)
-        return stored_crop(self.shards, crop, start, self.samples, gain)
-
-
-class StoredCrops(Dataset[Crop]):
-    """The first `count` crops of a folder, whole and at full scale: what a run is validated on."""
-
-    def __init__(self, shards: Shards, count: int) -> None:
-        self.shards = shards
-        self.count = min(count, len(shards))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, number: int) -> Crop:
-        """Read crop `number`; both sides are `(1, samples)`."""
-        if number >= self.count:
-            raise IndexError(number)
-        return stored_crop(self.shards, number, 0, self.shards.samples)
-
-
-def stored_crop(shards: Shards, number: int, start: int, samples: int, gain: float = 1.0) -> Crop:
-    """Read a stretch of a crop and hand it to torch."""
-    original, degraded = (torch.from_numpy(side * np.float32(gain)) for side in shards.read(number, start, samples))
-    return Crop(original=original, degraded=degraded, bitrate=torch.tensor(shards.bitrates[number]))
+        return self.shards.read(crop, start, self.samples, gain)

@@ -110,16 +110,11 @@ class StemFiles:
         return as_stereo(read_stretch(track, start, samples, self.sample_rate))
 
 
-class StemFolder:
-    """Random mixes, as varied as a few stems allow.
+@dataclass(frozen=True)
+class Mixing:
+    """How songs in stems become mixes.
 
-    Some are stems of one song played together, the others stems of any songs of a kind, and of those nearly half a
-    single one. Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary;
-    some mixes are mastered, some dull, some driven into saturation.
-
-    Args:
-        root: Folder of songs.
-        sample_rate: Of the mixes, in Hz.
+    Attributes:
         coherent_probability: Share of mixes made of one song.
         max_stems: The most stems of different songs in one mix.
         gain: Lowest and highest gain of a stem in dB.
@@ -139,76 +134,69 @@ class StemFolder:
 
     Raises:
         ValueError: If an option is out of range; the message begins with its name.
+    """
+
+    coherent_probability: float = 0.5
+    max_stems: int = 5
+    gain: Sequence[float] = (-10.0, 10.0)
+    saturation_probability: float = 0.15
+    equalisation: float = 8.0
+    speed: float = 1.25
+    dull_probability: float = 0.0
+    master_probability: float = 0.0
+    compression_probability: float = 0.0
+    mash_up_probability: float = 0.0
+    kinds: Mapping[str, Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_stems, int) or self.max_stems < 1:
+            raise ValueError(f"max_stems must be a whole number from 1, not {self.max_stems!r}")
+        for name, lowest, highest in (
+            ("coherent_probability", 0, 1),
+            ("saturation_probability", 0, 1),
+            ("dull_probability", 0, 1),
+            ("equalisation", 0, 60),
+            ("speed", 1, 4),
+        ):
+            require_number(name, getattr(self, name), lowest, highest)
+        gains = list(self.gain) if isinstance(self.gain, Sequence) else []
+        if len(gains) != 2 or not all(isinstance(g, int | float) for g in gains) or gains[0] > gains[1]:
+            raise ValueError(f"gain must be the lowest and the highest gain in dB, not {self.gain!r}")
+        self.kinds_of_songs()
+
+    def kinds_of_songs(self) -> list[Kind]:
+        """The kinds, each with its shares."""
+        shares = ("master_probability", "compression_probability", "mash_up_probability")
+        blocks = {"any": {"folders": ["*"], "weight": 1}} if self.kinds is None else self.kinds
+        return kinds_of(blocks, {name: getattr(self, name) for name in shares})
+
+
+class StemFolder:
+    """Random mixes, as varied as a few stems allow.
+
+    Some are stems of one song played together, the others stems of any songs of a kind, and of those nearly half a
+    single one. Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary;
+    some mixes are mastered, some dull, some driven into saturation.
+
+    Args:
+        root: Folder of songs.
+        sample_rate: Of the mixes, in Hz.
+        mixing: How they are mixed.
+
+    Raises:
         DataError: If the folder holds no songs, or one of no kind.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        sample_rate: int,
-        coherent_probability: float = 0.5,
-        max_stems: int = 5,
-        gain: Sequence[float] = (-10.0, 10.0),
-        saturation_probability: float = 0.15,
-        equalisation: float = 8.0,
-        speed: float = 1.25,
-        dull_probability: float = 0.0,
-        master_probability: float = 0.0,
-        compression_probability: float = 0.0,
-        mash_up_probability: float = 0.0,
-        kinds: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        if not isinstance(max_stems, int) or max_stems < 1:
-            raise ValueError(f"max_stems must be a whole number from 1, not {max_stems!r}")
-        for name, value, lowest, highest in (
-            ("coherent_probability", coherent_probability, 0, 1),
-            ("saturation_probability", saturation_probability, 0, 1),
-            ("dull_probability", dull_probability, 0, 1),
-            ("equalisation", equalisation, 0, 60),
-            ("speed", speed, 1, 4),
-        ):
-            require_number(name, value, lowest, highest)
-        gains = list(gain) if isinstance(gain, Sequence) else []
-        if len(gains) != 2 or not all(isinstance(g, int | float) for g in gains) or gains[0] > gains[1]:
-            raise ValueError(f"gain must be the lowest and the highest gain in dB, not {gain!r}")
-        shares = {
-            "master_probability": master_probability,
-            "compression_probability": compression_probability,
-            "mash_up_probability": mash_up_probability,
-        }
-        self.kinds = kinds_of({"any": {"folders": ["*"], "weight": 1}} if kinds is None else kinds, shares)
-        self.sample_rate = sample_rate
-        self.coherent_probability = coherent_probability
-        self.max_stems = max_stems
-        self.gain = (gains[0], gains[1])
-        self.saturation_probability = saturation_probability
-        self.equalisation = equalisation
-        self.speed = speed
-        self.dull_probability = dull_probability
-        self.open(root)
-
-    @classmethod
-    def check(cls, **options: Any) -> None:
-        """Look at options without opening a folder.
-
-        Raises:
-            ValueError: If one is out of range; the message begins with its name.
-        """
-        type(cls.__name__, (cls,), {"open": lambda self, root: None})(Path(), 1, **options)
-
-    def open(self, root: Path) -> None:
-        """Find the songs of every kind.
-
-        Raises:
-            DataError: If the folder holds none, or one of no kind.
-        """
-        self.songs = by_kind(find_songs(root), self.kinds, root)
-        self.kinds = [kind for kind in self.kinds if kind.name in self.songs]
+    def __init__(self, root: Path, sample_rate: int, mixing: Mixing = Mixing()) -> None:
+        self.sample_rate, self.mixing = sample_rate, mixing
+        kinds = mixing.kinds_of_songs()
+        self.songs = by_kind(find_songs(root), kinds, root)
+        self.kinds = [kind for kind in kinds if kind.name in self.songs]
 
     def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
         """Draw a mix `(2, samples)` with a peak of 1."""
         kind = self._kind(rng, self.kinds)
-        speed = rng.uniform(1.0, self.speed) if rng.random() < 0.5 else 1.0
+        speed = rng.uniform(1.0, self.mixing.speed) if rng.random() < 0.5 else 1.0
         length = int(np.ceil(samples * speed)) + 1
         mix = first_sounding(lambda: self._mixes(rng, kind, length), lambda mix: mix)
         if speed != 1.0:
@@ -217,7 +205,7 @@ class StemFolder:
         if kind.compression_probability and rng.random() < kind.compression_probability:
             mix = compressed(rng, mix, self.sample_rate)
         mix = normalised(mix)
-        if rng.random() < self.saturation_probability:
+        if rng.random() < self.mixing.saturation_probability:
             drive = 10 ** (rng.uniform(0, 12) / 20)
             mix = np.tanh(drive * mix) / np.tanh(drive)
         return mix.astype(np.float32)
@@ -241,19 +229,21 @@ class StemFolder:
     def _mix(self, rng: np.random.Generator, kind: Kind, samples: int) -> Waveform:
         seconds = samples / self.sample_rate
         songs = self.songs[kind.name]
-        if rng.random() < self.coherent_probability:
+        if rng.random() < self.mixing.coherent_probability:
             song = songs[rng.integers(len(songs))]
             start = rng.uniform(0, max(0.0, song.seconds - seconds))
             chosen = [(stem, start) for stem in song.stems if rng.random() < 0.85]
         else:
             chosen = []
-            for _ in range(min(self.max_stems, rng.geometric(0.45))):
+            for _ in range(min(self.mixing.max_stems, rng.geometric(0.45))):
                 song = songs[rng.integers(len(songs))]
                 stem = song.stems[rng.integers(len(song.stems))]
                 chosen.append((stem, rng.uniform(0, max(0.0, stem.seconds - seconds))))
         mix = np.zeros((2, samples), np.float32)
+        low, high = self.mixing.gain
         for stem, start in chosen:
-            mix += place(rng, read_stretch(stem, start, samples, self.sample_rate)) * decibels(rng.uniform(*self.gain))
+            placed = place(rng, read_stretch(stem, start, samples, self.sample_rate))
+            mix += placed * decibels(rng.uniform(low, high))
         return mix
 
     def _equalise(self, rng: np.random.Generator, kind: Kind, mix: Waveform) -> Waveform:
@@ -262,9 +252,9 @@ class StemFolder:
             mix = like_a_master(rng, mix, self.sample_rate)
             gains = np.zeros(len(EQ_NODES_HZ))
         else:
-            gains = rng.uniform(-self.equalisation, self.equalisation, len(EQ_NODES_HZ)) * rng.random()
+            gains = rng.uniform(-self.mixing.equalisation, self.mixing.equalisation, len(EQ_NODES_HZ)) * rng.random()
         corner, slope = 1.0, 0.0
-        if rng.random() < self.dull_probability:
+        if rng.random() < self.mixing.dull_probability:
             corner, slope = np.exp(rng.uniform(*np.log(DULL_FROM_HZ))), np.exp(rng.uniform(*np.log(DULL_SLOPE)))
         smooth = curve(EQ_NODES_HZ, gains)
         return equalised(mix, self.sample_rate, lambda f: smooth(f) - slope * np.maximum(np.log2(f / corner), 0.0))

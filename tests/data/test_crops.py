@@ -9,7 +9,7 @@ from apollo.data import DataModule, StemDataModule
 from apollo.data.crops import CropBatches, Crops, Place
 from apollo.data.degradation import BITRATES, RandomCodec
 from apollo.data.folders import MusicFolder, find_tracks
-from apollo.data.stems import StemFolder
+from apollo.data.stems import Mixing, StemFolder
 from apollo.errors import DataError
 
 RATE = 44100
@@ -110,7 +110,9 @@ def test_stem_mixes_for_validation_never_change(stems: Path) -> None:
 
 def test_dull_mixes_fall_towards_the_top_and_others_do_not(stems: Path) -> None:
     def share_above(hertz: float, dull: float) -> float:
-        source = StemFolder(stems, RATE, equalisation=0.0, speed=1.0, saturation_probability=0.0, dull_probability=dull)
+        source = StemFolder(
+            stems, RATE, Mixing(equalisation=0.0, speed=1.0, saturation_probability=0.0, dull_probability=dull)
+        )
         power = np.zeros(2049)
         for seed in range(30):
             mix = source.draw(np.random.default_rng(seed), 4096)

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from apollo.data.mastering import NODES_HZ, compressed, equalised, like_a_master, long_term_spectrum
-from apollo.data.stems import StemFolder
+from apollo.data.stems import Mixing, StemFolder
 from apollo.errors import DataError
 
 RATE = 44100
@@ -76,12 +76,12 @@ KINDS = {
 
 
 def draw(songs: Path, count: int, **options: object) -> list[np.ndarray]:
-    folder = StemFolder(songs, RATE, **{**PLAIN, "kinds": KINDS, **options})  # type: ignore[arg-type]
+    folder = StemFolder(songs, RATE, Mixing(**{**PLAIN, "kinds": KINDS, **options}))  # type: ignore[arg-type]
     return [folder.draw(np.random.default_rng(seed), 4000) for seed in range(count)]
 
 
 def test_kinds_are_drawn_by_their_weights_and_mastered_by_their_own_shares(songs: Path) -> None:
-    folder = StemFolder(songs, RATE, master_probability=1.0, kinds=KINDS)
+    folder = StemFolder(songs, RATE, Mixing(master_probability=1.0, kinds=KINDS))
     rng = np.random.default_rng(0)
     drawn = [folder._kind(rng, folder.kinds).name for _ in range(400)]
     assert 0.68 < drawn.count("mixes") / 400 < 0.82
@@ -98,7 +98,7 @@ def test_mastered_mixes_are_like_masters_and_others_stay_as_they_are(songs: Path
 
 def test_a_mash_up_lays_another_kind_over(songs: Path) -> None:
     def drawn(probability: float, seed: int) -> np.ndarray:
-        folder = StemFolder(songs, RATE, **PLAIN, kinds=KINDS, mash_up_probability=probability)  # type: ignore[arg-type]
+        folder = StemFolder(songs, RATE, Mixing(**PLAIN, kinds=KINDS, mash_up_probability=probability))  # type: ignore[arg-type]
         voices = next(kind for kind in folder.kinds if kind.name == "voices")
         return folder._mixes(np.random.default_rng(seed), voices, 4000)
 
@@ -131,11 +131,11 @@ def test_compressed_mixes_are_denser(songs: Path) -> None:
 )
 def test_a_kind_that_cannot_be_used_is_named(kinds: dict[str, object], message: str, songs: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        StemFolder(songs, RATE, kinds=kinds)  # type: ignore[arg-type]
+        StemFolder(songs, RATE, Mixing(kinds=kinds))  # type: ignore[arg-type]
 
 
 def test_a_song_of_no_kind_is_named(songs: Path) -> None:
     with pytest.raises(DataError, match="voice_1 fits no folders"):
-        StemFolder(songs, RATE, kinds={"mixes": KINDS["mixes"]})
+        StemFolder(songs, RATE, Mixing(kinds={"mixes": KINDS["mixes"]}))
     with pytest.raises(DataError, match="weight 0"):
-        StemFolder(songs, RATE, kinds={"any": {"folders": ["*"], "weight": 0}})
+        StemFolder(songs, RATE, Mixing(kinds={"any": {"folders": ["*"], "weight": 0}}))

@@ -167,7 +167,7 @@ def test_batches_have_one_shape_and_do_not_depend_on_workers(pairs: Path, worker
 def test_held_out_music_is_not_trained_on(music: Path) -> None:
     data = DataModule(original_dir=str(music / "train"), codec={"enable": True})
     trained = {track.path for track in data.training.source.tracks}
-    held_out = {track.path for track in data.validation.crops.source.tracks}
+    held_out = {track.path for track in data.validation.dataset.source.tracks}
     assert trained
     assert held_out
     assert not trained & held_out
