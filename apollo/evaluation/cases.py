@@ -1,6 +1,6 @@
 """What an evaluation is made of: pieces of music, each under each condition.
 
-A folder is one of three things, told by what lies in it: songs in stems, pairs of originals and damaged versions, or
+A folder is one of three things, recognised by its content: songs in stems, pairs of originals and damaged versions, or
 originals alone. Stems are mixed into the paper's four kinds of music; originals and mixes are coded here, pairs are
 taken as they are.
 """
@@ -45,7 +45,7 @@ class Case(Generic[Source]):
         kind: One of `KINDS`, or empty.
         condition: What is done to the piece.
         sources: The files whose sum the original is; nearly always one.
-        damaged: Where the damaged version lies, for pairs.
+        damaged: Path of the damaged version, for pairs.
     """
 
     piece: str
@@ -143,7 +143,7 @@ def find_cases(root: Place, codecs: Sequence[str], bitrates: Sequence[int]) -> C
 
 
 def pairs_of(original: Place, damaged: Place) -> Cases:
-    """List the pairs that lie in two folders under the same names, whatever the folders are called.
+    """List the pairs with the same names in two folders of any names.
 
     Args:
         original: Folder of originals, at any depth.
@@ -175,7 +175,7 @@ def _pairs(root: Place, found: Found[Place], apart: Sequence[tuple[Place, str]],
 
 
 def _layout_of(found: Found[Place]) -> str:
-    """Where pairs lie, as their names tell."""
+    """Where the pairs are, from their names."""
     layouts = []
     for original, damaged in found.pairs:
         if original.parent == damaged.parent:
@@ -204,7 +204,7 @@ def _is_lossy(path: Path) -> bool:
     try:
         with one_file(path):
             return info(path).lossy
-    except ApolloError:  # It is told later, when it is to be scored.
+    except ApolloError:  # Reported later, when it is scored.
         return False
 
 

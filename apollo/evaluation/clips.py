@@ -57,7 +57,7 @@ class Clip:
 def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[Clip]:
     """Cut out the loudest 6 s of the case that each system restored best, middling and worst, and restore it again.
 
-    The first metric of the evaluation tells which those are; ViSQOL, where it is among them.
+    Chosen by ViSQOL if it is among the metrics, otherwise by the first.
 
     Args:
         evaluation: Of these cases with these settings.

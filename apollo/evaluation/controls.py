@@ -1,6 +1,6 @@
 """What restores nothing and must not win: the damaged signal with a hiss, and with its treble turned up.
 
-A metric that ranks one of them above a model tells of something else than restoration, and is no headline.
+A metric that ranks one of them above a model does not measure restoration, and is not a headline.
 """
 
 from __future__ import annotations

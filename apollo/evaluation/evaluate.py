@@ -64,10 +64,10 @@ class _Outcome:
 def evaluate(
     cases: Cases, settings: Settings | None = None, *, kept: Path | None = None, progress: Progress | None = None
 ) -> Evaluation:
-    """Score every case unprocessed, restored by every model, and as it lies in every folder of restorations.
+    """Score every case unprocessed, restored by every model, and as it is in every folder of restorations.
 
     All scores are taken at 44.1 kHz; other rates are resampled first. What cannot be evaluated is listed in `failures`
-    and the rest goes on.
+    and the rest continues.
 
     Args:
         cases: From `find_cases`.
@@ -86,7 +86,7 @@ def evaluate(
     began = time.monotonic()
     settings = settings or Settings()
     settings.check()
-    restorer_of.cache_clear()  # A checkpoint may have been written anew since the last evaluation in this process.
+    restorer_of.cache_clear()  # A checkpoint may have changed since the last evaluation in this process.
     # A bad model is one error now rather than one a piece later.
     marks = {UNPROCESSED: "", **{model: mark_of_model(settings.restorer(model)) for model in settings.models}}
     failures = [Failure(name, cases.conditions[0], "", reason) for name, reason in cases.problems]
@@ -170,7 +170,7 @@ def _is_told(lag: float) -> bool:
 
 @lru_cache(maxsize=1024)
 def _hides_damage(path: Path, state: str) -> bool:
-    """Whether a lossless file shows traces of a lossy codec; of files that are lossy themselves the layout has told.
+    """Whether a lossless file shows traces of a lossy codec; lossy files are reported with the layout.
 
     Not of objects, which were not at hand then.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
+from typing import Literal
 
 from apollo.evaluation.statistics import Interval, is_defined, paired_interval
 from apollo.metrics import metric
@@ -178,8 +179,8 @@ class Evaluation:
         one of them from tilting the balance between them. The spread is that of the pieces' own averages.
         """
         values = self.values(system, metric)
-        by_condition = [fmean(part) for part in _grouped(values, self.conditions)]
-        by_piece = [fmean(part) for part in _grouped_by_piece(values)]
+        by_condition = [fmean(part) for part in _grouped(values, 1)]
+        by_piece = [fmean(part) for part in _grouped(values, 0)]
         return Average(
             mean=fmean(by_condition) if by_condition else float("nan"),
             spread=stdev(by_piece) if len(by_piece) > 1 else float("nan"),
@@ -201,16 +202,12 @@ class Evaluation:
         """
         ours, theirs = self.values(system, metric), self.values(over, metric)
         common = {key: ours[key] - theirs[key] for key in ours if key in theirs}
-        return paired_interval([list(part) for part in _grouped_by_piece(common)])
+        return paired_interval(_grouped(common, 0))
 
 
-def _grouped(values: dict[tuple[str, Condition], float], conditions: Sequence[Condition]) -> Iterator[list[float]]:
-    for condition in conditions:
-        part = [value for (_, own), value in values.items() if own == condition]
-        if part:
-            yield part
-
-
-def _grouped_by_piece(values: dict[tuple[str, Condition], float]) -> Iterator[list[float]]:
-    for name in dict.fromkeys(piece for piece, _ in values):
-        yield [value for (piece, _), value in values.items() if piece == name]
+def _grouped(values: Mapping[tuple[str, Condition], float], by: Literal[0, 1]) -> list[list[float]]:
+    """Values with one piece (0) or one condition (1) together."""
+    groups: dict[str | Condition, list[float]] = {}
+    for key, value in values.items():
+        groups.setdefault(key[by], []).append(value)
+    return list(groups.values())

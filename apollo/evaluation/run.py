@@ -46,7 +46,7 @@ def run_evaluation(
     console: Console | None = None,
     quiet: bool = False,
 ) -> Evaluation:
-    """Evaluate what lies in a folder with a progress bar, print tables, and write the report where asked.
+    """Evaluate a folder with a progress bar, print tables, and write the report where asked.
 
     Args:
         root: As `find_cases` takes it.
@@ -56,7 +56,7 @@ def run_evaluation(
         codecs: What originals and mixes are put through.
         bitrates: In kbit/s.
         output: Folder of the report; made when missing, before anything else. Scores are kept there as they come, so
-            that the same command goes on after it was stopped. None writes nothing.
+            that the same command resumes after it was stopped. None writes nothing.
         shard: The share of the pieces to evaluate; None is all of them. A share without a piece gives a report without
             a score, so that there is one report a share.
         command: What was typed, for the report.

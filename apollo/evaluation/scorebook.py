@@ -1,4 +1,4 @@
-"""Scores kept as soon as they are known, so that an evaluation that was stopped goes on where it was."""
+"""Scores kept as soon as they are known, so that a stopped evaluation resumes where it was."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ FEW = 20  # pieces, under which a bootstrap by percentiles is too narrow
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference and where it would lie had other pieces of the same kind been measured.
+    """A mean difference and where it would be with other pieces of the same kind.
 
     Attributes:
         mean: NaN when there is nothing to average.
         low: Lower end of the 95 % interval; NaN for fewer than two pieces.
         high: Its upper end.
-        pieces: How many pieces have told.
+        pieces: How many pieces went into it.
     """
 
     mean: float

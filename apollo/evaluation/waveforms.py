@@ -1,4 +1,4 @@
-"""The waveforms of a case, aligned and at one rate; songs too long for memory lie in files while they are needed."""
+"""The waveforms of a case, aligned and at one rate; songs too long for memory are kept in temporary files."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def pair_waveforms(original: Path, other: Path, scratch: Path, align: bool = Tru
 
 
 def measured(original: Path, other: Path) -> Pair:
-    """How two recordings lie to each other.
+    """How two recordings are aligned.
 
     Raises:
         ApolloError: If one cannot be read, or they are not recordings of the same thing.

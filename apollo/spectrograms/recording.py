@@ -71,7 +71,7 @@ def draw_spectrogram(
             va="bottom" if cutoff_hz < 0.47 * rate else "top",
         )
     axis.set_ylim(0, rate / 2000)
-    # A file's name is no formula, whatever dollar signs are in it, and may hold bytes that are no text.
+    # A file's name is not a formula, even with dollar signs, and may hold bytes that are not text.
     axis.set_title(title.encode("utf-8", "replace").decode(), color=FOREGROUND, fontsize=13, pad=8, parse_math=False)
     scale_of_decibels(figure, image, (0.945, 0.12, 0.012, 0.79), _RANGE_DB)
     try:

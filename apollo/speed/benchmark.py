@@ -155,7 +155,7 @@ def benchmark(
             floor = flops * batch * seconds / rate / (2 if kind == "paper" else 1)
             measurements.append(Measurement(kind, precision, seconds, batch, took, floor, rate, memory))
         network.to("cpu")
-        results.append(Benchmark(name, parameters_of(network), flops, file_bytes, measurements))
+        results.append(Benchmark(name, sum(p.numel() for p in network.parameters()), flops, file_bytes, measurements))
     return results
 
 
@@ -180,11 +180,6 @@ def label(kind: Kind, seconds: float, batch: int) -> str:
     if kind == "chunks":
         return f"chunks of {round(seconds, 2):g} s"
     return "1 s mono (paper)" if kind == "paper" else f"batch of {batch} × {seconds:g} s"
-
-
-def parameters_of(model: Apollo) -> int:
-    """Count a network's parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def read_file(name: str) -> tuple[Apollo, int]:
@@ -224,7 +219,7 @@ def chunk_by_chunk(restorer: Restorer) -> Callable[[], Callable[[], Tensor]]:
 def through_network(
     model: Apollo, batch: int, channels: int, seconds: float, dtype: torch.dtype
 ) -> Callable[[], Callable[[], Tensor]]:
-    """Prepare to run the network on clips that lie where it does, one run as a warm-up."""
+    """Prepare to run the network on clips on its own device, with one run as a warm-up."""
     device = next(model.parameters()).device
     noise = 0.1 * torch.randn(batch, channels, round(seconds * model.sample_rate), device=device)
 

@@ -1,4 +1,4 @@
-"""What a run shows of itself while it goes on: how fast it is, and how its restorations sound and look."""
+"""What a run shows while it trains: its speed, and how its restorations sound and look."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Speed(Callback):
         self.before = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation does not count."""
+        """Leave out the time of validation."""
         self.before = time.perf_counter()
 
     def on_train_batch_end(
@@ -47,9 +47,9 @@ class Speed(Callback):
 
 
 class Clips(Callback):
-    """After every validation, writes what became of its first items: sound and spectrograms.
+    """After every validation, writes its first items as sound and spectrograms.
 
-    The newest lie in the run's folder as `clips/<number>/{damaged,restored,original}.flac` and `spectrograms.png`; the
+    The newest are in the run's folder as `clips/<number>/{damaged,restored,original}.flac` and `spectrograms.png`; the
     loggers that show sound and pictures get them all.
 
     Args:

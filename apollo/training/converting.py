@@ -1,7 +1,7 @@
-"""Configurations of other training codes → ours: MSST's, and those whose keys grew out of the paper's.
+"""Configurations of other training codes → ours: MSST's, and those whose keys derive from the paper's.
 
-They are told by their keys, wherever in the file these stand. What has a meaning here gets our name; what has none is
-listed with the reason, all of it at once.
+Keys are recognised anywhere in the file. Those with a counterpart here are renamed; the others are listed with the
+reason, all at once.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def converted(held: Mapping[str, Any], takes: Takes) -> Conversion:
             `None` if it cannot have that target.
 
     Raises:
-        ConfigError: If a value that others are computed from is none.
+        ConfigError: If a value that others are computed from is not a number.
     """
     reader = _Reader(takes)
     reader.read("", "", held, set())
@@ -169,7 +169,7 @@ def converted(held: Mapping[str, Any], takes: Takes) -> Conversion:
 
 
 class _Reader:
-    """Goes through the keys of a file, and settles what each of them is.
+    """Goes through the keys of a file and sorts them.
 
     Attributes:
         result: The published recipe, with what has the same name in the file.
@@ -187,7 +187,7 @@ class _Reader:
         """Go through a block.
 
         Args:
-            path: Where it stands, with a dot behind, or nothing for the whole file.
+            path: Its dotted path with a dot at the end; empty for the whole file.
             ours: Which of our blocks it is.
             block: What it holds.
             own: The keys that it shares with that.

@@ -1,4 +1,4 @@
-"""What a run tells of itself where nobody watches a bar: lines that a log file and a narrow terminal can hold."""
+"""Progress of a run as lines of text, for log files and narrow terminals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = 80
 WIDE = 160  # columns that Lightning's bar takes with all its names
-PATIENCE = 60.0  # seconds after which a line comes whatever the number of batches
+PATIENCE = 60.0  # seconds after which a line is logged even between steps
 
 
 def shows_bars() -> bool:
@@ -27,7 +27,7 @@ def shows_bars() -> bool:
 
 
 class Lines(ProgressBar):
-    """Logs where a run stands: every `log_every_n_steps` batches, every minute, and after every validation."""
+    """Logs the progress of a run: every `log_every_n_steps` batches, every minute, and after every validation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,17 +35,17 @@ class Lines(ProgressBar):
         self.told = time.monotonic()
 
     def disable(self) -> None:
-        """Be quiet, as all processes of a run but one are."""
+        """Be quiet: only one process of a run logs."""
         self.enabled = False
 
     def enable(self) -> None:
-        """Tell again."""
+        """Log again."""
         self.enabled = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell of training."""
+        """Log the progress of training."""
         done, count = batch_idx + 1, self.total_train_batches
         late = time.monotonic() > self.told + PATIENCE
         if late or done % max(1, trainer.log_every_n_steps) == 0 or done == count:  # type: ignore[attr-defined]
@@ -53,7 +53,7 @@ class Lines(ProgressBar):
             self._tell(f"epoch {trainer.current_epoch}, batch {done}/{count}", names)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell of validation."""
+        """Log the scores of a validation."""
         if not trainer.sanity_checking:
             names = self._named(trainer, pl_module, validated=True)
             self._tell(f"epoch {trainer.current_epoch}, validated", names)

@@ -76,21 +76,21 @@ OF_MSST = {"audio", "training"}
 
 
 class Faults:
-    """What is wrong with a configuration, gathered so that all of it is told at once."""
+    """All errors in a configuration, gathered so that they are reported at once."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Keep the message of what is raised within, and go on."""
+        """Keep the message of an error raised within, and continue."""
         try:
             yield
         except ApolloError as error:
             self.told.append(str(error))
 
     def tell(self) -> None:
-        """Say what has been noted.
+        """Raise all that has been noted as one error.
 
         Raises:
             ConfigError: If anything has.
@@ -117,7 +117,7 @@ class Spec:
         """Build the object; what `extra` gives, the block may give otherwise.
 
         Raises:
-            ConfigError: If it cannot be built: whatever is raised is about what the block says.
+            ConfigError: If it cannot be built, whatever its class raises.
         """
         try:
             return self.made(*first, **{**extra, **self.arguments})
@@ -141,7 +141,7 @@ class Spec:
         ]
 
     def with_arguments(self, **arguments: Any) -> Spec:
-        """The same with other values, whatever the block says."""
+        """The same with values that replace those of the block."""
         return replace(self, arguments={**self.arguments, **arguments})
 
 
@@ -265,7 +265,7 @@ def ours(config: DictConfig, path: Path) -> DictConfig:
     """Convert a configuration of another training code, if it is one.
 
     Raises:
-        ConfigError: If a value in it is none.
+        ConfigError: If a value in it cannot be used.
     """
     try:
         held: Any = OmegaConf.to_container(config, resolve=True)

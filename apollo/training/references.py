@@ -1,4 +1,4 @@
-"""References within a configuration: `${exp.dir}` stands for another key's value, and for nothing else."""
+"""References within a configuration: `${exp.dir}` stands for the value of another key, and nothing else is allowed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_references(values: Any) -> None:
 
 
 def chosen(values: Any, key: str) -> Any:
-    """What stands under a dotted key; `None` if nothing does."""
+    """The value of a dotted key; `None` if there is none."""
     for part in re.findall(r"\w+", key):
         if isinstance(values, dict):
             values = values.get(part, values.get(int(part)) if part.isdecimal() else None)

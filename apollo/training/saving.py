@@ -65,7 +65,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         return read_file(Path(path))[0]
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a file; a folder is none that was written here."""
+        """Remove a file; folders are never written here."""
         path = Path(path)
         if path.is_file():
             path.unlink()
@@ -91,9 +91,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 @contextmanager
 def signals_given_back() -> Iterator[None]:
-    """Handle signals afterwards as before, whatever a run has made of them and however it ends.
+    """Restore the signal handlers afterwards, however the run ends.
 
-    Lightning gives back what it has taken before callbacks can, and after an error not at all.
+    Lightning restores its own before callbacks can, and after an error not at all.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -120,13 +120,13 @@ class StopOnSignal(Callback):
         self.received: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over, from Lightning too, which by now has and would end the run without saving."""
+        """Take over the signals from Lightning, which would end the run without saving."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self.receive)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Remember to stop; whoever asks again is served at once."""
+        """Remember to stop; a second signal has its usual effect."""
         self.received = number
         log.warning("finishing the current step and saving; a second signal ends the run at once")
         for other in SIGNALS:
@@ -135,7 +135,7 @@ class StopOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop where no gradients wait for their step."""
+        """Stop only after a whole step, not between accumulated batches."""
         assert isinstance(pl_module, ApolloSystem)
         # After the last batch of an epoch come validation and schedulers, which must not be left out.
         if not ((batch_idx + 1) % pl_module.accumulate or trainer.is_last_batch):
@@ -166,16 +166,16 @@ class Checkpoints(ModelCheckpoint):
     What is asked to stop by a signal stops at the end of an epoch too: nothing but checkpoints comes after its
     validation and its schedulers.
 
-    A checkpoint is a file from anywhere, and what it says may be a lie. So its state holds no paths but names in this
-    callback's own folder, and of these a run that goes on believes only those whose files say that they are its own:
-    only these are ever replaced or deleted.
+    A checkpoint may come from anywhere and cannot be trusted. So its state holds no paths, only names within this
+    callback's own folder, and a run that resumes accepts only those whose files belong to the same run: no other file
+    is ever replaced or deleted.
     """
 
     run = ""
     saved = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Settle the folder, and name the run by a number that nobody can guess."""
+        """Set the folder, and give the run a random number that nobody can guess."""
         super().setup(trainer, pl_module, stage)
         self.run = secrets.token_hex(16)
 
@@ -190,7 +190,7 @@ class Checkpoints(ModelCheckpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what a checkpoint says of those files that are there and of the same run."""
+        """Accept the listed files that exist and belong to the same run."""
         if not isinstance(state_dict.get("run"), str):
             return
         self.run = state_dict["run"]
@@ -283,11 +283,11 @@ def is_done(trainer: Trainer) -> bool:
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Tell whether a path leads into a folder, whatever dots and links there are on the way."""
+    """Whether a path is inside a folder, after dots and links are resolved."""
     return folder.resolve() in path.resolve().parents
 
 
 def last_checkpoint(callbacks: Sequence[Callback], run: Path) -> Path:
-    """Where a run keeps its newest state: where its own checkpoints lie, else in its folder."""
+    """Where a run keeps its newest state: beside its checkpoints, else in its folder."""
     folders = [c.dirpath for c in callbacks if isinstance(c, ModelCheckpoint) and c.dirpath]
     return Path(folders[0] if folders else run) / "last.ckpt"

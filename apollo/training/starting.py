@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
     """Make sure that a run does not write over another.
 
-    Every process of a run asks before it joins the others, thus before any of them can have written.
+    Every process of a run checks this before it joins the others, so before any of them writes.
 
     Args:
         run: The run's folder.
@@ -41,7 +41,7 @@ def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
 
 
 def check_checkpoint(system: ApolloSystem, path: Path) -> None:
-    """Make sure that a run can go on from a file.
+    """Make sure that a run can resume from a file.
 
     Raises:
         ModelFileError: If the file is damaged, or no checkpoint of a run.
@@ -115,7 +115,7 @@ def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:
 
 @contextmanager
 def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
-    """Put the blame for what fails before the first step of a run on the checkpoint that it goes on from.
+    """Attribute errors before the first step of a resumed run to its checkpoint.
 
     Raises:
         ModelFileError: If the checkpoint holds what no run has saved.
@@ -136,7 +136,7 @@ def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
 def start_from(system: ApolloSystem, path: Path | str) -> None:
     """Take the weights of a model file, and of its discriminator if it has one that fits.
 
-    A file without blocks gives its fill to a network with blocks, which start anew.
+    A file without blocks gives its fill to a network with blocks; the blocks are new.
 
     Raises:
         ModelFileError: If the file is no model.

@@ -151,13 +151,13 @@ class ApolloSystem(LightningModule):
             torch.set_float32_matmul_precision(self.precision_before)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the network's sizes, so that the file alone tells how to build it, and the state of randomness."""
+        """Add the network's sizes, so that the file alone says how to build it, and the random state."""
         checkpoint["config"] = self.generator.config
         checkpoint["skipped"] = self.skipped
         checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the randomness that the checkpoint holds; ours from before it did hold none."""
+        """Restore the random state of the checkpoint; the oldest of ours have none."""
         self.skipped = int(checkpoint.get("skipped", 0))
         if "random" in checkpoint:
             torch.set_rng_state(checkpoint["random"]["cpu"].cpu())
@@ -165,7 +165,7 @@ class ApolloSystem(LightningModule):
                 torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["random"]["cuda"]])
 
     def on_train_start(self) -> None:
-        """Make sure that no schedule ends before the run does; a run that goes on has that of its checkpoint.
+        """Make sure that no schedule ends before the run does; a resumed run has that of its checkpoint.
 
         Raises:
             ConfigError: If one does.
@@ -240,7 +240,7 @@ class ApolloSystem(LightningModule):
         return cast(dict[str, Tensor], self.loss_g(estimate, original, degraded, real, made, judged))
 
     def _learn(self, optimizer: LightningOptimizer, loss: Tensor, steps: bool) -> None:
-        """Add to the gradients, and use them up if it is time to."""
+        """Accumulate the gradients, and step if it is time."""
         self.manual_backward(loss / self._batches_of_step())
         if steps:
             scale = self._gradient_scale()

@@ -67,7 +67,7 @@ def train(
 
 @contextmanager
 def telling(path: Path, recipe: Recipe) -> Iterator[None]:
-    """Say in one sentence what a configuration or a run fails of.
+    """Turn errors of a configuration or a run into one sentence.
 
     Raises:
         ApolloError: Whatever it is that a user can cause.
@@ -102,7 +102,7 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
             ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
-        raise ConfigError(f"{path}: Weights & Biases cannot go on ({one_line(error)}): set logger=null") from error
+        raise ConfigError(f"{path}: Weights & Biases failed ({one_line(error)}): set logger=null") from error
 
 
 def lost_another(error: Exception) -> bool:

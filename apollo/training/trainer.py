@@ -29,7 +29,7 @@ ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 STRATEGIES = ("auto", *(name for name in StrategyRegistry.available_strategies() if name.startswith("ddp")))
 EVERY_EPOCHS = "check_val_every_n_epoch"
 UNUSED = "_find_unused_parameters_"
-# What only Python could give, and what is not for two networks.
+# What only Python can give, and what does not suit two networks.
 REFUSED = {
     "callbacks": "is not for a file: checkpoint, early_stopping and ema are blocks of their own",
     "plugins": "is not for a file: leave it out",
@@ -45,10 +45,10 @@ def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback
         recipe: The recipe.
         system: What it is to train.
         callbacks: All of the run's.
-        here: Whether it is to train on this machine. If not, it is one for a CPU, whatever the recipe asks for.
+        here: Whether it trains on this machine; if not, the trainer is one for a CPU, to check the rest.
 
     Raises:
-        ConfigError: If the block holds what no run can use, all of which it names, or the accelerator is not there.
+        ConfigError: If the block has values that no run can use (it names all), or the accelerator is missing.
     """
     settings = recipe["trainer"].arguments
     if faults := [*faults_of(recipe, system), *faults_of_monitors(callbacks, system)]:
@@ -76,7 +76,7 @@ def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback
 
 
 def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
-    """What no run on any machine can use in the block `trainer`."""
+    """Errors in the block `trainer`, on whatever machine it runs."""
     settings = recipe["trainer"].arguments
     for key, reason in REFUSED.items():
         if settings.get(key) is not None:
@@ -100,7 +100,7 @@ def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
 
 
 def faults_of_monitors(callbacks: list[Callback], system: ApolloSystem) -> Iterator[str]:
-    """What callbacks wait for and no validation tells."""
+    """Metrics that callbacks monitor and that no validation logs."""
     known = {f"val_{name}" for name in ("loss", "unprocessed", "lsd", "lsd_unprocessed")}
     if system.visqol:
         known |= {"val_visqol", "val_visqol_unprocessed"}

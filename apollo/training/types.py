@@ -1,4 +1,4 @@
-"""Whether a value from a YAML file is of the kind that a parameter asks for, and how to say what it asks for."""
+"""Whether a value from a YAML file has the type of a parameter, and what that type is in words."""
 
 from __future__ import annotations
 

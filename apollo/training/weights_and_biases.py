@@ -1,4 +1,4 @@
-"""Weights & Biases where it can be reached, and on the disk where it cannot: no run ends for want of it."""
+"""Weights & Biases online where it can be reached, offline where not: no run fails because of it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def begun(logger: WandbLogger, spec: Spec) -> WandbLogger:
 
 
 def is_offline(spec: Spec) -> bool:
-    """Whether a configuration or the environment asks for no connection."""
+    """Whether a configuration or the environment asks for offline mode."""
     import wandb
 
     return bool(spec.arguments.get("offline")) or wandb.setup().settings.mode != "online"
