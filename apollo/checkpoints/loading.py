@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -20,14 +19,14 @@ from apollo.checkpoints.published import check_names, from_published
 from apollo.checkpoints.reading import read_file
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
-from apollo.nn.generator import BANDS, LARGEST, MOST_CONVOLUTIONS
+from apollo.nn.generator import BANDS
+from apollo.nn.options import check_options
 from apollo.storage import Url, at_hand, place
 
 PUBLISHED_SAMPLE_RATE = 44100
 # What no shape tells: of published weights it is known, with ours it must be stated.
 PUBLISHED_OPTIONS = {"heads": 8, "dilations": [1, 1, 1]}
 OPTIONS = frozenset(signature(Apollo).parameters)
-LEAST = {"sr": 1000, "layer": 0}  # of what a file states, where it is not 1
 
 # Parameters of which every model has one, by which its prefix in a larger state is found: published name and ours.
 ANCHORS = ("BN.0.0.weight", "band_split.equal.weight", "fill.levels.input.weight")
@@ -118,26 +117,11 @@ def stated_config(content: Mapping[str, Any], metadata: Mapping[str, str]) -> di
     if not isinstance(stated, dict):
         return {}
     options = {name: value for name, value in stated.items() if name in OPTIONS}
-    check_options(options)
+    try:
+        check_options(options)
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
     return options
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options of other kinds and sizes than a network can have, before any work is done with them."""
-    for name, most in LARGEST.items():
-        if name not in options:
-            continue
-        kinds, least = (int, float) if name == "win" else (int,), LEAST.get(name, 1)
-        several = options[name] if name == "dilations" else [options[name]]
-        if not (
-            isinstance(several, (list, tuple))
-            and 1 <= len(several) <= MOST_CONVOLUTIONS
-            and all(type(value) in kinds and least <= value <= most for value in several)
-        ):
-            what = "whole numbers" if name == "dilations" else "a number" if float in kinds else "a whole number"
-            raise ModelFileError(f"{name} must be {what} from {least} to {most}, not {reprlib.repr(options[name])}")
-    if options.get("output", "direct") not in ("direct", "residual"):
-        raise ModelFileError(f"output must be direct or residual, not {reprlib.repr(options['output'])}")
 
 
 def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -194,8 +178,8 @@ def build(state: dict[str, Tensor], stated: dict[str, Any]) -> Apollo:
             "'config' beside 'state_dict'"
         )
     config.setdefault("sr", PUBLISHED_SAMPLE_RATE)
-    check_options(config)
     try:
+        check_options(config)
         if config["layer"]:
             bins = spectrum_bins(state)
             config.setdefault("win", window_milliseconds(bins, config["sr"]))

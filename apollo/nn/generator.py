@@ -17,42 +17,12 @@ from torch.utils.checkpoint import checkpoint
 from apollo.nn.blocks import Block, rms_norm
 from apollo.nn.filling import Fill
 from apollo.nn.memory import keep_freed_memory
+from apollo.nn.options import check_options
 
 BANDS = 80
 POWER_EPS = torch.finfo(torch.float32).eps
 
 Output = Literal["direct", "residual"]
-
-# Far beyond any network that restores music. What a file states may ask for any time and memory else.
-LARGEST = {
-    "sr": 768_000,
-    "win": 1000,
-    "feature_dim": 1 << 14,
-    "layer": 100,
-    "expansion": 64,
-    "heads": 1 << 10,
-    "kernel_size": 255,
-    "dilations": 255,
-}
-MOST_CONVOLUTIONS = 16
-
-
-def check_sizes(options: Mapping[str, Any]) -> None:
-    """Refuse sizes that no network has, before anything is made of them.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    for name, most in LARGEST.items():
-        values = options[name] if name == "dilations" else [options[name]]
-        if not values or len(values) > MOST_CONVOLUTIONS:
-            raise ValueError(f"{name} must be 1 to {MOST_CONVOLUTIONS} numbers, not {len(values)}")
-        for value in values:
-            least = int(name != "layer" or options.get("fill") is None)  # a fill needs no blocks
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
-            if value > most:
-                raise ValueError(f"{name} must be at most {most}, not {value}")
 
 
 class Apollo(nn.Module):
@@ -105,18 +75,12 @@ class Apollo(nn.Module):
         }
         if fill is not None:
             self.config["fill"] = {"channels": fill["channels"], "dilations": list(fill["dilations"])}
-        check_sizes(self.config)
+        check_options(self.config)
+        if feature_dim % (2 * heads):
+            raise ValueError(f"feature_dim must be a positive multiple of 2 * heads = {2 * heads}, not {feature_dim}")
         self.n_fft = int(sr * win / 1000)
         self.hop_length = self.n_fft // 2
         self.band_widths = band_widths(self.n_fft)
-        if feature_dim < 1 or feature_dim % (2 * heads):
-            raise ValueError(f"feature_dim must be a positive multiple of 2 * heads = {2 * heads}, not {feature_dim}")
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, not {kernel_size}")
-        if output not in ("direct", "residual"):
-            raise ValueError(f"output must be 'direct' or 'residual', not {output!r}")
-        if fill is not None and output != "residual":
-            raise ValueError("fill needs output='residual', because it is added to the input")
         self.output: Output = output
         # Whether training keeps only what goes into each block and computes the rest again when it is needed: half the
         # speed of a block for a fraction of the memory.
