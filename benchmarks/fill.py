@@ -22,7 +22,7 @@ from apollo.audio import degrade
 from apollo.data.folders import as_stereo, find_tracks, read_stretch
 from apollo.metrics import si_sdr, visqol
 from apollo.nn import Apollo
-from apollo.nn.filling import gather
+from apollo.nn.filling import gather, power_of
 
 LOST_DB = 6.0
 AUDIBLE_DB = 80.0
@@ -48,10 +48,10 @@ def level_errors(model: Apollo, original: np.ndarray, damaged: np.ndarray, resto
     """Bias of the predicted levels, and of the power that came back, in lost bands; NaN where none is lost."""
     assert model.fill is not None
     spectra = [model.stft(torch.from_numpy(np.ascontiguousarray(x))) for x in (original, damaged, restored)]
-    powers = [gather(spectrum.square().sum(-1), model.band_widths) for spectrum in spectra]
+    powers = [gather(power_of(spectrum), model.band_widths) for spectrum in spectra]
     true, left = (10 * torch.log10(power.clamp(min=1e-12)) for power in powers[:2])
     lost = (true - left > LOST_DB) & (true > true.amax() - AUDIBLE_DB)
-    predicted = (model.fill.predict(spectra[1]).level - true)[lost].mean()
+    predicted = (model.fill.predict(power_of(spectra[1])).level - true)[lost].mean()
     whole_true, whole_left, whole_back = (10 * torch.log10(power.mean(1).clamp(min=1e-12)) for power in powers)
     gone = (whole_true - whole_left > LOST_DB) & (whole_true > whole_true.amax() - AUDIBLE_DB)
     filled, before = ((x - whole_true)[gone].mean() for x in (whole_back, whole_left))

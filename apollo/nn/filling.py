@@ -92,14 +92,14 @@ class Fill(nn.Module):
         Returns:
             Two of the same shape.
         """
-        predicted = self.predict(spectrum)
+        power = power_of(spectrum)
+        predicted = self.predict(power)
         amplitude = predicted.share * 10 ** (predicted.level / 20)
         lowering = spectrum * spread(predicted.gain - 1, self.widths).unsqueeze(-1)
-        return lowering, self.excitation(spectrum, amplitude)
+        return lowering, self.excitation(spectrum, power, amplitude)
 
-    def predict(self, spectrum: Tensor) -> Levels:
-        """Predict the levels of the original from the spectrum `(items, frames, bins, 2)` of the damaged."""
-        power = power_of(spectrum)
+    def predict(self, power: Tensor) -> Levels:
+        """Predict the levels of the original from the power of the damaged, `(items, frames, bins)`."""
         bands = gather(power, self.widths)
         # From 0 dB for power that is spread evenly over a band to 10 dB and more for a single partial. An empty band
         # holds rounding errors, which differ from machine to machine: it counts as noise.
@@ -110,7 +110,7 @@ class Fill(nn.Module):
         levels: Levels = self.levels(10 * torch.log10(bands.clamp(min=SILENCE)), peakiness)
         return levels
 
-    def excitation(self, spectrum: Tensor, amplitude: Tensor) -> Tensor:
+    def excitation(self, spectrum: Tensor, power: Tensor, amplitude: Tensor) -> Tensor:
         """A spectrum `(items, frames, bins, 2)` made of the input's lower frequencies.
 
         Three copies from different places are laid over each other, which leaves less of their melody than one would,
@@ -118,9 +118,9 @@ class Fill(nn.Module):
 
         Args:
             spectrum: `(items, frames, bins, 2)`.
-            amplitude: Root of the power that each of its bands gets, `(items, frames, bands)`.
+            power: `power_of(spectrum)`.
+            amplitude: Root of the power that each of the result's bands gets, `(items, frames, bands)`.
         """
-        power = power_of(spectrum)
         least = 1e-9 * power.sum(-1, keepdim=True)
         copies = []
         for copy in self.copies:

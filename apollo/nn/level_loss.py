@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from apollo.errors import nearest
 from apollo.nn.filling import Levels, gather, power_of
 from apollo.nn.generator import Apollo, band_widths
+from apollo.nn.losses import named_weights
 from apollo.nn.similarity import GammatoneSpectrum, similarity
 
 LOST_DB = 6.0  # by which less of a band is left where it counts as lost
@@ -106,12 +106,7 @@ class LevelLoss(nn.Module):
 
     def __init__(self, weights: Mapping[str, float], sample_rate: int = 44100) -> None:
         super().__init__()
-        for name in weights:
-            if name not in self.TERMS:
-                raise ValueError(f"unknown loss {name!r}: {nearest(name, self.TERMS)}")
-        self.weights = {name: float(weight) for name, weight in weights.items() if weight}
-        if not self.weights:
-            raise ValueError("every weight is 0: give at least one loss a weight")
+        self.weights = named_weights(weights, self.TERMS)
         self.gammatone = GammatoneSpectrum(sample_rate)
         n_fft = 2 * self.gammatone.hop_length
         self.fill_power = FillPower(band_widths(n_fft), n_fft, self.gammatone)
@@ -133,7 +128,7 @@ class LevelLoss(nn.Module):
         original, degraded = original.flatten(0, 1), degraded.flatten(0, 1)
         with torch.no_grad():
             there, left = generator.stft(original), generator.stft(degraded)
-        predicted = generator.fill.predict(left)
+        predicted = generator.fill.predict(power_of(left))
         with torch.autocast(original.device.type, enabled=False):
             terms = self._terms(predicted, there, left, self.gammatone(original), self.gammatone(degraded))
         total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()

@@ -178,6 +178,21 @@ OF_WAVEFORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
+def named_weights(given: Mapping[str, float], terms: Sequence[str]) -> dict[str, float]:
+    """The weights of the terms that are not 0, in the order of the terms.
+
+    Raises:
+        ValueError: If there is no such term, or every weight is 0.
+    """
+    for name in given:
+        if name not in terms:
+            raise ValueError(f"unknown loss {name!r}: {nearest(name, terms)}")
+    weights = {name: float(given[name]) for name in terms if given.get(name)}
+    if not weights:
+        raise ValueError("every weight is 0: give at least one loss a weight")
+    return weights
+
+
 class GeneratorLoss(nn.Module):
     """The generator's loss: a weighted sum of named terms.
 
@@ -204,12 +219,7 @@ class GeneratorLoss(nn.Module):
         super().__init__()
         self.eps = eps
         given = weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0)
-        for name in given:
-            if name not in self.TERMS:
-                raise ValueError(f"unknown loss {name!r}: {nearest(name, self.TERMS)}")
-        self.weights = {name: float(given[name]) for name in self.TERMS if given.get(name)}
-        if not self.weights:
-            raise ValueError("every weight is 0: give at least one loss a weight")
+        self.weights = named_weights(given, self.TERMS)
         self.gammatone = GammatoneSpectrum(sample_rate) if "similarity" in self.weights else None
         self.windows = tuple(windows)
         for size in self.windows:

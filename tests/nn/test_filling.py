@@ -11,7 +11,7 @@ from torch import Tensor
 from apollo import load_model, save_model
 from apollo.nn import Apollo
 from apollo.nn.chunks import restore_in_chunks
-from apollo.nn.filling import Fill, gather, source_bins, spread
+from apollo.nn.filling import Fill, gather, power_of, source_bins, spread
 from apollo.nn.generator import band_widths
 
 OPTIONS: dict[str, Any] = {"win": 40, "feature_dim": 16, "layer": 1, "output": "residual"}
@@ -77,7 +77,7 @@ def test_an_excitation_has_the_power_that_each_band_is_given() -> None:
     assert model.fill is not None
     spectrum = model.stft(music(2, 44_100))
     amplitude = torch.rand(*spectrum.shape[:2], len(model.band_widths), generator=torch.Generator().manual_seed(0))
-    excitation = model.fill.excitation(spectrum, amplitude)
+    excitation = model.fill.excitation(spectrum, power_of(spectrum), amplitude)
     power = gather(excitation.square().sum(-1), model.band_widths)
     torch.testing.assert_close(power, amplitude.square(), rtol=1e-4, atol=0)
 

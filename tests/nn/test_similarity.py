@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apollo.nn import Apollo
-from apollo.nn.filling import Levels, gather
+from apollo.nn.filling import Levels, gather, power_of
 from apollo.nn.generator import band_widths
 from apollo.nn.level_loss import FillPower, LevelLoss, lost_bands, ripple, target_levels
 from apollo.nn.losses import GeneratorLoss
@@ -81,7 +81,7 @@ def test_the_power_of_a_fill_is_predicted_from_its_levels_alone(unevenness: floa
     assert fill is not None
     spectrum = generator.stft(swelling)
     amplitude = 10 ** (unevenness * torch.randn(*spectrum.shape[:2], 80, generator=draws) / 20)
-    waveform = generator.istft(fill.excitation(spectrum, amplitude), swelling.shape[-1])
+    waveform = generator.istft(fill.excitation(spectrum, power_of(spectrum), amplitude), swelling.shape[-1])
     gammatone = GammatoneSpectrum(RATE)
     heard = gammatone(waveform)
     predicted = FillPower(fill.widths, generator.n_fft, gammatone)(amplitude)[..., : heard.shape[-1]]
