@@ -28,13 +28,7 @@ def restore_in_chunks(model: Apollo, waveform: Tensor, chunk_frames: int, fill: 
         `(channels, samples)` in float32 on the CPU.
     """
     stream = ChunkStream(model, waveform.shape[0], chunk_frames, forward=partial(model, fill=fill))
-    restored = torch.empty(waveform.shape)
-    position = 0
-    for block in (*torch.split(waveform, stream.chunk, dim=1), None):
-        part = stream.flush() if block is None else stream.push(block)
-        restored[:, position : position + part.shape[1]] = part
-        position += part.shape[1]
-    return restored
+    return torch.cat((stream.push(waveform), stream.flush()), dim=1)
 
 
 class ChunkStream:

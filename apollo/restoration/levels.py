@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -69,70 +69,53 @@ def write_levelled(
         output: Says what becomes of what is too loud.
         loudness: Gives the loudness to match in LUFS, if `output` asks for it; called once the signal has been read.
     """
-    rate, channels = signal.sample_rate, signal.channels
-    if output.match_loudness:
-        return _write_matched(signal, sink, output, loudness)
-    if not output.scales:
-        clamped = 0
-        with sink.open(rate, channels) as writer, behind(writer.write) as write:
-            for block in signal.blocks():
-                if output.clip == "clamp" and not output.is_float:
-                    clamped += int(np.count_nonzero(np.abs(block) > 1))
-                    block = np.clip(block, -1, 1)
-                write(block)
-        return Levels(writer, clamped=clamped)
-    loudest = 0.0
+    meter = LoudnessMeter(signal.sample_rate, signal.channels) if output.match_loudness else None
+    loudest, clamped = 0.0, 0
+
+    def opened() -> AbstractContextManager[Writer]:
+        return sink.open(signal.sample_rate, signal.channels)
 
     def heard() -> Iterator[Block]:
         nonlocal loudest
         for block in signal.blocks():
             loudest = max(loudest, float(np.abs(block).max(initial=0)))
+            if meter is not None:
+                meter.take(block)
             yield block
 
+    def fitted(block: Block) -> Block:
+        """Cut off what is beyond full scale: in a recording that was scaled to fit, that is rounding alone."""
+        nonlocal clamped
+        if output.is_float:
+            return block
+        clamped += 0 if output.scales else int(np.count_nonzero(np.abs(block) > 1))
+        return np.clip(block, -1, 1)
+
+    if meter is None and not output.scales:
+        with opened() as writer, behind(writer.write) as write:
+            for block in signal.blocks():
+                write(fitted(block))
+        return Levels(writer, clamped=clamped)
     with scratch_file(sink) as scratch:
         listened = replace(signal, read=heard)
-        if sink.rewindable:
-            with sink.open(rate, channels) as writer, behind(writer.write) as write:
+        if meter is None and sink.rewindable:
+            with opened() as writer, behind(writer.write) as write:
                 kept = scratch.keep(listened, lambda block: write(block) if loudest <= 1 else None)
                 if loudest > 1 and isinstance(writer, AudioWriter):
                     writer.discard()
+            if loudest <= 1:
+                return Levels(writer)
         else:
             kept = scratch.keep(listened)
-        if loudest > 1 or not sink.rewindable:
-            with sink.open(rate, channels) as writer:
-                if loudest > 1 and isinstance(writer, AudioWriter):
-                    writer.gain = -20 * math.log10(loudest)
-                for block in kept.blocks():
-                    writer.write(block if loudest <= 1 else block * np.float32(1 / loudest))
-    return Levels(writer, turned_down_db=20 * math.log10(max(1.0, loudest)))
-
-
-def _write_matched(signal: Signal, sink: Sink, output: Output, loudness: Callable[[], float | None]) -> Levels:
-    """Write a signal at a loudness, once its own is known."""
-    meter, loudest, clamped = LoudnessMeter(signal.sample_rate, signal.channels), 0.0, 0
-
-    def heard() -> Iterator[Block]:
-        nonlocal loudest
-        for block in signal.blocks():
-            loudest = max(loudest, float(np.abs(block).max(initial=0)))
-            meter.take(block)
-            yield block
-
-    with scratch_file(sink) as scratch:
-        kept = scratch.keep(replace(signal, read=heard))
-        wanted, (own, _) = loudness(), meter.end()
+        wanted, own = (loudness(), meter.end()[0]) if meter is not None else (None, None)
         matched = wanted - own if wanted is not None and own is not None else 0.0
         turned_down = max(0.0, matched + 20 * math.log10(max(loudest, 1e-9))) if output.scales else 0.0
-        factor = np.float32(10 ** ((matched - turned_down) / 20))
-        with sink.open(signal.sample_rate, signal.channels) as writer:
+        factor = np.float32(1 / max(1.0, loudest) if meter is None else 10 ** ((matched - turned_down) / 20))
+        with opened() as writer:
             if turned_down and isinstance(writer, AudioWriter):
                 writer.gain = -turned_down
             for block in kept.blocks():
-                block = block * factor
-                if output.scales or (output.clip == "clamp" and not output.is_float):
-                    clamped += 0 if output.scales else int(np.count_nonzero(np.abs(block) > 1))
-                    block = np.clip(block, -1, 1)  # what scales exceeds by rounding alone
-                writer.write(block)
+                writer.write(fitted(block * factor))
     return Levels(writer, turned_down, clamped, matched)
 
 

@@ -270,6 +270,8 @@ def restore_recording(
     def told(blocks: Iterable[Block]) -> Iterator[Block]:
         done = 0
         for block in blocks:
+            if not np.isfinite(block).all():
+                raise AudioFileError(f"the model gave NaN or infinite samples for {source.name}: use another model")
             after.push(block)
             yield block
             done += block.shape[1]
@@ -277,7 +279,7 @@ def restore_recording(
 
     with closing(ahead(heard())) as blocks, memory_suffices(source):
         stream = restorer.stream(peaks, source.sample_rate, target_rate=own)
-        restored = replace(source, sample_rate=own, read=lambda: checked(stream.through(blocks), source))
+        restored = replace(source, sample_rate=own, read=lambda: stream.through(blocks))
         result = restored.resampled(rate)
         loudness = (lambda: meter.end()[0]) if meter is not None else (lambda: None)
         levels = write_levelled(replace(result, read=lambda: told(result.blocks())), sink, output, loudness)
@@ -319,14 +321,6 @@ def check_rate(source: Signal) -> None:
             f"{source.name} says that its sample rate is {source.sample_rate} Hz, so its header is damaged: give "
             "another file"
         )
-
-
-def checked(restored: Iterable[Block], source: Signal) -> Iterator[Block]:
-    """Give what the network gave, if those are numbers."""
-    for block in restored:
-        if not np.isfinite(block).all():
-            raise AudioFileError(f"the model gave NaN or infinite samples for {source.name}: use another model")
-        yield block
 
 
 @contextmanager
