@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from apollo.atomic import claimed, make_folder
 from apollo.audio import AudioReader, Verdict, needs_restoration, resampled_length
 from apollo.errors import ApolloError, AudioFileError, one_file
-from apollo.restoration.batch import Task
 from apollo.restoration.engine import Restorer
 from apollo.restoration.output import Output
 from apollo.restoration.provenance import Provenance
 from apollo.restoration.recordings import Progress, Report, check_target, restore_file
+from apollo.restoration.tasks import Task
 from apollo.storage import Url, at_hand, in_place_of, publish
 
 Status = Literal["restored", "finished", "undamaged", "failed", "planned"]
@@ -46,7 +46,7 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """All of it in what JSON has."""
-        report = {**dataclasses.asdict(self.report), "filled": self.report.filled} if self.report else {}
+        report = {**asdict(self.report), "filled": self.report.filled} if self.report else {}
         content = {
             "source": str(self.task.source),
             "target": str(self.task.target),
@@ -101,34 +101,12 @@ def restore_files(
     """
     for task in tasks:
         try:
-            with one_file(task.source):
-                outcome = restore_one(task, restorer, output, overwrite, force, progress(task), model)
+            done = progress(task)
+            with at_work(task, restorer, output, overwrite, force, model) as work:
+                outcome = work.restore(done)
         except ApolloError as error:
             outcome = Outcome(task, "failed", str(error))
         yield outcome
-
-
-def restore_one(
-    task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, progress: Progress, model: str
-) -> Outcome:
-    """Restore a file unless that is done or there is nothing to do."""
-    if isinstance(task.source, Url) and task.source == task.target:
-        raise AudioFileError(f"{task.source} would be replaced by its own restoration: choose another output")
-    with at_hand(task.source) as source, in_place_of(task.target, overwrite) as target:
-        if not overwrite and (done := finished(task, source, target, restorer, output, model)):
-            return done
-        if not force and not (verdict := needs_restoration(source, task.track)).damaged:
-            return Outcome(task, "undamaged", passed_over(task, verdict))
-        make_folder(target.parent)
-        with claimed(target) as ours:
-            if not ours:
-                message = f"{task.target} is being made by another run of Apollo: skipped"
-                return Outcome(task, "finished", message, left=True)
-            if not overwrite and (done := finished(task, source, target, restorer, output, model)):
-                return done  # by a run that was at it a moment ago
-            report = restore_file(source, target, restorer, overwrite, progress, output, model, task.track)
-        publish(target, task.target, overwrite)
-    return Outcome(task, "restored", "", dataclasses.replace(report, source=task.source, target=task.target))
 
 
 def foresee(
@@ -143,60 +121,104 @@ def foresee(
     for task in tasks:
         size, seconds = 0, 0.0
         try:
-            with (
-                one_file(task.source),
-                at_hand(task.source) as source,
-                in_place_of(task.target, overwrite) as target,
-            ):
-                with AudioReader(source, task.track) as reader:
-                    size, seconds = source.stat().st_size, reader.count() / reader.sample_rate
-                verdict = needs_restoration(source, task.track)
-                outcome = None if overwrite else finished(task, source, target, restorer, output, model)
-                if outcome is None and not verdict.damaged and not force:
-                    outcome = Outcome(task, "undamaged", passed_over(task, verdict))
-                if outcome is None:
-                    check_target(source, target, overwrite)
-                    outcome = Outcome(task, "planned", verdict.sentence)
+            with at_work(task, restorer, output, overwrite, force, model) as work:
+                with AudioReader(work.source, task.track) as reader:
+                    size, seconds = work.source.stat().st_size, reader.count() / reader.sample_rate
+                outcome = work.decide()
+                if outcome.status == "planned":
+                    outcome = replace(outcome, message=work.verdict.sentence)
         except ApolloError as error:
             outcome = Outcome(task, "failed", str(error))
         yield Forecast(outcome, size, seconds)
 
 
-def passed_over(task: Task, verdict: Verdict) -> str:
-    """Say why a file is passed over that shows no damage."""
-    return f"{task.source}: {verdict.sentence}; use --force to restore it all the same"
+@contextmanager
+def at_work(task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, model: str) -> Iterator[Work]:
+    """Give a task with its files at hand; what goes wrong in the block is an error that names the source."""
+    with one_file(task.source), at_hand(task.source) as source, in_place_of(task.target, overwrite) as target:
+        yield Work(task, source, target, restorer, output, overwrite, force, model)
 
 
-def finished(task: Task, source: Path, target: Path, restorer: Restorer, output: Output, model: str) -> Outcome | None:
-    """What is to be said of a task that is done already; None of others.
+@dataclass
+class Work:
+    """A task whose source and target are files of this machine; the rest is as for `restore_files`."""
 
-    Raises:
-        AudioFileError: If it was done with another model or other options.
-    """
-    if not is_finished(source, target, task.track, output, restorer.sample_rate):
-        return None
-    made = Provenance.read(target)
-    wanted = Provenance.of(restorer, output.for_file(target), model, task.track)
-    if made is not None and not made.is_like(wanted):
-        raise AudioFileError(f"{task.target} was made with {made}, not with {wanted}: use --overwrite to replace it")
-    return Outcome(task, "finished", f"{task.target} is finished already: use --overwrite to restore it again")
+    task: Task
+    source: Path
+    target: Path
+    restorer: Restorer
+    output: Output
+    overwrite: bool
+    force: bool
+    model: str
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the source is damaged."""
+        return needs_restoration(self.source, self.task.track)
 
-def is_finished(source_file: Path, target_file: Path, track: int | None, output: Output, network_rate: int) -> bool:
-    """Tell whether the target is there, as long as the source, and whole to its last sample."""
-    with suppress(ApolloError, OSError):
-        if not target_file.is_file() or target_file.samefile(source_file):
-            return False
-        with AudioReader(source_file, track) as source, AudioReader(target_file) as target:
-            expected = resampled_length(source.count(), source.sample_rate, target.sample_rate)
-            found = target.count()
-            rate = output.rate_for(
-                source.sample_rate, network_rate, lambda: needs_restoration(source_file, track).damaged
+    def decide(self) -> Outcome:
+        """What is to become of the task: it is passed over, or `"planned"`.
+
+        Raises:
+            AudioFileError: If it must not be done.
+        """
+        if isinstance(self.task.source, Url) and self.task.source == self.task.target:
+            raise AudioFileError(f"{self.task.source} would be replaced by its own restoration: choose another output")
+        if done := self.finished():
+            return done
+        if not self.force and not self.verdict.damaged:
+            message = f"{self.task.source}: {self.verdict.sentence}; use --force to restore it all the same"
+            return Outcome(self.task, "undamaged", message)
+        check_target(self.source, self.target, self.overwrite)
+        return Outcome(self.task, "planned")
+
+    def restore(self, progress: Progress) -> Outcome:
+        """Do the task unless it is to be passed over."""
+        if (outcome := self.decide()).status != "planned":
+            return outcome
+        task = self.task
+        make_folder(self.target.parent)
+        with claimed(self.target) as ours:
+            if not ours:
+                message = f"{task.target} is being made by another run of Apollo: skipped"
+                return Outcome(task, "finished", message, left=True)
+            if done := self.finished():
+                return done  # by a run that was at it a moment ago
+            report = restore_file(
+                self.source, self.target, self.restorer, self.overwrite, progress, self.output, self.model, task.track
             )
-            if (target.sample_rate != rate and not target.info.lossy) or abs(
-                found - expected
-            ) > TOLERANCE * target.sample_rate:
+        publish(self.target, task.target, self.overwrite)
+        return Outcome(task, "restored", report=replace(report, source=task.source, target=task.target))
+
+    def finished(self) -> Outcome | None:
+        """What is to be said of a task that is done already and not to be done again; None of others.
+
+        Raises:
+            AudioFileError: If it was done with another model or other options.
+        """
+        if self.overwrite or not self.is_finished():
+            return None
+        made = Provenance.read(self.target)
+        wanted = Provenance.of(self.restorer, self.output.for_file(self.target), self.model, self.task.track)
+        place = self.task.target
+        if made is not None and not made.is_like(wanted):
+            raise AudioFileError(f"{place} was made with {made}, not with {wanted}: use --overwrite to replace it")
+        return Outcome(self.task, "finished", f"{place} is finished already: use --overwrite to restore it again")
+
+    def is_finished(self) -> bool:
+        """Whether the target is there, as long as the source, and whole to its last sample."""
+        with suppress(ApolloError, OSError):
+            if not self.target.is_file() or self.target.samefile(self.source):
                 return False
-            target.seek(max(0, found - 1))
-            return target.read(1).shape == (source.channels, 1)
-    return False
+            with AudioReader(self.source, self.task.track) as source, AudioReader(self.target) as target:
+                rate = self.output.rate_for(source.sample_rate, self.restorer.sample_rate, lambda: self.verdict.damaged)
+                if target.sample_rate != rate and not target.info.lossy:
+                    return False
+                found = target.count()
+                expected = resampled_length(source.count(), source.sample_rate, target.sample_rate)
+                if abs(found - expected) > TOLERANCE * target.sample_rate:
+                    return False
+                target.seek(max(0, found - 1))
+                return target.read(1).shape == (source.channels, 1)
+        return False
