@@ -25,11 +25,11 @@ from apollo.atomic import discard_unfinished
 from apollo.cluster.connection import Workers
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.restoration.batch import Task, likely_seconds
 from apollo.restoration.engine import Restorer
 from apollo.restoration.jobs import Outcome, restore_files
 from apollo.restoration.output import Output
 from apollo.restoration.settings import Settings
+from apollo.restoration.tasks import Task, likely_seconds
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,14 @@
 """Restoring recordings of any length, exactly as the network would restore them whole."""
 
-from apollo.restoration.batch import Task, plan
 from apollo.restoration.compiling import pays_to_compile
 from apollo.restoration.engine import Restorer, choose_device
 from apollo.restoration.jobs import Forecast, Outcome, foresee, restore_files
+from apollo.restoration.one_call import restore
 from apollo.restoration.output import Output
-from apollo.restoration.quick import restore
 from apollo.restoration.recordings import Report, default_target, restore_file, restore_pipe
 from apollo.restoration.settings import Settings
 from apollo.restoration.stream import RestorationStream
+from apollo.restoration.tasks import Task, plan
 
 __all__ = [
     "Forecast",

@@ -9,7 +9,7 @@ import torch
 
 from apollo.audio import AudioReader
 from apollo.errors import ApolloError
-from apollo.restoration.batch import Task, likely_seconds
+from apollo.restoration.tasks import Task, likely_seconds
 from apollo.storage import Url
 
 LONG = 3600.0  # seconds of audio: compiling takes about half a minute

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -23,6 +24,17 @@ from apollo.restoration.waveforms import LARGEST, Waveform, as_rate, as_tensor, 
 log = logging.getLogger(__name__)
 
 MOST_CHANNELS = 1024  # that a file may have, as libsndfile reads it
+
+
+class RestorerOptions(TypedDict, total=False):
+    """Options of `Restorer` beside the model and its device."""
+
+    chunk_seconds: float
+    precision: str
+    batch: int | None
+    fill: float
+    mix: float
+    keep_below: float | None
 
 
 class Restorer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,12 @@ from apollo.audio import needs_restoration, read
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.restoration.engine import Restorer, choose_device
+from apollo.restoration.engine import Restorer, RestorerOptions, choose_device
 from apollo.restoration.output import Output
+from apollo.restoration.waveforms import Waveform
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @overload
@@ -25,46 +29,20 @@ def restore(
     model: str | Path = ...,
     *,
     device: str = ...,
-    chunk_seconds: float = ...,
-    precision: str = ...,
-    batch: int | None = ...,
-    fill: float = ...,
-    mix: float = ...,
-    keep_below: float | None = ...,
     track: int | None = ...,
+    **options: Unpack[RestorerOptions],
 ) -> tuple[npt.NDArray[np.float32], int]: ...
 
 
 @overload
 def restore(
-    audio: npt.NDArray[Any],
+    audio: Waveform,
     sample_rate: int | None = ...,
     model: str | Path = ...,
     *,
     device: str = ...,
-    chunk_seconds: float = ...,
-    precision: str = ...,
-    batch: int | None = ...,
-    fill: float = ...,
-    mix: float = ...,
-    keep_below: float | None = ...,
-) -> npt.NDArray[Any]: ...
-
-
-@overload
-def restore(
-    audio: Tensor,
-    sample_rate: int | None = ...,
-    model: str | Path = ...,
-    *,
-    device: str = ...,
-    chunk_seconds: float = ...,
-    precision: str = ...,
-    batch: int | None = ...,
-    fill: float = ...,
-    mix: float = ...,
-    keep_below: float | None = ...,
-) -> Tensor: ...
+    **options: Unpack[RestorerOptions],
+) -> Waveform: ...
 
 
 def restore(
@@ -73,13 +51,8 @@ def restore(
     model: str | Path = "default",
     *,
     device: str = "auto",
-    chunk_seconds: float = 20.0,
-    precision: str = "auto",
-    batch: int | None = None,
-    fill: float = 1.0,
-    mix: float = 1.0,
-    keep_below: float | None = None,
     track: int | None = None,
+    **options: Unpack[RestorerOptions],
 ) -> tuple[npt.NDArray[np.float32], int] | npt.NDArray[Any] | Tensor:
     """Restore a waveform or a file.
 
@@ -92,13 +65,8 @@ def restore(
         sample_rate: Of a waveform, in Hz; the model's (44100 for the default) if None. A file has its own.
         model: A model file, or the name of a model.
         device: Where to compute: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
-        chunk_seconds: As for `Restorer`, and so is all that follows.
-        precision: `"auto"`, `"32"`, `"bf16"` or `"16"`.
-        batch: Channels that go through the network at once.
-        fill: Share of what is lost that is filled in, from 0 (the most faithful waveform) to 1 (the full sound).
-        mix: Share of the restored in what comes out, from 0 to 1.
-        keep_below: Frequency in Hz below which the input's own sound is kept.
         track: Of a file, which of its audio tracks, counted from 1; None is the default one.
+        **options: As `Restorer` takes them: `chunk_seconds`, `precision`, `batch`, `fill`, `mix` and `keep_below`.
 
     Returns:
         For a waveform, the restored one, of the same shape, sample rate, type and device. For a file, the restored
@@ -117,9 +85,7 @@ def restore(
         (2, 48000)
     """
     network = load_once(str(model), changed(model), str(choose_device(device)))
-    restorer = Restorer(
-        network, chunk_seconds, precision=precision, batch=batch, fill=fill, mix=mix, keep_below=keep_below
-    )
+    restorer = Restorer(network, **options)
     if isinstance(audio, Tensor):
         return restorer(audio, sample_rate)
     if not isinstance(audio, str | Path):

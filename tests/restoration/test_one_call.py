@@ -16,7 +16,7 @@ from apollo.audio import write
 from apollo.checkpoints import save_model
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
-from apollo.restoration import Restorer, quick
+from apollo.restoration import Restorer, one_call
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def test_model_is_loaded_once_unless_its_file_changes(
         loaded.append(path)
         return apollo.load_model(path, device)
 
-    monkeypatch.setattr(quick, "load_model", counted)
+    monkeypatch.setattr(one_call, "load_model", counted)
     first = apollo.restore(music[:, :5000], model=model)
     apollo.restore(music[:, :5000], model=model, mix=0.5)
     assert len(loaded) == 1
