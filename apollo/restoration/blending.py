@@ -1,4 +1,4 @@
-"""How much of the restoration is heard, and from which frequency up."""
+"""How much of the restored sound is in the output, and from which frequency up."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TRANSITION_HZ = 200.0
 
 @dataclass(frozen=True)
 class Blend:
-    """What is taken from the input and what from the restored.
+    """How input and restored sound are mixed.
 
     Attributes:
-        mix: Share of the restored, from 0 (the input itself) to 1 (the restored alone).
-        keep_below: Frequency in Hz below which the input's own sound is kept, whatever the network makes of it.
+        mix: Share of the restored sound, from 0 (the input alone) to 1 (the restored alone).
+        keep_below: Frequency in Hz below which the input is kept.
 
     Raises:
-        ApolloError: If there is no such share or frequency.
+        ApolloError: If one is out of range.
     """
 
     mix: float = 1.0
@@ -32,24 +32,24 @@ class Blend:
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:
-            raise ApolloError(f"mix must be from 0 (the input) to 1 (the restored signal), not {self.mix:g}")
+            raise ApolloError(f"mix must be from 0 (the input) to 1 (the restored), not {self.mix:g}")
         if self.keep_below is not None and not (self.keep_below >= TRANSITION_HZ and math.isfinite(self.keep_below)):
             raise ApolloError(f"keep_below must be {TRANSITION_HZ:g} Hz or more, not {self.keep_below:g}")
 
     @property
     def needs_input(self) -> bool:
-        """Whether anything of the input is heard."""
+        """Whether any of the input is in the output."""
         return self.mix < 1 or self.keep_below is not None
 
 
 class BlendStream:
-    """Blends a recording with its restoration, both of which come in blocks.
+    """Blends a recording with its restoration, block by block.
 
-    `out = in + mix · (restored − in)`, with `keep_below` of the difference only what is above: a low-pass taken from a
-    delay is a high-pass of linear phase. Where the network changes nothing, that is the input exactly.
+    `out = in + mix · (restored − in)`; with `keep_below`, the difference goes through a linear-phase high-pass, which
+    is a delay minus a low-pass. Where the network changes nothing, the output is exactly the input.
 
     Args:
-        blend: What to take of each.
+        blend: How they are mixed.
         channels: Number of channels.
         sample_rate: In Hz.
     """
@@ -72,11 +72,11 @@ class BlendStream:
         self.given = torch.cat((self.given, block), dim=1)
 
     def push(self, restored: Tensor) -> Tensor:
-        """Take the next restored block, `(channels, samples)`, and give what has become certain."""
+        """Take the next restored block, `(channels, samples)`, and give what is ready."""
         return self.add(restored - self.given[:, self.restored : self.restored + restored.shape[1]])
 
     def add(self, difference: Tensor) -> Tensor:
-        """Take by how much the next restored block differs from the input, and give what has become certain."""
+        """Take the difference of the next restored block from the input, and give what is ready."""
         self.restored += difference.shape[1]
         if self.high_pass is not None:
             difference = torch.from_numpy(self.high_pass.push(difference.numpy()))
@@ -90,7 +90,7 @@ class BlendStream:
         return self._added(torch.from_numpy(rest))
 
     def _added(self, difference: Tensor) -> Tensor:
-        """Add what is new to the input that has waited longest."""
+        """Add a block of the difference to the oldest input that waits."""
         samples = difference.shape[1]
         blended = self.given[:, :samples] + self.mix * difference
         self.given = self.given[:, samples:].clone()

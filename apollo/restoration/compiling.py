@@ -16,9 +16,9 @@ LONG = 3600.0  # seconds of audio: compiling takes about half a minute
 
 
 def pays_to_compile(tasks: Sequence[Task], device: torch.device) -> bool:
-    """Whether there is enough to restore to make up for compiling, by the lengths of the files.
+    """Whether files are long enough in all to make up for compiling.
 
-    On a CPU there never is: in float32, what is compiled is not faster (`benchmarks/README.md`).
+    On a CPU they never are: compiled code is not faster there in float32 (`benchmarks/README.md`).
     """
     if device.type != "cuda":
         return False
@@ -58,11 +58,11 @@ def check_compiler(device: torch.device) -> None:
 
 @contextmanager
 def compiled_for(whole: bool, device: torch.device) -> Iterator[None]:
-    """Have compiled blocks compute whole chunks, which have one length, and uncompiled ones what is shorter.
+    """Run compiled blocks on whole chunks, which have one length, and uncompiled blocks on shorter ones.
 
-    What is compiled for any length takes a third longer on a CPU than what is compiled for one, and each length that a
-    song's end has would take half a minute. On a CPU, weights become constants of what is compiled, laid out as its
-    matrix products want them; they must not change any more (`benchmarks/README.md` has what both gain).
+    On a CPU, code compiled for any length takes a third longer than code compiled for one, and compiling for the length
+    of each song's end would take half a minute. On a CPU the weights become constants of the compiled code, laid out
+    for its matrix products, so they must not change afterwards (`benchmarks/README.md` has what both gain).
 
     Args:
         whole: Whether the chunk is whole.

@@ -38,27 +38,26 @@ class RestorerOptions(TypedDict, total=False):
 
 
 class Restorer:
-    """Restores waveforms with a network, in constant memory and with the samples that it would give for the whole.
+    """Restores waveforms with a network chunk by chunk: constant memory, and the samples of a single pass.
 
-    The network has learnt at full scale, so a recording's peak is brought to 1 before and back after: one gain for the
-    whole recording. Channels that are silent from beginning to end stay silent.
+    The network was trained at full scale, so a recording is scaled to a peak of 1 before it and scaled back after it,
+    by one gain for the whole recording. Channels that are silent from start to end stay silent.
 
     Args:
         model: The network, as `apollo.load_model` gives it.
-        chunk_seconds: Seconds that one pass of the network adds; the result does not depend on it, memory does. Where
-            memory does not suffice, they are halved until it does.
+        chunk_seconds: Seconds that one pass of the network adds, from 1 to 3600. Memory depends on it, the samples do
+            not. It is halved when memory runs out.
         device: Where to compute (`"cpu"`, `"cuda"`, `"mps"` or `"auto"`); None is where the model is.
-        precision: In what the network computes: `"32"`, `"bf16"`, `"16"` or `"auto"`, see `choose_precision`.
-        batch: Channels that go through the network at once. None is one at a time on a CPU, which has the least use for
-            more, and all on a GPU.
-        fill: Share of what is lost that is filled in, from 0 (the most faithful waveform) to 1 (the full sound). Models
+        precision: What the network computes in: `"32"`, `"bf16"`, `"16"` or `"auto"`, see `choose_precision`.
+        batch: Channels that go through the network at once. None is one on a CPU, which gains little from more, and all
+            on a GPU.
+        fill: Share of the lost sound that is filled in, from 0 (most faithful waveform) to 1 (full sound). Models
             without a fill take 1 only.
-        mix: Share of the restored in what comes out, from 0 (the input itself) to 1.
-        keep_below: Frequency in Hz below which the input's own sound is kept, by a linear-phase crossover.
+        mix: Share of the restored sound in the output, from 0 (the input itself) to 1.
+        keep_below: Frequency in Hz below which the input is kept, by a linear-phase crossover.
 
     Raises:
-        ApolloError: If the chunk is shorter than 1 s or longer than an hour, or there is no such device, precision,
-            batch, share or frequency.
+        ApolloError: If an option is out of range, or this machine lacks the device.
 
     Example:
         >>> restorer = Restorer(Apollo(feature_dim=16, layer=1, output="residual"))
@@ -83,9 +82,9 @@ class Restorer:
         if batch is not None and not 1 <= batch <= MOST_CHANNELS:
             raise ApolloError(f"a batch must have from 1 to {MOST_CHANNELS} channels, not {batch}")
         if not 0 <= fill <= 1:
-            raise ApolloError(f"the share of fill must be from 0 to 1, not {fill:g}")
+            raise ApolloError(f"fill must be from 0 to 1, not {fill:g}")
         if fill != 1 and model.fill is None:
-            raise ApolloError(f"this model has no fill, so a share of {fill:g} has no effect: leave it out")
+            raise ApolloError(f"this model has no fill, so fill={fill:g} has no effect: leave it out")
         self.fill = float(fill)
         self.blend = Blend(mix, keep_below)
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))
@@ -113,7 +112,7 @@ class Restorer:
 
     @property
     def chunk_seconds(self) -> float:
-        """Seconds that one pass of the network adds; less than was asked for where memory did not suffice."""
+        """Seconds that one pass of the network adds; less than asked for if memory ran out."""
         return self.chunk_frames * self.model.hop_length / self.model.sample_rate
 
     @property
@@ -126,9 +125,9 @@ class Restorer:
 
         A network that is compiled already, by whichever restorer, stays as it is.
 
-        Samples change by rounding errors only. The first chunk of a recording and the last are computed uncompiled, for
-        they have lengths of their own. On a CPU it does not pay in float32 (`benchmarks/README.md`), and weights must
-        not change any more.
+        Samples change by rounding errors only. The first and the last chunk of a recording run uncompiled, because
+        their lengths differ. On a CPU it gains nothing in float32 (`benchmarks/README.md`). The weights must not change
+        afterwards.
 
         Raises:
             ApolloError: If PyTorch finds no compiler for the device.
@@ -143,16 +142,15 @@ class Restorer:
         Args:
             waveform: `(channels, samples)`, floating point, full scale 1.
             sample_rate: Its sample rate in Hz; the model's if None.
-            target_rate: Sample rate in Hz of what comes back: the same if None, or the model's, which has room for the
+            target_rate: Sample rate in Hz of the result: the input's if None, or the model's, which has room for the
                 treble that music coded at a low rate has lost.
 
         Returns:
-            The restored waveform: the same channels, type and device, and unless `target_rate` is another, the same
-            shape.
+            The restored waveform: same channels, type and device, and the same shape at the same rate.
 
         Raises:
-            ApolloError: If a sample is not a finite number, or a sample rate is none.
-            WaveformError: If the waveform has another shape or type; it is a `ValueError` as well.
+            ApolloError: If a sample is NaN or infinite, or a sample rate is invalid.
+            WaveformError: If the waveform has another shape or type; it is also a `ValueError`.
         """
         given = as_tensor(waveform)
         rate = self.sample_rate if sample_rate is None else as_rate(sample_rate)
@@ -163,7 +161,7 @@ class Restorer:
         length = given.shape[1] if wanted == rate else resampled_length(given.shape[1], rate, wanted)
         restored = given.new_empty((given.shape[0], length))
         position = 0
-        # Blocks no longer than a chunk keep what is under way at any time to about that length.
+        # Blocks of a chunk at most, so that buffers stay about that long.
         for block in torch.split(given, self.chunk_frames * self.model.hop_length, dim=1):
             part = stream.push(block)
             restored[:, position : position + part.shape[1]] = part
@@ -181,15 +179,15 @@ class Restorer:
         """Start restoring a recording that arrives in blocks.
 
         Args:
-            peak: Largest magnitude in each channel of the whole recording, one number a channel: with them, the stream
-                gives the samples that the recording as a whole would give. Where nobody knows yet, one number that
-                says what is to be expected, such as 1 for full scale; music far below it is restored less well.
+            peak: Largest magnitude in each channel of the whole recording, one number a channel. The stream then gives
+                the same samples as the whole recording. If it is not known yet, one number to expect, such as 1 for
+                full scale; music far below it is restored less well.
             sample_rate: Sample rate in Hz; the model's if None.
-            channels: Number of channels where `peak` is one number.
-            target_rate: Sample rate in Hz of what comes out: the same if None, or the model's.
+            channels: Number of channels if `peak` is one number.
+            target_rate: Sample rate in Hz of the output: the input's if None, or the model's.
 
         Raises:
-            ApolloError: If a peak or the sample rate is none, or the target's is neither of the two.
+            ApolloError: If a peak or a sample rate is invalid, or the target rate is neither of the two.
 
         Example:
             >>> stream = Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1).stream(1.0, 48000)

@@ -1,4 +1,4 @@
-"""Many files, one after the other: what is done already is passed over, and one bad file does not stop the others."""
+"""Many files, one after the other: finished ones are skipped, and one bad file does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TOLERANCE = 0.1  # seconds that a lossy format may add or take
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task.
+    """The outcome of a task.
 
     Attributes:
         task: Source and target.
-        status: `"restored"`; `"finished"` before or left to another process that is at it, and so passed over;
-            `"undamaged"`, and so passed over; `"failed"`; `"planned"` where nothing is restored but only foreseen.
-        message: Why it was passed over or failed.
+        status: `"restored"`, `"failed"`, or skipped as `"finished"` (before, or left to another process that works on
+            it) or `"undamaged"`; `"planned"` if it would be restored.
+        message: Why it was skipped or failed.
         report: Of a restored file.
         left: Whether it was left to another process.
     """
@@ -45,7 +45,7 @@ class Outcome:
     left: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """All of it in what JSON has."""
+        """All of it as JSON holds it."""
         report = {**asdict(self.report), "filled": self.report.filled} if self.report else {}
         content = {
             "source": str(self.task.source),
@@ -62,11 +62,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What would become of a task.
+    """The outcome that a task would have.
 
     Attributes:
-        outcome: `"planned"` where it would be restored, with the verdict on its source; else as `restore_files` has it.
-        size: Of the source, in bytes; 0 where it cannot be read.
+        outcome: `"planned"` with the verdict on its source if it would be restored; otherwise as from `restore_files`.
+        size: Of the source, in bytes; 0 if it cannot be read.
         seconds: Length of the source.
     """
 
@@ -89,15 +89,15 @@ def restore_files(
     Args:
         tasks: As `plan` gives them. Folders of targets are made.
         restorer: Does the work.
-        output: What the results are to be like.
-        overwrite: Whether targets may replace files. If not, whole ones of the right length are passed over as
-            finished, and others are errors; so are those that say in their tags that they were made otherwise.
-        force: Whether to restore what shows no damage.
-        progress: Called with each task, gives what is to be called with (seconds restored, seconds in all).
+        output: How results are written.
+        overwrite: Whether targets may replace files. If not, whole targets of the right length are skipped as finished.
+            Others are errors, and so are those whose tags say that they were made with other options.
+        force: Whether to restore undamaged files too.
+        progress: Called with each task; what it returns is called with (seconds restored, seconds in all).
         model: Name of the restorer's model, for the tags of the results.
 
     Yields:
-        What became of each task.
+        The outcome of each task.
     """
     for task in tasks:
         try:
@@ -134,14 +134,14 @@ def foresee(
 
 @contextmanager
 def at_work(task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, model: str) -> Iterator[Work]:
-    """Give a task with its files at hand; what goes wrong in the block is an error that names the source."""
+    """Give a task with local files; an unexpected error in the block becomes one that names the source."""
     with one_file(task.source), at_hand(task.source) as source, in_place_of(task.target, overwrite) as target:
         yield Work(task, source, target, restorer, output, overwrite, force, model)
 
 
 @dataclass
 class Work:
-    """A task whose source and target are files of this machine; the rest is as for `restore_files`."""
+    """A task whose source and target are local files; the rest is as for `restore_files`."""
 
     task: Task
     source: Path
@@ -158,10 +158,10 @@ class Work:
         return needs_restoration(self.source, self.task.track)
 
     def decide(self) -> Outcome:
-        """What is to become of the task: it is passed over, or `"planned"`.
+        """Decide whether the task is skipped or `"planned"`.
 
         Raises:
-            AudioFileError: If it must not be done.
+            AudioFileError: If it cannot be done.
         """
         if isinstance(self.task.source, Url) and self.task.source == self.task.target:
             raise AudioFileError(f"{self.task.source} would be replaced by its own restoration: choose another output")
@@ -174,7 +174,7 @@ class Work:
         return Outcome(self.task, "planned")
 
     def restore(self, progress: Progress) -> Outcome:
-        """Do the task unless it is to be passed over."""
+        """Do the task unless it is skipped."""
         if (outcome := self.decide()).status != "planned":
             return outcome
         task = self.task
@@ -184,7 +184,7 @@ class Work:
                 message = f"{task.target} is being made by another run of Apollo: skipped"
                 return Outcome(task, "finished", message, left=True)
             if done := self.finished():
-                return done  # by a run that was at it a moment ago
+                return done  # by another run, a moment ago
             report = restore_file(
                 self.source, self.target, self.restorer, self.overwrite, progress, self.output, self.model, task.track
             )
@@ -192,7 +192,7 @@ class Work:
         return Outcome(task, "restored", report=replace(report, source=task.source, target=task.target))
 
     def finished(self) -> Outcome | None:
-        """What is to be said of a task that is done already and not to be done again; None of others.
+        """The outcome of a task that was done before and may not be done again; None of others.
 
         Raises:
             AudioFileError: If it was done with another model or other options.

@@ -1,4 +1,4 @@
-"""Writing what is restored at a level that fits: never clipped unless that is asked for."""
+"""Writing restored sound at a level that fits: never clipped unless asked for."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Sink:
     """Where a restored recording goes.
 
     Attributes:
-        name: What to call it.
-        scratch: Folder to keep samples in until the level of all of them is known.
-        open: Opens it for writing from the start, with a sample rate in Hz and a number of channels.
+        name: Its name in messages.
+        scratch: Folder for samples that wait until the level is known.
+        open: Opens it for writing from the start, given a sample rate in Hz and a number of channels.
         rewindable: Whether what was written can be discarded; if not, writing waits until the level is known.
     """
 
@@ -43,13 +43,13 @@ class Sink:
 
 @dataclass(frozen=True)
 class Levels:
-    """What was written, and what had to be done to its level.
+    """How the level of a written recording was changed.
 
     Attributes:
         writer: What wrote it.
-        turned_down_db: By how many dB the whole was turned down, as it would have clipped.
-        clamped: How many samples were cut off at full scale.
-        matched_db: By how many dB it was turned up to match a loudness.
+        turned_down_db: dB by which the volume was lowered to avoid clipping.
+        clamped: Number of samples cut off at full scale.
+        matched_db: dB by which the volume was raised before that to match a loudness.
     """
 
     writer: Writer
@@ -66,7 +66,7 @@ def write_levelled(
     Args:
         signal: The recording; it is read once.
         sink: Where it goes.
-        output: Says what becomes of what is too loud.
+        output: Says what happens if it is too loud.
         loudness: Gives the loudness to match in LUFS, if `output` asks for it; called once the signal has been read.
     """
     meter = LoudnessMeter(signal.sample_rate, signal.channels) if output.match_loudness else None
@@ -120,17 +120,17 @@ def write_levelled(
 
 
 class Scratch:
-    """A file to keep a signal in that can be read only once."""
+    """A file that keeps a signal which can be read only once."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
 
     def keep(self, signal: Signal, pass_on: Callable[[Block], None] = lambda block: None) -> Signal:
-        """Read a signal to its end, pass its blocks on, and give what can be read again as long as the file is open."""
+        """Read a signal to its end and pass its blocks on; the copy can be read as long as the file is open."""
         for block in signal.blocks():
             self.file.write(np.ascontiguousarray(block.T, np.float32).tobytes())
             pass_on(block)
-        self.file.flush()  # a disk that is full shows here, while what was passed on can still be taken back
+        self.file.flush()  # a full disk shows here, while the blocks passed on can still be discarded
 
         def read() -> Iterator[Block]:
             self.file.seek(0)
@@ -142,7 +142,7 @@ class Scratch:
 
 @contextmanager
 def scratch_file(sink: Sink) -> Iterator[Scratch]:
-    """Open a file that has no name, or loses it with the process, so that it never stays behind."""
+    """Open a file without a name, or one that is removed with the process, so that it never stays behind."""
     try:
         # A full disk may show when the file is written, rewound or closed.
         with tempfile.TemporaryFile(dir=sink.scratch) as file:
@@ -151,6 +151,6 @@ def scratch_file(sink: Sink) -> Iterator[Scratch]:
         if isinstance(error, BrokenPipeError):
             raise
         raise AudioFileError(
-            f"{sink.name} cannot be written: {error.strerror} (a restoration needs as much free space as its sound in "
-            "32-bit samples)"
+            f"{sink.name} cannot be written: {error.strerror} (a restoration needs free space for its samples in "
+            "32 bits)"
         ) from None

@@ -56,8 +56,8 @@ def restore(
 ) -> tuple[npt.NDArray[np.float32], int] | npt.NDArray[Any] | Tensor:
     """Restore a waveform or a file.
 
-    The model is loaded once, whatever number of calls. For recordings too long for memory there are `restore_file` and
-    `Restorer.stream`, for models of your own making `Restorer`.
+    The model is loaded once for any number of calls. For recordings too long for memory use `restore_file` or
+    `Restorer.stream`; for your own networks, `Restorer`.
 
     Args:
         audio: A waveform `(channels, samples)` in floating point with full scale 1, as a NumPy array or a torch tensor;
@@ -70,12 +70,12 @@ def restore(
 
     Returns:
         For a waveform, the restored one, of the same shape, sample rate, type and device. For a file, the restored
-        waveform, float32 `(channels, samples)`, and its sample rate in Hz: the file's, or the model's for what a codec
-        has stored at a lower one. It may exceed ±1.
+        waveform, float32 `(channels, samples)`, and its sample rate in Hz: the file's, or the model's if a codec has
+        stored the file at a lower one. It may exceed ±1.
 
     Raises:
-        ApolloError: If something in what was given cannot work; the message says what.
-        WaveformError: If the waveform has another shape or type; it is a `ValueError` as well.
+        ApolloError: If an argument cannot be used; the message says which and why.
+        WaveformError: If the waveform has another shape or type; it is also a `ValueError`.
 
     Example:
         >>> import numpy as np
@@ -99,7 +99,7 @@ def restore(
 
 @lru_cache(maxsize=2)
 def load_once(model: str, changed: int, device: str) -> Apollo:
-    """Load a model, or give the one that was loaded before; `changed` tells apart versions of a file."""
+    """Load a model, or give the one loaded before; `changed` tells versions of a file apart."""
     return load_model(model, device)
 
 

@@ -1,4 +1,4 @@
-"""How restored sound is written: sample format and rate, and what becomes of peaks beyond full scale."""
+"""How restored sound is written: sample format, sample rate, and what happens to peaks beyond full scale."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ LOSSY = ("mp3", "m4a", "opus")
 
 @dataclass(frozen=True)
 class Output:
-    """What a result is to be like. The name of the file tells its format.
+    """How results are written. The name of the file gives its format.
 
     Attributes:
-        bits: `"16"`, `"24"` or, for WAV alone, `"float"`; None is 24, and nothing in formats that keep no samples.
-        sample_rate: In Hz; `"keep"` keeps the source's. None keeps it as well, but gives the network's to what a codec
-            has stored at a lower one: that has lost its treble, and gets it back.
-        clip: What to do where the restored exceeds full scale: `"scale"` turns all of the recording down to fit,
-            `"clamp"` cuts its peaks off, `"float"` leaves it as it is, in a WAV of float samples.
-        keep_times: Whether the result gets the source's times of access and change.
-        match_loudness: Whether the result is brought to the source's loudness (EBU R 128), or as near to it as `clip`
-            allows.
+        bits: `"16"`, `"24"` or, for WAV only, `"float"`; None is 24. Lossy formats have none.
+        sample_rate: In Hz; `"keep"` keeps the source's. None keeps it too, except that a source stored by a lossy codec
+            at a rate below the network's gets the network's, and with it its treble.
+        clip: What to do if the restored sound exceeds full scale: `"scale"` lowers the volume of the whole recording,
+            `"clamp"` cuts the peaks off, `"float"` leaves them, in a WAV of float samples.
+        keep_times: Whether the result gets the source's access and modification times.
+        match_loudness: Whether the result gets the source's loudness (EBU R 128), as far as `clip` allows.
 
     Raises:
-        ApolloError: If there is no such thing, or it does not go together.
+        ApolloError: If a value is unknown, or two do not go together.
     """
 
     bits: str | None = None
@@ -41,14 +40,14 @@ class Output:
 
     def __post_init__(self) -> None:
         if self.bits is not None and self.bits not in BITS:
-            raise ApolloError(f"there are no samples of {self.bits!r} bits: {nearest(self.bits, BITS)}")
+            raise ApolloError(f"bits cannot be {self.bits!r}: {nearest(self.bits, BITS)}")
         if self.clip not in CLIPS:
             raise ApolloError(f"clip cannot be {self.clip!r}: {nearest(self.clip, CLIPS)}")
         if self.clip == "float" and self.bits not in (None, "float"):
             raise ApolloError(f"clip 'float' needs float samples, not {self.bits} bits: leave one of the two out")
 
     def for_file(self, target: Place) -> Output:
-        """The same, with all that the format of a file leaves no choice in.
+        """The same with what the format of a file requires.
 
         Raises:
             ApolloError: If the format cannot hold it.
@@ -59,7 +58,7 @@ class Output:
         if self.is_float:
             raise ApolloError(f"{target} cannot hold float samples: write WAV (--format wav)")
         if self.bits is not None and suffix != ".flac":
-            raise ApolloError(f"{target} has a lossy format, which has no bits: leave them out, or write FLAC")
+            raise ApolloError(f"{target} is in a lossy format, which has no bits: leave them out, or write FLAC")
         return self
 
     def rate_for(self, sample_rate: int, network_rate: int, lossy: Callable[[], bool]) -> int:
@@ -68,7 +67,7 @@ class Output:
         Args:
             sample_rate: The source's, in Hz.
             network_rate: The network's, in Hz.
-            lossy: Tells whether the source has been through a lossy codec; asked where that matters.
+            lossy: Tells whether the source has been through a lossy codec; called only if that matters.
         """
         if self.sample_rate == "keep":
             return sample_rate
@@ -83,17 +82,17 @@ class Output:
 
     @property
     def subtype(self) -> str:
-        """Of samples, as `AudioWriter` knows it."""
+        """Sample format as `AudioWriter` names it."""
         return BITS["float" if self.is_float else self.bits or "24"]
 
     @property
     def scales(self) -> bool:
-        """Whether the whole must be known before its level is."""
+        """Whether the volume depends on the loudest sample of the whole recording."""
         return self.clip == "scale" and not self.is_float
 
 
 def check_format(name: str) -> str:
-    """Give the name of a format that can be written, or refuse it."""
+    """Give the name of a format, or refuse one that cannot be written."""
     if name not in FORMATS:
         raise ApolloError(f"there is no format {name!r}: {nearest(name, FORMATS)}")
     return name

@@ -1,7 +1,7 @@
-"""Decoding, restoring and encoding at the same time: each with a thread of its own.
+"""Decoding, restoring and encoding at the same time, each in its own thread.
 
-Decoders, the network and encoders all leave Python's lock alone while they work. The order of things never changes, so
-neither do the samples.
+Decoders, the network and encoders release Python's lock while they work. The order of blocks never changes, and so the
+samples do not either.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _END = object()
 
 
 def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """Draw items in a thread, ahead of their use; give them in order, and raise what drawing them raises.
+    """Take items from an iterator in a thread, ahead of their use; the order and any error are kept.
 
-    When the iterator that comes back is closed, the thread has ended.
+    The thread has ended when the returned iterator is closed.
     """
     with ThreadPoolExecutor(1, "apollo-decoder") as thread:
         waiting = deque(thread.submit(next, items, _END) for _ in range(AHEAD))
@@ -39,8 +39,8 @@ def behind(function: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]
     """Call a function in a thread, with one item after another, in order.
 
     Yields:
-        What takes the next item; it waits while too many items wait already, and raises what the function has raised.
-        The end of the `with` block waits for the last item; an exception drops those that wait.
+        A function that takes the next item. It waits while too many items are queued, and raises what the function has
+        raised. The end of the `with` block waits for the last item; an exception drops the queued ones.
     """
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "apollo-encoder") as thread:

@@ -1,4 +1,4 @@
-"""In which numbers the network computes."""
+"""The precision that the network computes in."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 def choose_precision(name: str, model: Apollo) -> str:
     """Find the precision for a network to compute in: a key of `PRECISIONS`.
 
-    `"auto"` is bfloat16 where that is both fast and true. Fast it is on CUDA GPUs that compute in it; on CPUs with
-    instructions for it, it gains a fifth (`benchmarks/README.md`), for which results should not differ from one CPU to
-    the next, and on others it loses. True it is for residual networks, which only add to their input: with the default
-    model, what it changes is 73 dB below the music (`benchmarks/restore_precision.py`), and 40 would do. A direct
-    network draws the whole spectrum through its last layer; that was not measured, so it keeps float32.
-    Spectra, and all that comes after the network, are float32 always.
+    `"auto"` is bfloat16 where that is both fast and accurate. It is fast on CUDA GPUs that support it. CPUs with
+    instructions for it gain a fifth (`benchmarks/README.md`), which is not worth results that differ from one CPU to
+    the next; other CPUs lose. It is accurate for residual networks, which only add to their input: with the default
+    model, the change is 73 dB below the music (`benchmarks/restore_precision.py`), and 40 would do. Direct networks
+    make the whole spectrum in their last layer; this was not measured, so they keep float32. Spectra, and everything
+    after the network, are always float32.
 
     Args:
         name: `"auto"` or a key of `PRECISIONS`.
-        model: The network, where it is to compute.
+        model: The network, on the device where it will compute.
 
     Raises:
-        ApolloError: If there is no such precision, or not on this device.
+        ApolloError: If there is no such precision, or the device does not have it.
     """
     device = next(model.parameters()).device
     if name == "auto":
-        # Earlier GPUs than Ampere emulate bfloat16, slowly.
+        # GPUs before Ampere emulate bfloat16, slowly.
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if fast and model.output == "residual" else "32"
     if name not in PRECISIONS:

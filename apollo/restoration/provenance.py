@@ -1,6 +1,6 @@
-"""What a result says of itself in its tags: with what it was restored, and from what.
+"""Tags of a result that say how it was restored, and from what.
 
-So that it can be told from an original in ten years, and a second run knows whether it would give the same.
+They tell it from an original in ten years' time, and tell a second run whether it would give the same.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Provenance:
 
     Attributes:
         by: The program and its version.
-        model: The model's name, if it is known, and the beginning of its fingerprint in brackets.
-        options: Those that shape the sound.
-        source: Codec and bitrate of what was restored.
+        model: The model's name, if known, and its fingerprint in brackets.
+        options: The options that change the sound.
+        source: Codec and bitrate of the source.
     """
 
     by: str
@@ -38,12 +38,12 @@ class Provenance:
 
     @classmethod
     def of(cls, restorer: Restorer, output: Output, name: str = "", track: int | None = None) -> Provenance:
-        """Of what is restored so.
+        """What results of a restorer say.
 
         Args:
             restorer: Does the work.
-            output: What the results are like.
-            name: Of the model; of a path, only what the file is called.
+            output: How results are written.
+            name: Of the model; of a path, only the file's name is used.
             track: Of the source, if one was chosen.
         """
         blend = restorer.blend
@@ -63,7 +63,7 @@ class Provenance:
 
     @classmethod
     def read(cls, path: Path) -> Provenance | None:
-        """Of a file; None if it is no result, or none that says so."""
+        """Read the tags of a file; None if they do not say that it is a result."""
         with suppress(AudioFileError):
             tags = read_metadata(path).joined
             if f"{PREFIX}by" in tags and f"{PREFIX}model" in tags:
@@ -71,12 +71,12 @@ class Provenance:
         return None
 
     def on(self, metadata: Metadata, source: AudioInfo) -> Metadata:
-        """The metadata of a source, with what the result is to say."""
+        """The metadata of a source with the result's tags added."""
         values = {"by": self.by, "model": self.model, "options": self.options, "from": coding(source)}
         return metadata.with_tags({f"{PREFIX}{key}": [value] for key, value in values.items()})
 
     def is_like(self, other: Provenance) -> bool:
-        """Whether the same was done: by the same weights, whatever they were called, with the same options."""
+        """Whether the same was done: the same weights, by any name, and the same options."""
         return self.model.split()[-1:] == other.model.split()[-1:] and self.options == other.options
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def coding(source: AudioInfo) -> str:
 
 
 def fingerprint(model: Apollo) -> str:
-    """The same for the same network with the same weights, wherever they lie."""
+    """A hash of a network's options and weights, the same on every device."""
     digest = sha256(repr(sorted(model.config.items())).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -1,6 +1,6 @@
-"""Restoration of recordings: from a file into a file, or from a pipe into a pipe, as one and the same thing.
+"""Restoration of recordings: from file to file, or from pipe to pipe, in one way.
 
-Stream in, stream out, nothing half-written and nothing clipped unasked.
+Blocks come in and go out; nothing is half-written, and nothing is clipped unless asked for.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Report:
         seconds: Length of the recording.
         elapsed: Seconds that it took.
         peak_db: The source's peak in dBFS; minus infinity for silence.
-        turned_down_db: By how many dB the whole result was turned down because it would have clipped; mostly 0.
-        matched_db: By how many dB it was turned up before to match the source's loudness, where that was asked for.
-        clamped: How many samples were cut off at full scale, where that was asked for.
-        lost: What of the source's tags is not in the target: their names, "cover", "chapters" and so on.
-        remarks: What a listener would not expect of the source: damage, several tracks, changes on the way.
-        source_coding: Codec and bitrate of the source, such as "mp3 at 128 kbit/s"; nothing where it is not known.
-        cutoff_hz: Above which frequency there is nothing in the source; None of silence and of moments.
-        restored_cutoff_hz: And in the restored.
+        turned_down_db: dB by which the volume of the result was lowered to avoid clipping; mostly 0.
+        matched_db: dB by which it was raised before that to match the source's loudness, if asked for.
+        clamped: Number of samples cut off at full scale, if asked for.
+        lost: The source's tags that are not in the target: their names, "cover", "chapters" and so on.
+        remarks: What is unusual about the source: damage, several tracks, format changes on the way.
+        source_coding: Codec and bitrate of the source, such as "mp3 at 128 kbit/s"; empty if not known.
+        cutoff_hz: Frequency above which the source holds nothing; None for silence and very short sounds.
+        restored_cutoff_hz: The same of the result.
         model: Fingerprint of the network and its weights.
     """
 
@@ -92,19 +92,19 @@ class Report:
 
     @property
     def filled(self) -> float | None:
-        """Share of the restored's frequencies that the source lacked, 0 to 1; None where either is not known."""
+        """Share of the result's frequency range that the source lacked, 0 to 1; None if either is not known."""
         if self.cutoff_hz is None or not self.restored_cutoff_hz:
             return None
         return max(0.0, 1 - self.cutoff_hz / self.restored_cutoff_hz)
 
     @property
     def speed(self) -> float:
-        """Seconds of the recording restored in a second."""
+        """Seconds of the recording restored per second."""
         return self.seconds / max(self.elapsed, 1e-9)
 
 
 def default_target(source: Path) -> Path:
-    """Where the restored version of a file goes if nothing else is said: `<name>.restored.flac` beside it."""
+    """The default target of a file: `<name>.restored.flac` beside it."""
     return source.with_name(f"{source.stem}.restored.flac")
 
 
@@ -121,9 +121,9 @@ def restore_file(
     """Restore a file into another, in memory that does not depend on its length.
 
     The source is read twice, for its peak and for its samples. It is decoded, restored and encoded at the same time.
-    The result is also kept in a float32 file without a name beside the target until its own peak is known: if that
-    exceeds full scale, the whole of it is turned down to fit, and encoded again. The target appears whole or not at
-    all, and gets the source's tags, pictures and chapters.
+    A nameless file beside the target also keeps the result in float32 until its peak is known: if that exceeds full
+    scale, the volume of the whole result is lowered and it is encoded again. The target appears whole or not at all,
+    and gets the source's tags, pictures and chapters.
 
     Args:
         source: Any audio file.
@@ -131,16 +131,16 @@ def restore_file(
         restorer: Does the work.
         overwrite: Whether the target may replace a file.
         progress: Called with (seconds restored, seconds in all) from time to time.
-        output: What the result is to be like; 24 bits by default, never clipped.
-        model: Name of the restorer's model, for the tags of the result, which say how it was made.
+        output: How the result is written; 24 bits by default, never clipped.
+        model: Name of the restorer's model, for the tags of the result.
         track: Which of the source's audio tracks, counted from 1; None is the default one.
 
     Returns:
         What was done.
 
     Raises:
-        AudioFileError: If the source cannot be read or restored, the target exists or cannot be written, or memory does
-            not suffice.
+        AudioFileError: If the source cannot be read or restored, the target exists or cannot be written, or memory runs
+            out.
         ApolloError: If the format cannot hold what `output` asks for.
     """
     source = Path(source)
@@ -170,8 +170,7 @@ def restore_file(
             os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         except OSError as error:  # some disks of the network
             raise AudioFileError(
-                f"{target} is complete, but the file times of {source} cannot be copied ({error.strerror}): leave out "
-                "--keep-times"
+                f"{target} is finished, but cannot get the times of {source} ({error.strerror}): leave out --keep-times"
             ) from None
     return replace(report, remarks=met[-1], source_coding=coding(about))
 
@@ -181,19 +180,18 @@ def restore_pipe(
 ) -> Report:
     """Restore the WAV that comes from one stream into another, in memory that does not depend on its length.
 
-    All of it waits in a file without a name until its peak is known, and so does the result unless `output.clip` is
-    another than `"scale"`.
+    The input waits in a nameless file until its peak is known, and if `output.clip` is `"scale"`, so does the result.
 
     Args:
         source: Gives a WAV.
         target: Takes a WAV of 24 bits, or as `output` says.
         restorer: Does the work.
-        output: What the result is to be like.
-        raw: How the samples of the source are, if it is no WAV; the target is none either then, and has samples of the
-            same kind if `output.bits` is None.
+        output: How the result is written.
+        raw: Format of the source's samples if they come without a WAV header; the target then gets none either, and
+            the same sample format if `output.bits` is None.
 
     Raises:
-        AudioFileError: If there is no WAV, or it cannot be restored.
+        AudioFileError: If the source is not a WAV, or it cannot be restored.
         OSError: If the target takes no more.
     """
     output = (output or Output()).for_file(Path("pipe.wav"))
@@ -215,7 +213,7 @@ def restore_pipe(
     sink = Sink(Path("standard output"), Path(tempfile.gettempdir()), opened, rewindable=False)
     with scratch_file(sink) as scratch:
         received = scratch.keep(Signal(sample_rate, channels, None, lambda: incoming, "standard input"))
-        # Raw samples do not tell their rate, so it must not change; what a WAV was before, nobody knows.
+        # Raw samples do not state their rate, so it must not change; a WAV may have been anything before.
         return restore_recording(received, sink, restorer, output, lossy=lambda: raw is None)
 
 
@@ -233,13 +231,12 @@ def restore_recording(
         source: The recording; it is read twice.
         sink: Where the result goes.
         restorer: Does the work.
-        output: What the result is to be like.
-        lossy: Tells whether the recording has been through a lossy codec; asked where that matters.
+        output: How the result is written.
+        lossy: Tells whether the recording has been through a lossy codec; called only if that matters.
         progress: Called with (seconds restored, seconds in all) from time to time.
 
     Raises:
-        AudioFileError: If the source cannot be read or restored, the sink cannot be written, or memory does not
-            suffice.
+        AudioFileError: If the source cannot be read or restored, the sink cannot be written, or memory runs out.
     """
     began = time.monotonic()
     check_rate(source)
@@ -253,7 +250,7 @@ def restore_recording(
         raise AudioFileError(f"{source.name} contains no audio samples: give another file")
     seconds = samples / source.sample_rate
     rate = output.rate_for(source.sample_rate, restorer.sample_rate, lossy)
-    # The stream gives the source's rate or the network's; for others the higher of them is resampled.
+    # The stream gives the source's rate or the network's; any other rate is resampled from the higher of them.
     own = rate if rate in (source.sample_rate, restorer.sample_rate) else max(source.sample_rate, restorer.sample_rate)
 
     before, after = CutoffMeter(source.sample_rate), CutoffMeter(rate)
@@ -302,11 +299,11 @@ def restore_recording(
 
 
 def check_target(source: Path, target: Path, overwrite: bool) -> None:
-    """Refuse a target that would replace something it must not, or cannot be looked at."""
+    """Refuse a target that must not be replaced, or cannot be accessed."""
     try:
         exists = target.exists()
         is_source = exists and source.exists() and target.samefile(source)
-    except OSError as error:  # a name too long, a folder that is not ours to look into
+    except OSError as error:  # a name too long, a folder without permission
         raise AudioFileError(f"{target} cannot be written: {error.strerror}: choose another output") from None
     if is_source:
         raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
@@ -325,12 +322,12 @@ def check_rate(source: Signal) -> None:
 
 @contextmanager
 def memory_suffices(source: Signal) -> Iterator[None]:
-    """Tell in one sentence that memory does not suffice; any other error passes."""
+    """Say in one sentence that memory ran out; any other error passes."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         raise AudioFileError(
-            f"{source.name} cannot be restored because memory ran out: use a smaller --chunk, or --device cpu"
+            f"{source.name} cannot be restored, because memory ran out: use a smaller --chunk, or --device cpu"
         ) from None

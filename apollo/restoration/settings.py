@@ -1,4 +1,4 @@
-"""With what a restorer works: what a report says of it, wherever it ran."""
+"""The settings of a restorer, for reports and workers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from apollo.restoration.provenance import fingerprint
 
 @dataclass(frozen=True)
 class Settings:
-    """What a restorer was set to, and what it has chosen itself.
+    """What a restorer was given, and what it has chosen itself.
 
     Attributes:
         model_fingerprint: The same for the same network with the same weights.
         device: As PyTorch calls it.
         precision: `"32"`, `"bf16"` or `"16"`.
         chunk_seconds: Seconds restored at once.
-        batch: Channels restored at once; None is all of them.
-        compiled: Whether the network is.
-        fill: Share of what is filled in.
-        mix: Share of the restored.
-        keep_below: Frequency in Hz below which the input's own sound is kept, if any.
+        batch: Channels restored at once; None is all.
+        compiled: Whether the network is compiled.
+        fill: As for `Restorer`, like `mix` and `keep_below`.
     """
 
     model_fingerprint: str
@@ -36,7 +34,7 @@ class Settings:
 
     @classmethod
     def of(cls, restorer: Restorer) -> Settings:
-        """Those of a restorer."""
+        """The settings of a restorer."""
         return cls(
             fingerprint(restorer.model),
             str(restorer.device),

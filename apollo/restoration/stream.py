@@ -16,8 +16,8 @@ from apollo.nn.chunks import ChunkStream
 from apollo.restoration.blending import Blend, BlendStream
 from apollo.restoration.waveforms import Waveform, as_tensor
 
-# Below the last bit of 24-bit audio (-138 dB) and far below what any recording holds; bringing it to full scale would
-# have the network restore rounding errors.
+# Below the last bit of 24-bit audio (-138 dB) and far below any recording: scaled to full scale, it would be rounding
+# errors that the network restores.
 SILENCE = 1e-9
 RESAMPLING = 1200  # samples at the lower of two rates that soxr holds back at most; measured: 1106
 
@@ -25,12 +25,12 @@ RESAMPLING = 1200  # samples at the lower of two rates that soxr holds back at m
 class RestorationStream:
     """A recording under restoration: blocks go in, restored blocks of the same total length come out.
 
-    Made by `Restorer.stream`. What lies beyond the network's reach is not the network's to change: where a recording
-    keeps a rate above the network's, only the difference that the network makes is resampled, and added to it.
+    Made by `Restorer.stream`. Frequencies above the network's range stay as they are: if a recording keeps a rate above
+    the network's, only the difference that the network makes is resampled and added to it.
 
     Attributes:
-        latency: Samples that what is given may lag behind what was taken: a chunk and the network's context, and where
-            they are needed, what resampling and the crossover hold back.
+        latency: Samples by which the output may lag behind the input: a chunk and the network's context, and what
+            resampling and the crossover hold back if they are needed.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class RestorationStream:
         self.channels = len(peaks)
         self.active = [channel for channel, peak in enumerate(peaks) if peak > SILENCE]
         self.peak = max(peaks, default=0.0)
-        # Where all is silent, one channel of silence goes the way of the others, past the network.
+        # If all channels are silent, one of them is processed like the others, but not by the network.
         channels = max(1, len(self.active))
         self.chunks = chunks(channels)
         self.at_own_rate = sample_rate == model_rate
         self.to_model = Resampler(sample_rate, model_rate, channels)
         self.from_model = Resampler(model_rate, target_rate, channels) if target_rate != model_rate else None
         self.adds = target_rate > model_rate
-        self.heard = torch.empty(channels, 0)  # by the network, which has not given it back yet
+        self.heard = torch.empty(channels, 0)  # by the network, and not restored yet
         self.blend = BlendStream(blend, self.channels, target_rate) if blend.needs_input or self.adds else None
-        # Resampling there and back rounds the length: with this much silence behind the end, it is never too short.
+        # Resampling there and back rounds the length: with this much silence after the end it is never too short.
         self.silence = 2 * math.ceil(model_rate / sample_rate)
         self.taken = 0
         self.restored = 0
@@ -71,7 +71,7 @@ class RestorationStream:
         self.latency = math.ceil(seconds * sample_rate)
 
     def push(self, block: Waveform) -> Waveform:
-        """Take the next block, and give restored samples as far as they are certain.
+        """Take the next block, and give the samples that are restored by now.
 
         Args:
             block: `(channels, samples)` in floating point, finite numbers.
@@ -80,18 +80,18 @@ class RestorationStream:
             `(channels, any number)`, at most `latency` samples behind: float32 on the CPU, an array for an array.
 
         Raises:
-            WaveformError: If the block has another shape or type; it is a `ValueError` as well.
+            WaveformError: If the block has another shape or type; it is also a `ValueError`.
         """
         restored = self._push(as_tensor(block, self.channels).float().cpu())
         return restored.numpy() if isinstance(block, np.ndarray) else restored
 
     def flush(self) -> Tensor:
-        """Give the rest, a tensor `(channels, any number)`, so that as many samples have been given as were taken."""
+        """Give the rest, a tensor `(channels, any number)`: in all, as many samples come out as went in."""
         rest = self._push(torch.zeros(self.channels, 0), last=True)
         return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
 
     def through(self, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
-        """Restore all blocks of a recording, as `push` takes and gives them, to its end."""
+        """Restore all blocks of a recording and flush."""
         for block in blocks:
             restored = self.push(block)
             if restored.shape[1]:

@@ -1,4 +1,4 @@
-"""Which files to restore, and where to."""
+"""The files to restore, and where the results go."""
 
 from __future__ import annotations
 
@@ -39,28 +39,27 @@ def plan(
     others: Callable[[Place], None] = lambda path: None,
     track: int | None = None,
 ) -> list[Task]:
-    """Say which files are to be restored, and where to.
+    """List the files to restore, and where their results go.
 
-    Folders stand for the audio files in them at any depth, hidden ones and earlier results left out; patterns such as
-    `*.mp3`, which some shells leave as they are, for the files and folders that match. Of several inputs, as a shell
-    makes of a pattern, those are left out that are earlier results of others. A restored file is called
-    `<name>.restored.flac` and lies beside its source or, where an output folder is given, in that folder at the same
-    place as in the folder it came from.
+    A folder stands for the audio files in it at any depth, without hidden files and earlier results. A pattern such as
+    `*.mp3`, which some shells do not expand, stands for the files and folders that match. If an input is an earlier
+    result of another input, it is left out. A result is called `<name>.restored.flac`. It goes beside its source or, if
+    an output folder is given, to the same place in that folder as the source has in its own.
 
     Args:
         inputs: Files, folders and patterns, here or in a store.
-        output: A folder, here or there, made when it is needed, or for a single file the file to write.
-        file_format: One of `apollo.audio.FORMATS`; None is what the output file's name tells, and FLAC otherwise.
-        others: Called with every file in a folder that is no audio by its name, and so is passed over.
+        output: A folder, which is made when needed, or for a single input the file to write.
+        file_format: One of `apollo.audio.FORMATS`; None is that of the output file's name, and FLAC otherwise.
+        others: Called with every file in a folder whose name is not that of audio; it is skipped.
         track: Which audio track of each file, counted from 1; None is the default one.
 
     Returns:
-        One task a file, each with a target of its own.
+        One task a file, each with its own target.
 
     Raises:
         AudioFileError: If a folder holds no audio file, a pattern matches nothing, or one output file is asked for
             several inputs.
-        ApolloError: If there is no such format, or the output file is of another.
+        ApolloError: If the format is unknown, or the output file's name has another.
     """
     suffix = f".{check_format(file_format or 'flac')}"
     inputs = without_results([match for path in inputs for match in matches(path)])
@@ -79,7 +78,7 @@ def plan(
     names = Counter((place, source.stem) for source, place in places.items())
     tasks: dict[Place, Task] = {}
     for source, place in places.items():
-        # song.mp3 beside song.wav: the suffix tells their results apart.
+        # For song.mp3 beside song.wav, the suffix tells their results apart.
         name = source.stem if names[place, source.stem] == 1 else source.name
         target = place / f"{name}{RESTORED}{suffix}"
         number = 1
@@ -91,7 +90,7 @@ def plan(
 
 
 def likely_seconds(source: Place) -> float:
-    """How long a recording may be, by its size alone, so that a million are looked through in no time."""
+    """Estimate a recording's length from its size, fast enough for a million files."""
     try:
         size = source.size if isinstance(source, Url) else source.stat().st_size
     except OSError:
@@ -100,7 +99,7 @@ def likely_seconds(source: Place) -> float:
 
 
 def without_results(inputs: Sequence[Place]) -> list[Place]:
-    """Leave out what is called like the result of another input beside it."""
+    """Leave out inputs named like the result of another input beside them."""
     known = {(path.parent, name) for path in inputs for name in (path.name, path.stem)}
     return [
         path
@@ -110,11 +109,11 @@ def without_results(inputs: Sequence[Place]) -> list[Place]:
 
 
 def matches(path: Place) -> list[Place]:
-    """Give what matches a pattern, or the path itself where it is none."""
+    """Give what matches a pattern, or the path itself if it is not a pattern."""
     try:
         if not glob.has_magic(str(path)) or path.exists():
             return [path]
-    except OSError:  # a name longer than names can be
+    except OSError:  # a name too long
         return [path]
     found: list[Place] = [match for match in matching(path) if not match.stem.endswith(RESTORED) or match.is_dir()]
     if not found:
@@ -130,7 +129,7 @@ def matching(path: Place) -> Sequence[Place]:
 
 
 def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:
-    """Give the files that a path stands for, each with the folder in which it lies below that path."""
+    """Give the files that a path stands for, each with its folder below that path."""
     if not is_folder(path):
         yield path, Path()
         return
@@ -140,11 +139,11 @@ def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place
             results = False
             yield file, inside(file, path).parent
     if results:
-        raise AudioFileError(f"{path} contains no audio files other than restored ones: give another folder")
+        raise AudioFileError(f"{path} holds no audio files, or only restored ones: give another folder")
 
 
 def is_folder(path: Place) -> bool:
-    """Tell whether a path is a folder; of one that the system will not even look at, opening it says what is wrong."""
+    """Tell whether a path is a folder; if the system refuses to say, opening it will tell why."""
     try:
         return path.is_dir()
     except OSError:

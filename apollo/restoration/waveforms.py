@@ -1,4 +1,4 @@
-"""What can be restored: waveforms of floating point, their rates and peaks; anything else is told in one sentence."""
+"""Checks of what can be restored: floating-point waveforms, their sample rates and peaks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from apollo.errors import ApolloError, WaveformError
 Waveform = TypeVar("Waveform", Tensor, npt.NDArray[Any])
 
 LARGEST = float(np.finfo(np.float32).max)
-RATES = (1000, 1_000_000)  # Hz; beyond, a header is damaged or a number is none, and a second may become hours
-MANY_CHANNELS = 8  # from more on, an array with fewer samples than channels is taken to lie on its side
+RATES = (1000, 1_000_000)  # Hz; beyond, a header is damaged, and a second may become hours
+MANY_CHANNELS = 8  # an array with more channels, and fewer samples than channels, is taken for a transposed one
 
 
 def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) -> Tensor:
-    """Give a waveform as a tensor without a graph, in the same memory where that is possible.
+    """Give a waveform as a tensor without a graph, in the same memory if possible.
 
     Raises:
-        WaveformError: If it is none of shape `(channels, samples)` in floating point.
+        WaveformError: If it is not floating point of shape `(channels, samples)`.
     """
     if not isinstance(waveform, Tensor | np.ndarray):
         raise WaveformError(f"a waveform must be a NumPy array or a torch tensor, not {type(waveform).__name__}")
@@ -46,8 +46,7 @@ def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) 
         )
     if isinstance(waveform, Tensor):
         return waveform.detach()
-    # torch takes neither strides below 0 nor foreign byte order nor extended precision, and warns of arrays that are
-    # read-only.
+    # torch refuses negative strides, foreign byte order and extended precision, and warns about read-only arrays.
     kind = waveform.dtype.newbyteorder("=") if waveform.dtype.itemsize <= 8 else np.dtype(np.float64)
     return torch.from_numpy(np.require(waveform, kind, ["C", "W"]))
 
@@ -56,7 +55,7 @@ def as_rate(sample_rate: float) -> int:
     """Give a sample rate in Hz as a whole number.
 
     Raises:
-        ApolloError: If it is none, or no recording's.
+        ApolloError: If it is not a whole number, or one that no recording has.
     """
     number = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
     if not number or not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
@@ -71,11 +70,11 @@ def peaks_of(waveform: Tensor) -> list[float]:
     """Largest magnitude in each channel of `(channels, samples)`, at least one sample.
 
     Raises:
-        ApolloError: If a sample is not a finite number.
+        ApolloError: If a sample is NaN, infinite or too large for float32.
     """
     peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
     if not all(math.isfinite(peak) for peak in peaks):
-        raise ApolloError("the audio contains NaN or infinite samples")
+        raise ApolloError("the audio holds NaN or infinite samples: repair them first")
     if max(peaks, default=0.0) > LARGEST:
-        raise ApolloError("the audio holds samples beyond what float32 can hold: bring it to full scale 1")
+        raise ApolloError("the audio holds samples too large for float32: scale it to full scale 1")
     return peaks

@@ -1,4 +1,4 @@
-"""Where memory does not suffice, chunks become shorter and the samples stay the same."""
+"""If memory runs out, chunks become shorter and the samples stay the same."""
 
 from __future__ import annotations
 
