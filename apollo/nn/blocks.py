@@ -41,8 +41,8 @@ def inverse_rms(x: Tensor) -> Tensor:
 class _RMSNormCPU(torch.autograd.Function):
     """RMS normalisation whose backward pass is one fused kernel, nine times as fast on a CPU as PyTorch's own.
 
-    The kernel is that of layer normalisation, `r (h − mean(h) − x̂ mean(h x̂))` with `h = weight · gradient` and `r` the
-    inverse deviation. With its mean held at zero, `x̂` is our output, and what differs is the term `r mean(h)`.
+    It is the kernel of layer normalisation, `r (h − mean(h) − x̂ mean(h x̂))` with `h = weight · gradient` and `r` the
+    inverse deviation. With the mean set to zero, `x̂` is our output, and only the term `r mean(h)` differs.
     """
 
     @staticmethod
@@ -81,8 +81,8 @@ TILE = 640 * 256  # features whose hidden layers, some eight times as wide, fit 
 def frame_by_frame(function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor) -> Tensor:
     """Compute `base + function(x)` for a function that treats every frame on its own.
 
-    On a CPU, where nothing is to be differentiated, a few frames at a time: the hidden layers then stay in the cache,
-    and memory does not grow with them.
+    On a CPU without gradients it takes a few frames at a time, so that the hidden layers stay in the cache and take
+    little memory.
 
     Args:
         function: Of `(1, frames, bands, channels)` to the same shape.
@@ -100,7 +100,7 @@ def frame_by_frame(function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor
 
 
 def silu(x: Tensor) -> Tensor:
-    """`x · sigmoid(x)`, in place where nothing is to be differentiated."""
+    """`x · sigmoid(x)`, in place if no gradients are needed."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
@@ -111,7 +111,7 @@ class BandAttention(nn.Module):
         channels: Feature channels N, a multiple of `2 * heads`.
         expansion: Width of the gated unit in multiples of N.
         heads: Number of attention heads.
-        bands: The most bands that positions are told apart for.
+        bands: Number of positions that the embedding covers.
     """
 
     cosine: Tensor
@@ -135,7 +135,7 @@ class BandAttention(nn.Module):
         return frame_by_frame(self.transform, x, x)
 
     def transform(self, x: Tensor) -> Tensor:
-        """Give what attention and gated unit add to `(batch, frames, bands, channels)`."""
+        """What attention and gated unit add to `(batch, frames, bands, channels)`."""
         attended: Tensor = self.output(self.attend(self.qkv(self.norm(x))))
         hidden = silu(self.gate(self.gate_norm(x + attended)))
         gate, value = hidden.chunk(2, dim=-1)
@@ -158,8 +158,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention without a mask; `(items, heads, bands, channels)` each → same."""
     if query.device.type != "cpu" or not (torch.is_grad_enabled() or query.dtype == torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value)
-    # PyTorch's fused kernel for CPUs spends six times as long in the backward pass of so short a sequence, and is none
-    # the faster in bfloat16.
+    # PyTorch's fused kernel for CPUs takes six times as long in the backward pass of such short sequences, and is not
+    # faster in bfloat16.
     with torch.autocast("cpu", enabled=False):
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         mixed: Tensor = scores.softmax(-1) @ value
@@ -186,7 +186,7 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         sine: Likewise.
     """
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        # As a product of complex numbers it is one kernel, several times as fast; the compiler knows no such numbers.
+        # A product of complex numbers is one kernel, several times as fast; the compiler does not support it.
         kind = torch.promote_types(x.dtype, torch.float32)
         turn = torch.complex(cosine[:, ::2].to(kind), sine[:, ::2].to(kind))[:, None, None]
         turned = torch.view_as_complex(x.to(kind).reshape(*x.shape[:-1], -1, 2)) * turn
@@ -243,10 +243,10 @@ class TemporalConvolution(nn.Module):
             return convolved.reshape(x.shape[0], -1, bands, x.shape[-1])[:, :frames]
 
     def convolve_by_taps(self, x: Tensor) -> Tensor:
-        """The same as a sum over taps, which the compiler makes one kernel of, with what stands before and after it.
+        """The same as a sum over taps, which the compiler fuses into one kernel with the operations around it.
 
-        cuDNN's kernel for depthwise convolutions takes 40 % of the published network's time on an H100. Only compiled
-        is this faster: as kernels of their own, the taps take as long.
+        cuDNN's kernel for depthwise convolutions takes 40 % of the published network's time on an H100. Uncompiled,
+        the taps are separate kernels and take as long.
         """
         frames, taps, d = x.shape[1], self.depthwise.kernel_size[0], self.dilation
         padded = F.pad(x, (0, 0, 0, 0, d * (taps // 2), d * (taps // 2)))

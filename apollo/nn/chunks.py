@@ -1,4 +1,4 @@
-"""The network over a waveform that arrives in blocks, with the samples that it would give for the whole."""
+"""The network on a waveform that arrives in blocks, with the same samples as for the whole."""
 
 from __future__ import annotations
 

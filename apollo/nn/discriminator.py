@@ -14,7 +14,7 @@ MOST_CHANNELS, MOST_WINDOWS, LONGEST_WINDOW = 64, 32, 1 << 16  # far beyond any 
 
 
 class Judgement(NamedTuple):
-    """What one branch says of a batch.
+    """The output of one branch for a batch.
 
     Attributes:
         logits: `(batch, 1, bins', frames')`; 1 stands for real, 0 for made.
@@ -34,7 +34,7 @@ class MultiFrequencyDiscriminator(nn.Module):
         sample_rate: Of the waveform, in Hz; below 44.1 kHz only the proportional share of the bins is judged.
 
     Raises:
-        ValueError: If there are more channels, windows or samples in one than any discriminator has.
+        ValueError: If there are too many channels or windows, or a window is too long.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
-"""Fill: what a codec took away altogether, as predicted levels × an excitation made from the input's own spectrum.
+"""Fill: bands that a codec has removed, as predicted levels × an excitation made from the input's own spectrum.
 
-The waveform of a lost band cannot be known, and hearing hardly asks for it: what counts is the right power in the right
+The waveform of a lost band cannot be known, and hearing hardly needs it: what counts is the right power in the right
 band at the right time. So a small network predicts the power of every band and frame from the powers that are left.
-Copies of the input's own lower spectrum, brought to that power, take the place of what is gone, as in spectral band
-replication (Dietz et al., "Spectral Band Replication, a Novel Approach in Audio Coding", AES 112, 2002). Nothing here
-is random, and nothing knows its place in a recording: chunks give the same samples as the whole.
+Copies of the input's own lower spectrum, scaled to that power, replace what is lost, as in spectral band replication
+(Dietz et al., "Spectral Band Replication, a Novel Approach in Audio Coding", AES 112, 2002). Nothing here is random or
+depends on the position in a recording: chunks give the same samples as the whole.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from apollo.nn.blocks import RMSNorm
 
 COPIED_HZ = (1100.0, 1650.0, 2200.0)  # each copy takes the octave above one of these, again and again up to the top
 LEVEL_FRAMES = 17  # over which the level that others are measured against is averaged
-# Power under which a band counts as empty; full scale is about 2e5. It clamps and is not added: exporters to ONNX take
-# an addition of so little for one of nothing.
+# Power below which a band counts as empty; full scale is about 2e5. It clamps instead of being added: ONNX exporters
+# remove an addition of so little.
 SILENCE = 1e-16
-EMPTY = 1e-9  # of a frame's power: what a band holds by rounding alone
+EMPTY = 1e-9  # of a frame's power: the rounding errors that an empty band holds
 LONGEST = 100  # frames between taps
 MOST_CHANNELS, MOST_LAYERS = 1 << 12, 64
 RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
@@ -31,13 +31,13 @@ RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
 
 @dataclass(frozen=True)
 class Levels:
-    """What is predicted of the original, for every band and frame; all `(items, frames, bands)`.
+    """Predictions about the original, for every band and frame; all `(items, frames, bands)`.
 
     Attributes:
         level: Power of the original's band in dB, its median.
         deviation: Mean absolute error in dB that the network expects of itself there (scale of a Laplace distribution).
         share: How much of that amplitude to fill in, from 0 for bands that are not lost to 1.
-        gain: Factor for what is left of the band, from 0 to 1: lower where coding noise is strong beside the music.
+        gain: Factor for what is left of the band, from 0 to 1: lower if coding noise is strong against the music.
     """
 
     level: Tensor
@@ -47,10 +47,10 @@ class Levels:
 
 
 class Fill(nn.Module):
-    """Corrects the power of every band: lowers what is noise, and makes what is to be added where bands are lost.
+    """Corrects the power of every band: lowers noise, and makes what is to be added to lost bands.
 
-    Lowering is the Wiener gain, which makes the squared error least (Wiener, "Extrapolation, Interpolation, and
-    Smoothing of Stationary Time Series", 1949); it needs no fill, and a fill does not depend on it.
+    Lowering is the Wiener gain, which minimises the squared error (Wiener, "Extrapolation, Interpolation, and Smoothing
+    of Stationary Time Series", 1949). It and the fill do not depend on each other.
 
     Args:
         widths: Bins in each band.
@@ -73,8 +73,8 @@ class Fill(nn.Module):
             raise ValueError(f"fill.dilations must be 1 to {MOST_LAYERS} whole numbers from 1 to {LONGEST}")
         self.widths = list(widths)
         self.levels = LevelNetwork(len(widths), channels, dilations)
-        # A spectrum moved by an even number of bins is that of a modulated waveform in every frame alike, since the
-        # modulation makes whole turns in a hop of half a window. Odd ones would change sign from frame to frame.
+        # A spectrum moved by an even number of bins is that of a modulated waveform in every frame, because the
+        # modulation makes whole turns in a hop of half a window. Odd numbers would change sign from frame to frame.
         spans = [2 * max(1, round(hz * n_fft / sample_rate / 2)) for hz in COPIED_HZ]
         self.copies = [runs(source_bins(n_fft // 2 + 1, span)) for span in spans]
 
@@ -84,7 +84,7 @@ class Fill(nn.Module):
         return self.levels.context_frames
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        """Give two spectra to be added to that of the input: what lowers noise, and what fills in.
+        """Give two spectra to add to the input's: one lowers noise, one fills in.
 
         Args:
             spectrum: `(items, frames, bins, 2)`.
@@ -101,8 +101,8 @@ class Fill(nn.Module):
     def predict(self, power: Tensor) -> Levels:
         """Predict the levels of the original from the power of the damaged, `(items, frames, bins)`."""
         bands = gather(power, self.widths)
-        # From 0 dB for power that is spread evenly over a band to 10 dB and more for a single partial. An empty band
-        # holds rounding errors, which differ from machine to machine: it counts as noise.
+        # From 0 dB for power spread evenly over a band to 10 dB and more for a single partial. An empty band holds
+        # rounding errors, which differ between machines: it counts as noise.
         peaks = gather(power.square(), self.widths) * self.widths[0]
         rounding = (EMPTY * power.sum(-1, keepdim=True)).square().clamp(min=1e-20)
         noise = 2 * self.widths[0] / (self.widths[0] + 1)
@@ -113,8 +113,8 @@ class Fill(nn.Module):
     def excitation(self, spectrum: Tensor, power: Tensor, amplitude: Tensor) -> Tensor:
         """A spectrum `(items, frames, bins, 2)` made of the input's lower frequencies.
 
-        Three copies from different places are laid over each other, which leaves less of their melody than one would,
-        and no band empty because its source is.
+        It is the sum of three copies from different places, which keeps less of their melody than one copy, and leaves
+        no band empty because its source is.
 
         Args:
             spectrum: `(items, frames, bins, 2)`.
@@ -132,15 +132,14 @@ class Fill(nn.Module):
         return mixed * spread(scale, self.widths).unsqueeze(-1)
 
     def _whitening(self, power: Tensor, least: Tensor | float = 0.0) -> Tensor:
-        """The factors that bring each band to power 1, `(items, frames, bands)`; quieter ones than `least` stay so."""
+        """The factors that scale each band to power 1, `(items, frames, bands)`; bands below `least` stay quiet."""
         return (gather(power, self.widths) + least).clamp(min=SILENCE).rsqrt()
 
 
 class LevelNetwork(nn.Module):
     """Predicts levels from levels: gated convolutions over frames on all bands at once.
 
-    Levels are measured against the frames around, so that the same music at another gain gets the same levels at that
-    gain.
+    Levels are relative to the frames around, so that a change of gain in the music is the same change in its levels.
 
     Args:
         bands: Number of bands.
@@ -163,7 +162,7 @@ class LevelNetwork(nn.Module):
 
         Args:
             bands: Power of the damaged in dB, `(items, frames, bands)`.
-            peakiness: By how much the power of a band is not spread evenly, in dB, same shape.
+            peakiness: How unevenly the power of a band is spread, in dB, same shape.
         """
         total = (10 ** (bands / 10)).sum(-1, keepdim=True)
         around = moving_mean(total)
@@ -211,9 +210,9 @@ def moving_mean(x: Tensor) -> Tensor:
 
 
 def source_bins(bins: int, span: int) -> list[int]:
-    """Which bin each bin is copied from: one between `span` and `2 * span`, a multiple of `span` below it or above."""
+    """The bin that each bin is copied from, between `span` and `2 * span`, a multiple of `span` away."""
     sources = (span + at % span for at in range(bins))
-    # A bin of the source region itself is no copy of anything yet: it is taken from the neighbouring span.
+    # A bin of the source region would be its own copy: it is taken from the neighbouring span.
     return [min(source + span * (source == at), bins - 1) for at, source in enumerate(sources)]
 
 
@@ -225,7 +224,7 @@ def runs(bins: Sequence[int]) -> list[slice]:
 
 
 def power_of(spectrum: Tensor) -> Tensor:
-    """Squared magnitude; `(..., 2)` → `(...)`. As a sum over the last dimension it takes three times as long."""
+    """Squared magnitude; `(..., 2)` → `(...)`. A sum over the last dimension would take three times as long."""
     return spectrum[..., 0].square() + spectrum[..., 1].square()
 
 

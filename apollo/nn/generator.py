@@ -28,13 +28,13 @@ Output = Literal["direct", "residual"]
 class Apollo(nn.Module):
     """Restores music that lossy compression has damaged.
 
-    Every channel of every item is restored on its own, so stereo and mono, alone or in a batch, give the same samples.
+    Every channel of every item is restored on its own: stereo or mono, alone or in a batch, the samples are the same.
 
     Args:
         sr: Sample rate in Hz.
         win: STFT window in milliseconds.
         feature_dim: Feature channels N, a multiple of `2 * heads`.
-        layer: Number of blocks; 0 for a network that fills in what is lost and corrects no single frequency.
+        layer: Number of blocks; 0 for a network that only fills in what is lost.
         output: `"direct"` estimates the spectrum itself, as published. `"residual"` estimates a correction that is
             added to the input's spectrum; it starts at zero, so an untrained network is the identity.
         expansion: Width of the blocks' hidden layers in multiples of N.
@@ -82,8 +82,8 @@ class Apollo(nn.Module):
         self.hop_length = self.n_fft // 2
         self.band_widths = band_widths(self.n_fft)
         self.output: Output = output
-        # Whether training keeps only what goes into each block and computes the rest again when it is needed: half the
-        # speed of a block for a fraction of the memory.
+        # Whether training keeps only the input of each block and computes the rest again when needed: half the speed
+        # of a block for a fraction of the memory.
         self.checkpointing = False
         self.compiled = False  # whether `compile_blocks` has been called
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
@@ -104,7 +104,7 @@ class Apollo(nn.Module):
 
     @property
     def size(self) -> str:
-        """What tells networks apart at a glance: `256 × 6, direct`, or `fill 192 × 8` of one that has no blocks."""
+        """A short description: `256 × 6, direct`, or `fill 192 × 8` of a network without blocks."""
         if not self.blocks:
             fill = self.config["fill"]
             return f"fill {fill['channels']} × {len(fill['dilations'])}"
@@ -126,16 +126,16 @@ class Apollo(nn.Module):
         return max(int(self.config["layer"]) * reach, self.fill.context_frames if self.fill else 0) + 2
 
     def compile_blocks(self, dynamic: bool | None = None) -> None:
-        """Let `torch.compile` take over the blocks; weights and their names stay.
+        """Compile the blocks with `torch.compile`; weights and their names stay.
 
-        Blocks are alike, so that what is compiled for one serves all. The transforms stay as they are: the compiler
-        would write the overlapping windows of the inverse out sample by sample, which takes it many minutes, and they
-        are library calls anyway. On a CPU, the process keeps freed memory from then on (`keep_freed_memory`): compiled
-        blocks make tensors of the whole waveform, and memory that is new each time would take a tenth of their time.
+        Blocks are alike, so the compiled code of one serves all. The transforms stay as they are: they are library
+        calls, and the compiler would unroll the overlapping windows of the inverse sample by sample, which takes many
+        minutes. On a CPU, the process keeps freed memory from then on (`keep_freed_memory`): compiled blocks make
+        tensors of the whole waveform, and new memory each time would cost a tenth of their time.
 
         Args:
-            dynamic: As for `torch.compile`: whether one compilation is to serve all lengths. None is for the first
-                length alone, and for all from the second on; False is anew for each.
+            dynamic: As for `torch.compile`, whether one compilation serves all lengths: None compiles for the first
+                length, and for all from the second on; False compiles for each.
         """
         if self.window.device.type == "cpu":
             keep_freed_memory()
@@ -152,7 +152,7 @@ class Apollo(nn.Module):
 
         Args:
             waveform: `(batch, channels, samples)` at `sample_rate`, at least one sample.
-            fill: How much of what is lost is filled in, from 0 (most faithful waveform) to 1 (full sound).
+            fill: Share of the lost sound that is filled in, from 0 (most faithful waveform) to 1 (full sound).
 
         Returns:
             `(batch, channels, samples)`, float32, or float64 from a network in float64.
@@ -190,9 +190,9 @@ class Apollo(nn.Module):
     def stft(self, waveform: Tensor) -> Tensor:
         """Short-time Fourier transform with the ends reflected; `(items, samples)` → `(items, frames, bins, 2)`.
 
-        The end is extended to a whole number of hops, so that every sample lies well inside some window: published code
-        divides its last samples by the window's vanishing tail instead, which blows errors up to clicks. Where the
-        length is a multiple of the hop, nothing differs.
+        The end is extended to a whole number of hops, so that every sample lies well inside some window. Published code
+        divides its last samples by the tail of the window, which is close to zero and turns errors into clicks. If the
+        length is a multiple of the hop, there is no difference.
         """
         samples = waveform.shape[-1]
         hop = self.hop_length
@@ -236,8 +236,8 @@ class BandSplit(nn.Module):
     Args:
         widths: Bins in each band.
         channels: Feature channels N.
-        level_scale: Factor of the log power, which spans ±8 beside directions of length 1. At 1, as published,
-            normalisation flattens it to little more than its sign; at 1/8 it stays a measure of level.
+        level_scale: Factor of the log power, which spans ±8 while directions have length 1. At 1, as published,
+            normalisation leaves little more than its sign; at 1/8 it still measures the level.
     """
 
     def __init__(self, widths: Sequence[int], channels: int, level_scale: float = 1.0) -> None:
@@ -271,9 +271,9 @@ class BandSplit(nn.Module):
 class BandMerge(nn.Module):
     """Band features to spectrum: normalise, project to four numbers a bin, gate, and lay the bands side by side.
 
-    With `residual`, what comes out is a correction in units of a predicted level: a share of the band's own power, plus
-    a share of the frame's power for where a codec left the band empty. Shares are exponentials, so that next to nothing
-    is as easy to say as a lot. The correction starts at zero.
+    With `residual`, the output is a correction in units of a predicted level: a share of the band's own power, plus a
+    share of the frame's power for bands that a codec left empty. Shares are exponentials, so small ones are as easy to
+    predict as large ones. The correction starts at zero.
     """
 
     def __init__(self, widths: Sequence[int], channels: int, residual: bool) -> None:

@@ -1,7 +1,7 @@
-"""What the level network learns by, on powers alone: no waveform is made of its levels.
+"""The loss of the level network, computed from powers alone: no waveform is made from its levels.
 
-What hearing makes of a fill would take synthesis and a second analysis. Its mean power in the bands of hearing follows
-from its levels alone (`FillPower`), and adds to that of the music, as its phases have nothing to do with the music's.
+To analyse a fill as hearing does would take synthesis and a second analysis. But its mean power in the bands of hearing
+follows from its levels (`FillPower`), and adds to the power of the music, because their phases are unrelated.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from apollo.nn.generator import Apollo, band_widths
 from apollo.nn.losses import named_weights
 from apollo.nn.similarity import GammatoneSpectrum, similarity
 
-LOST_DB = 6.0  # by which less of a band is left where it counts as lost
-HEARD_DB = 75.0  # below a frame's level, what is softer in the original counts as this soft
-KEPT_WEIGHT = 0.1  # of bands that are not lost, in `level`
+LOST_DB = 6.0  # a band that has lost more than this counts as lost
+HEARD_DB = 75.0  # below a frame's level: softer bands of the original count as this soft
+KEPT_WEIGHT = 0.1  # weight in `level` of bands that are not lost
 LEAN = 0.08  # more weight on levels that are too low, less on those too high: music that was not learnt is brighter
-UNHEARD_ERROR = 1e-4  # of the original's power: an error that small is no worse for being doubled
+UNHEARD_ERROR = 1e-4  # of the original's power: for an error this small, doubling it does not matter
 FRAGILE_DB = 18.0  # of signal to error, where `harm` has weight 1
 BEARABLE_DB = 1.0  # of harm, from where `excess` counts it
 NEIGHBOURS = 11  # bands, as many as two filters of hearing are apart at the top, over which the share should be even
 RIPPLE_FROM = 20  # below this band, filters of hearing are no wider than bands
-EDGE = 2  # frames at both ends that see beyond the crop
+EDGE = 2  # frames at either end that reach beyond the crop
 
 
 class FillPower(nn.Module):
@@ -86,13 +86,13 @@ class LevelLoss(nn.Module):
     - `similarity`: 1 − NSIM of the gammatone spectra of original and filled, see `apollo.nn.similarity`.
     - `level`: Negative log-likelihood of the original's levels in dB under Laplace distributions about the predicted
       ones with the predicted deviations. Lost bands count ten times as much as others.
-    - `harm`: By how many dB lowering and fill make the error of the waveform larger, as if the fill's phases were
-      random. It weighs more the less is wrong: what is nearly intact is to stay so.
+    - `harm`: The dB by which lowering and fill increase the error of the waveform, as if the fill's phases were random.
+      The smaller the error before, the more it weighs: what is nearly intact should stay so.
     - `excess`: `harm` beyond 1 dB, piece by piece: what one piece loses, others do not make good.
-    - `repair`: The same as `harm` of lowering alone, as without a fill.
-    - `worse`: By how much NSIM falls below that of the unfilled, in the pieces where it does, against what was missing.
-    - `ripple`: Mean square by which the share of a lost band differs from that of the lost bands around it. Similarity
-      alone learns to fill in less between the centres of its filters than at them, which no ear asks for.
+    - `repair`: `harm` of lowering alone, as without a fill.
+    - `worse`: How far NSIM falls below that of the unfilled, in items where it does, relative to what was missing.
+    - `ripple`: Mean squared difference of a lost band's share from that of the lost bands around it. Similarity alone
+      learns to fill in less between the centres of its filters than at them, which nobody hears.
 
     Args:
         weights: Weight by name; terms not named are not computed.
@@ -118,8 +118,8 @@ class LevelLoss(nn.Module):
 
         Args:
             generator: A network with a fill, whose levels are judged.
-            original: What they should be those of.
-            degraded: What they are predicted from.
+            original: The waveforms whose levels they should be.
+            degraded: The waveforms they are predicted from.
 
         Returns:
             The terms under their names, unweighted, and their weighted sum under `loss`.
@@ -184,7 +184,7 @@ class LevelLoss(nn.Module):
 
 
 def ripple(share: Tensor, lost: Tensor) -> Tensor:
-    """Mean square by which the share of lost bands, 1 in `lost`, differs from its neighbours'; `(..., bands)` each."""
+    """Mean squared difference of the share of lost bands, 1 in `lost`, from its neighbours'; `(..., bands)` each."""
     kernel = share.new_ones(1, 1, NEIGHBOURS)
     around, count = (
         F.conv1d(x.reshape(-1, 1, x.shape[-1]), kernel, padding=NEIGHBOURS // 2).view_as(x)
@@ -195,21 +195,21 @@ def ripple(share: Tensor, lost: Tensor) -> Tensor:
 
 
 def target_levels(power: Tensor) -> Tensor:
-    """Levels in dB of the bands of an original, `(..., bands)`; what is too soft to be heard is as loud as that."""
+    """Levels in dB of an original's bands, `(..., bands)`, from the softest that can be heard up."""
     total = 10 * torch.log10(power.sum(-1, keepdim=True) + 1e-9)
     return torch.maximum(10 * torch.log10(power + 1e-12), total - HEARD_DB)
 
 
 def lost_bands(target: Tensor, left: Tensor) -> Tensor:
-    """Where too little is left of bands with these levels in dB; `left` is their power in the degraded version."""
+    """Which bands with these levels in dB are lost; `left` is their power in the degraded version."""
     return target - 10 * torch.log10(left + 1e-12) > LOST_DB
 
 
 @torch.no_grad()
 def level_bias(generator: Apollo, original: Tensor, degraded: Tensor, estimate: Tensor) -> Tensor:
-    """By how many dB lost bands come back too loud, on average; NaN where none is lost.
+    """Mean dB by which lost bands come back too loud; NaN if none is lost.
 
-    A band that comes back by more than 40 dB too soft counts as 40 dB.
+    A band that is more than 40 dB too soft counts as 40 dB too soft.
 
     Args:
         generator: The network whose spectra and bands are meant.

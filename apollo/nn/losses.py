@@ -1,4 +1,4 @@
-"""What training minimises: the adversarial losses of the paper and reconstruction losses, each under its name."""
+"""The losses of training: the paper's adversarial losses and reconstruction losses, each under its name."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class DiscriminatorLoss(nn.Module):
     """Least-squares GAN loss: real towards 1, made towards 0, averaged over the branches (Mao et al. 2017, eq. 2).
 
     Args:
-        eps: Taken because published configurations give it; nothing here is divided.
+        eps: Not used; published configurations give it.
         r1: Weight of `r1_penalty`, which training adds; 0 leaves it out. `{weight: 1, every: 16}` adds 16 times as much
-            to every sixteenth batch alone, for little of the time (Karras et al. 2020, appendix B).
+            to every sixteenth batch only, which saves time (Karras et al. 2020, appendix B).
     """
 
     def __init__(self, eps: float = 1e-8, r1: float | Mapping[str, float] = 0.0) -> None:
@@ -58,7 +58,7 @@ def r1_penalty(real: Sequence[Judgement], originals: Tensor) -> Tensor:
 
 
 def adversarial_loss(made: Sequence[Judgement]) -> Tensor:
-    """How far the discriminator is from taking the restored waveforms for real; a scalar."""
+    """How far the discriminator is from judging the restored waveforms as real; a scalar."""
     return torch.stack([(judgement.logits - 1).square().mean() for judgement in made]).mean()
 
 
@@ -74,12 +74,12 @@ def feature_matching_loss(real: Sequence[Judgement], made: Sequence[Judgement], 
 
 @dataclass(frozen=True)
 class Spectra:
-    """What spectral terms compare: `(batch · channels, bins, frames)`, Hann windows with a hop of half of them.
+    """The spectra that spectral terms compare, `(batch · channels, bins, frames)`; Hann windows, half a window apart.
 
     Attributes:
         estimate: Of the restored waveforms.
         reference: Of the originals.
-        make_degraded: Gives that of the input, which one term needs.
+        make_degraded: Gives the spectrum of the input, which one term needs.
         bands: Averages of neighbouring bins, see `hearing_bands`.
         eps: Added to denominators.
     """
@@ -120,7 +120,7 @@ def log_magnitude_distance(spectra: Spectra) -> Tensor:
 
 
 def band_level_distance(spectra: Spectra) -> Tensor:
-    """The same on the power in bands as wide as hearing resolves them: it asks for the right level, not noise."""
+    """The same on the power in bands as wide as hearing resolves: it wants the right level, not the right noise."""
     estimate, reference = (spectra.bands @ side.square() for side in spectra.magnitudes)
     return 0.5 * log_ratio(estimate, reference, 1e-5 * spectra.level).abs().mean()
 
@@ -144,9 +144,9 @@ def waveform_distance(estimate: Tensor, reference: Tensor, degraded: Tensor) -> 
 
 
 def error_ratio(estimate: Tensor, reference: Tensor, degraded: Tensor) -> Tensor:
-    """`ln(Σ|e − r|² / Σ|d − r|²)` of each channel, averaged: what is good already is left alone.
+    """`ln(Σ|e − r|² / Σ|d − r|²)` of each channel, averaged: slightly and badly damaged music weigh the same.
 
-    Undamaged and badly damaged music weigh the same.
+    So music that is good already is left alone.
     """
     return channel_error_ratios(estimate, reference, degraded).mean()
 
@@ -248,7 +248,7 @@ class GeneratorLoss(nn.Module):
             degraded: What the generator was given, same shape.
             real: The discriminator's judgement of the originals.
             made: Its judgement of the estimates.
-            judged: Share of their weights that the terms of the discriminator have.
+            judged: Factor for the weights of the discriminator's terms.
 
         Returns:
             The terms under their names, unweighted, and their weighted sum under `loss`.

@@ -28,8 +28,7 @@ WINDOW_SECONDS, HOP_SECONDS = 0.08, 0.02
 FLOOR = 1e-9  # of a frame's loudest band: 90 dB below it
 SILENCE = 1e-9  # power below which nothing is heard, of full scale
 INTENSITY = 1e-4  # C1 of NSIM
-# C3 of NSIM, which is 0.00045 there: where nothing moves in the original, a larger one keeps the gradient from
-# asking for its noise.
+# C3 of NSIM, 0.00045 in ViSQOL: a larger one keeps the gradient from imitating the noise of steady originals.
 STRUCTURE = 3e-2
 
 
