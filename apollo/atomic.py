@@ -21,22 +21,22 @@ _claimed: set[Path] = set()  # what they stand for
 
 
 class ExistsError(ApolloError):
-    """A file is there already that was not to be replaced."""
+    """A file exists already and may not be replaced."""
 
 
 @contextmanager
 def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Give a new name beside a file, to write to; what was written takes the file's place when the block ends.
+    """Give a temporary name beside a file to write to; it replaces the file when the block ends.
 
-    An exception removes it instead and leaves what was there before.
+    An exception removes it instead and leaves the old file.
 
     Args:
         path: The file to write or replace.
-        overwrite: Whether to replace a file that is there when the block ends, whoever made it and when.
+        overwrite: Whether to replace a file that exists when the block ends, whoever made it and when.
 
     Raises:
-        ExistsError: If there is one that is not to be replaced.
-        ApolloError: If what is there is a device or a pipe.
+        ExistsError: If there is one that may not be replaced.
+        ApolloError: If it is a device or a pipe.
         OSError: If the file cannot be written.
 
     Example:
@@ -46,14 +46,14 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     refuse_special(path)
     if not overwrite:
         refuse_existing(path)  # before the work rather than after it
-    # Short whatever the file is called: a name that is as long as names may be has no room for more. Who has claimed a
-    # file takes the same one each time, and with it the place of what a process has left that was killed.
+    # Short, because a file's name may be as long as names can be. A claimed file has the same temporary name each time,
+    # so that it replaces what a killed process has left.
     temporary = path.with_name(f".{_mark(path) if path in _claimed else secrets.token_hex(4)}.part")
     temporary.unlink(missing_ok=True)
     _unfinished.add(temporary)
     try:
         yield temporary
-        with temporary.open("r+b") as file:  # else a crash of the machine may leave the name with nothing behind it
+        with temporary.open("r+b") as file:  # else a crash of the machine may leave an empty file
             os.fsync(file.fileno())
         if overwrite:
             temporary.replace(path)
@@ -65,25 +65,25 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def exists_already(place: object) -> str:
-    """The sentence for something that is not to be replaced unasked."""
+    """The message about something that is not replaced unasked."""
     return f"{place} exists already: use --overwrite to replace it, or choose another output"
 
 
 def refuse_existing(path: Path) -> None:
-    """Make sure that there is nothing under a name yet.
+    """Make sure that a name is free.
 
     Raises:
-        ExistsError: If there is something, be it a link that leads nowhere.
+        ExistsError: If it is taken, even by a broken link.
     """
     if os.path.lexists(path):
         raise ExistsError(exists_already(path))
 
 
 def _move_to_new(temporary: Path, path: Path) -> None:
-    """Give a file a name that nothing has, even if something takes it at this very moment."""
+    """Give a file a free name, even if something else takes it at this very moment."""
     try:
         if sys.platform == "win32":
-            temporary.rename(path)  # which replaces nothing there
+            temporary.rename(path)  # replaces nothing on Windows
             return
         try:
             os.link(temporary, path)
@@ -114,7 +114,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def discard_unfinished() -> None:
-    """Remove what this process has begun to write, for a process that is about to end without leaving its blocks."""
+    """Remove what this process has begun to write, before it exits without leaving its `with` blocks."""
     for temporary in list(_unfinished):
         with suppress(OSError):
             if temporary.is_dir():
@@ -125,10 +125,10 @@ def discard_unfinished() -> None:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Claim a file or folder that is to be made, and give whether that worked: while one process has it, no other does.
+    """Claim a file or folder for this process, and give whether that worked: one process has it at a time.
 
-    A process that ends, however it does, gives up what it had claimed. Where no claim can be left, as in a folder that
-    cannot be written to, everybody has it.
+    A claim ends with its process, however that ends. If no claim can be made, as in a read-only folder, it works for
+    everyone.
     """
     mark = path.with_name(f".{_mark(path)}.claim")
     file = _marked(mark)
@@ -138,10 +138,10 @@ def claimed(path: Path) -> Iterator[bool]:
     try:
         yield file is not None
     finally:
-        if file in _claims:  # not in a process that has parted from the one that claims
+        if file in _claims:  # not in a forked process
             _claims.discard(file)
             _claimed.discard(path)
-            if sys.platform == "win32":  # where an open file cannot be removed
+            if sys.platform == "win32":  # an open file cannot be removed there
                 os.close(file)
             with suppress(OSError):
                 mark.unlink()
@@ -163,12 +163,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _mark(path: Path) -> str:
-    """What stands for the name of a file in short."""
+    """A short hash of the name of a file."""
     return sha256(os.fsencode(path.name)).hexdigest()[:16]
 
 
 def _marked(mark: Path) -> int | None:
-    """Open and lock a file that stands for a claim; None where another process has it, -1 where there can be none."""
+    """Open and lock the file of a claim; None if another process has it, -1 if no claim can be made."""
     while True:
         try:
             file = os.open(mark, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -180,11 +180,11 @@ def _marked(mark: Path) -> int | None:
         with suppress(OSError):
             if os.path.samestat(os.fstat(file), mark.stat()):
                 return file
-        os.close(file)  # it was another's, who has removed it since
+        os.close(file)  # another process has removed it since
 
 
 def _leave_claims() -> None:
-    """In a process that has parted from another, let go of its claims: they end with the one that has made them."""
+    """Let go of claims in a forked process: they belong to its parent."""
     for file in _claims:
         with suppress(OSError):
             os.close(file)

@@ -1,8 +1,8 @@
-"""What can go wrong because of what the user gave or asked for.
+"""Errors that a user can cause.
 
-Every error a user can cause is an `ApolloError` whose message is one sentence that says what is wrong, where, and
-what to do. The command line prints that sentence and exits with a code other than 0; anything else is a bug, of which
-it says so, with its traceback where `--debug` asks for it.
+Each is an `ApolloError` whose message is one sentence that says what is wrong, where, and what to do. The command line
+prints it and exits with a code other than 0. Any other exception is a bug; the command line says so, and prints the
+traceback with `--debug`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """What may have been meant by an unknown key, to end a message with."""
+    """The end of a message about an unknown key: what may have been meant, or what is known."""
     near = near_misses(key, known)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
 
 
 def near_misses(key: str, known: Iterable[str]) -> list[str]:
-    """The known key that an unknown one may be a slip of, if there is one."""
-    # Letters may be swapped in a short key, which is a large share of it; longer ones must agree more.
+    """The known key that an unknown one may be a typing error of, if there is one."""
+    # Two swapped letters are a large share of a short key; longer keys must agree more.
     return difflib.get_close_matches(key, sorted(known), 1, cutoff=0.65 if len(key) < 6 else 0.75)
 
 
@@ -34,7 +34,7 @@ def one_line(error: BaseException) -> str:
 
 
 class ApolloError(Exception):
-    """Something the user gave or asked for cannot work; the message says what, where, and what to do."""
+    """An input or an option cannot be used; the message says what is wrong, where, and what to do."""
 
 
 class AudioFileError(ApolloError):
@@ -42,7 +42,7 @@ class AudioFileError(ApolloError):
 
 
 class WaveformError(ApolloError, ValueError):
-    """An array or a tensor is no waveform."""
+    """An array or a tensor is not a waveform."""
 
 
 class ModelFileError(ApolloError):
@@ -50,7 +50,7 @@ class ModelFileError(ApolloError):
 
 
 class ConfigError(ApolloError):
-    """A configuration file or an override names or holds something that cannot be used."""
+    """A configuration file or an override cannot be used."""
 
 
 class DataError(ApolloError):
@@ -58,14 +58,14 @@ class DataError(ApolloError):
 
 
 class TrainingError(ApolloError):
-    """A training run cannot go on; what it had saved is still there."""
+    """A training run cannot go on; what it has saved is kept."""
 
 
 class StoppedError(ApolloError):
-    """A signal has ended a run, which had saved everything.
+    """A signal has ended a run, which has saved everything.
 
     Args:
-        message: What to tell.
+        message: What to say.
         code: Exit code of the process.
     """
 
@@ -80,10 +80,10 @@ def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str =
     Args:
         block: Keys and values.
         known: The keys that it may hold.
-        prefix: What its keys are called by from outside, such as `"datas.codec."`.
+        prefix: What its keys begin with in messages, such as `"datas.codec."`.
 
     Raises:
-        ConfigError: If it holds others; the message names them all, and the nearest known ones.
+        ConfigError: If it holds others; the message names them all, with the nearest known ones.
     """
     if unknown := unknown_keys(block, known, prefix):
         raise ConfigError("; ".join(unknown))
@@ -104,10 +104,10 @@ def unknown_keys(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "
 
 @contextmanager
 def one_file(path: object) -> Iterator[None]:
-    """Make whatever goes wrong with one file of many an error that names it, so that the others are gone on with.
+    """Turn any error with one file of many into one that names it, so that work on the others can go on.
 
     Raises:
-        ApolloError: As it was raised within, or `unexpected` in place of any other exception.
+        ApolloError: As raised in the block, or `unexpected` in place of any other exception.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def one_file(path: object) -> Iterator[None]:
 
 
 def unexpected(path: object, error: Exception) -> AudioFileError:
-    """An error that names a file in place of one that a library raised; the log has where it came from."""
+    """An error that names a file, in place of one from a library; the log holds the original."""
     log.debug("%s failed", path, exc_info=error)
     if isinstance(error, MemoryError):
         return AudioFileError(f"{path} needs more memory than is available: close other programs")

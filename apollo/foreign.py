@@ -1,8 +1,7 @@
-"""Foreign strings are data: names, tags, keys, and the messages of libraries that quote them.
+"""Strings from outside are data: names, tags, keys, and messages of libraries that quote them.
 
-Whatever a file is called or says of itself reaches a terminal, a page or a table through these functions. They show a
-string harmlessly: no character of it can move the cursor, change colours, write to the clipboard, reorder the text
-around it, start a new line or become a formula.
+They reach a terminal, a page or a table through these functions, which make them harmless: no character can move the
+cursor, change colours, write to the clipboard, reorder the text around it, start a new line or become a formula.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from collections.abc import Callable
 
 __all__ = ["shown", "shown_in_csv", "shown_in_json"]
 
-# Control, format, surrogate, line and paragraph separator. Format holds the marks that reorder text, the invisible ones
-# and those that only join letters, which Persian, Hindi and many emoji need.
+# Control, format, surrogate, line and paragraph separator. Format includes marks that reorder text or are invisible,
+# and the joiners, which Persian, Hindi and many emoji need.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shown(text: object) -> str:
-    r"""A foreign string as one line to be shown: what would steer rather than show becomes its escape code.
+    r"""A foreign string as one harmless line: control characters become escape codes.
 
     A byte of a name that is not valid text becomes its own code.
 
@@ -35,20 +34,20 @@ def shown(text: object) -> str:
 
 
 def shown_in_csv(text: object) -> str:
-    """A foreign string as the cell of a table, which no spreadsheet takes for a formula.
+    """A foreign string as a cell of a table that no spreadsheet takes for a formula.
 
     Example:
         >>> shown_in_csv("=HYPERLINK(1)"), shown_in_csv("a-b")
         ("'=HYPERLINK(1)", 'a-b')
     """
     line = shown(text)
-    # Spreadsheets pass over spaces and take full-width signs, as Japanese keyboards give, for the plain ones.
+    # Spreadsheets skip spaces, and take full-width signs, as from Japanese keyboards, for plain ones.
     first = unicodedata.normalize("NFKC", line.lstrip()[:1])
     return f"'{line}" if first in ("=", "+", "-", "@") else line
 
 
 def shown_in_json(content: object, indent: int | None = None) -> str:
-    r"""Content as JSON that can be shown as well as read: what would steer a terminal is escaped, and nothing is lost.
+    r"""Content as JSON that is safe to show: what controls a terminal is escaped, and nothing is lost.
 
     Example:
         >>> print(shown_in_json({"é": "\u202e\x9b"}))

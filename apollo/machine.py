@@ -1,4 +1,4 @@
-"""The machine that a program runs on."""
+"""The machine that the program runs on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured on.
+    """A processor or GPU.
 
     Attributes:
-        device: As PyTorch calls it.
-        name: What the processor or GPU calls itself.
-        threads: That a CPU's matrix products use; None on a GPU.
+        device: Its name in PyTorch.
+        name: Its model name.
+        threads: Threads of a CPU's matrix products; None on a GPU.
         torch: Version of PyTorch.
     """
 

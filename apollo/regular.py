@@ -1,4 +1,4 @@
-"""Only regular files are opened: a pipe may never give anything, and a device may never end."""
+"""Only regular files are opened: a pipe may never give anything, a device may never end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SPECIAL: dict[str, Callable[[int], bool]] = {
 
 
 def refuse_special(path: Path, error: type[ApolloError] = ApolloError) -> None:
-    """Make sure that a path leads to no pipe, device, socket or file of the system's own, whatever links it goes by.
+    """Refuse a path that leads, by any links, to a pipe, device, socket or system file.
 
-    Folders pass, and so does what is missing or may not be looked at: who opens it says what is wrong.
+    Folders pass, and so do paths that are missing or not accessible: opening them says what is wrong.
 
     Args:
-        path: What is to be opened or replaced.
+        path: What will be opened or replaced.
         error: What to raise.
     """
     try:
@@ -36,10 +36,10 @@ def refuse_special(path: Path, error: type[ApolloError] = ApolloError) -> None:
     if what is None and stat.S_ISREG(status.st_mode) and status.st_dev in _system_devices():
         what = "a system file"
     if what is not None:
-        raise error(f"{path} is {what}, which Apollo does not open: copy its content to a regular file and name that")
+        raise error(f"{path} is {what}, which is not opened: copy its content into a file, and give that")
 
 
 @cache
 def _system_devices() -> frozenset[int]:
-    """The devices on which Linux shows its own state as files."""
+    """The devices of the file systems in which Linux shows its own state."""
     return frozenset(Path(place).stat().st_dev for place in ("/proc", "/sys") if os.path.ismount(place))

@@ -1,4 +1,4 @@
-"""Shares of a list that several machines work through without knowing of each other."""
+"""Shares of a list for machines that do not know of each other."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several shares, about equally large, that together hold everything once.
+    """One of several shares, about equally large, that together hold every item once.
 
-    An item's name alone decides which share it is in: what is added to the list, or finished meanwhile, moves no other.
+    Only an item's name decides which share it is in, so that changes of the list move no other item.
 
     Attributes:
         number: From 1.
@@ -29,10 +29,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Read `3/16`, the third of sixteen.
+        """Parse `3/16`, the third of sixteen.
 
         Raises:
-            ApolloError: If there is no such share.
+            ApolloError: If it is not a share.
         """
         found = re.fullmatch(r"0*([0-9]{1,9})/0*([0-9]{1,9})", text, re.ASCII)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
@@ -45,7 +45,7 @@ class Shard:
         return int.from_bytes(digest, "big") % self.count == self.number - 1
 
     def of(self, items: Iterable[Item], name: Callable[[Item], str]) -> list[Item]:
-        """The items that are in this share, in their order."""
+        """The items in this share, in their order."""
         return [item for item in items if self.holds(name(item))]
 
     def __str__(self) -> str:

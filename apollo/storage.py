@@ -1,10 +1,10 @@
-"""Places: files of this machine, or objects in a store that URLs name, by the drivers of fsspec.
+"""Places: local files, or objects in a store that URLs name, by the drivers of fsspec.
 
-A `Url` comes from `place` alone, which is given what the user has typed. A path that stands inside a file becomes a
-`Path`, which reaches no store whatever it says.
+Only `place` makes a `Url`, from what the user has typed. A path from inside a file becomes a `Path`, which never
+reaches a store.
 
-What works on files works on objects too: an object to be read is brought into a temporary file, and a result is written
-to one and uploaded whole.
+What works on files works on objects too: an object is downloaded to a temporary file, and a result is written to one
+and uploaded whole.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "replacing",
 ]
 
-# The extra that brings the driver of a scheme; None where it is there already.
+# The extra that installs the driver of a scheme; None if it is always installed.
 EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
 
 BUCKETS = ("s3", "gs", "az")  # must be there before anything is written
@@ -49,13 +49,13 @@ VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified
 
 @dataclass(frozen=True)
 class Url:
-    """An object in a store, or what stands for a folder there; it behaves like a path as far as that is needed.
+    """An object or a folder in a store; it behaves like a path as far as needed.
 
     Attributes:
-        scheme: Which driver has it.
-        path: What the driver knows it by: bucket and key, without a slash at either end.
-        size: In bytes, if it was found in a listing.
-        version: Another one whenever the object is, as far as the store tells; empty if it was not found in a listing.
+        scheme: Names the driver.
+        path: Bucket and key, without a slash at either end.
+        size: In bytes, if it comes from a listing.
+        version: Changes with the object, as far as the store tells; empty if it does not come from a listing.
     """
 
     scheme: str
@@ -126,7 +126,7 @@ class Url:
         return str(self), found.size, found.version
 
     def check_bucket(self) -> None:
-        """Make sure, before there is anything to write, that there is a bucket to write it to.
+        """Make sure that there is a bucket, before there is anything to write to it.
 
         Raises:
             ApolloError: If there is none.
@@ -146,7 +146,7 @@ class Url:
             return [self._other(*found) for found in sorted(store.glob(str(self), detail=True).items())]
 
     def files(self) -> Iterator[Url]:
-        """All objects below it but those that are hidden, or whose names would lead out of a folder."""
+        """All objects below it, except hidden ones and names that would lead out of a folder."""
         with _reached(self) as store:
             found = store.find(str(self), detail=True)
         for url in (self._other(*each) for each in found.items()):
@@ -174,10 +174,10 @@ _copies: dict[Path, Url] = {}  # what the temporary files of this process hold
 
 
 def place(text: str) -> Place:
-    """Give what the user has named, be it by a path or by a URL.
+    """Give the place that a user has named by a path or a URL.
 
     Raises:
-        ApolloError: If the URL is of an unknown kind, or holds what may be a secret.
+        ApolloError: If the kind of URL is unknown, or it may hold a secret.
     """
     found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", text, re.DOTALL)
     if found is None:
@@ -185,12 +185,12 @@ def place(text: str) -> Place:
     scheme, path = found[1].lower(), found[2]
     if scheme not in EXTRAS:
         known = ", ".join(f"{name}://" for name in EXTRAS)
-        raise ApolloError(f"{scheme}:// is not a known store: known are {known}")
+        raise ApolloError(f"{scheme}:// is not a known kind of URL: known are {known}")
     if scheme == "file":
         from fsspec.implementations.local import LocalFileSystem
 
         return Path(LocalFileSystem._strip_protocol(text))
-    # Whatever a place is called comes into messages, reports and tags.
+    # Names of places are written into messages, reports and tags.
     if "@" in path.partition("/")[0] or re.search(r"[?&][^/]*=", path):
         raise ApolloError(
             f"a {scheme}:// URL may contain a secret (before @ or after ?): leave that out, for its driver reads "
@@ -236,12 +236,12 @@ def naming_objects(text: str) -> str:
 
 @contextmanager
 def at_hand(place: Place) -> Iterator[Path]:
-    """Give a file that holds what is in a place; that of an object lasts as long as the block.
+    """Give a local file with the content of a place; an object's is removed after the block.
 
-    Errors raised within name the object.
+    Errors raised in the block name the object.
 
     Raises:
-        ApolloError: If there is no such object, it cannot be had, or the disk has no room for it.
+        ApolloError: If there is no such object, it cannot be downloaded, or the disk has no room for it.
     """
     if isinstance(place, Path):
         yield place
@@ -253,9 +253,9 @@ def at_hand(place: Place) -> Iterator[Path]:
 
 @contextmanager
 def in_place_of(place: Place, overwrite: bool) -> Iterator[Path]:
-    """Give a file to work on in place of a target, which holds what is there unless that is to be replaced unseen.
+    """Give a local file to work on in place of a target, with its content unless that may be replaced.
 
-    What becomes of it stays here: `publish` uploads it.
+    `publish` uploads the file.
     """
     if isinstance(place, Path):
         yield place
@@ -267,10 +267,10 @@ def in_place_of(place: Place, overwrite: bool) -> Iterator[Path]:
 
 
 def publish(file: Path, place: Place, overwrite: bool) -> None:
-    """Put a whole file into its place: at once, or, where the store cannot do that, under another name and renamed.
+    """Upload a whole file to its place: at once or, if the store cannot do that, under another name and renamed.
 
     Raises:
-        ExistsError: If something is there that is not to be replaced.
+        ExistsError: If something is there that may not be replaced.
         ApolloError: If the store does not take it.
     """
     if isinstance(place, Path):
@@ -297,7 +297,7 @@ def publish(file: Path, place: Place, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(place: Place, overwrite: bool = True) -> Iterator[Path]:
-    """Give a file to write to, which takes the place when the block ends, as `apollo.atomic.replacing` does."""
+    """Give a file to write to, which replaces the place when the block ends, like `apollo.atomic.replacing`."""
     if isinstance(place, Path):
         with atomic.replacing(place, overwrite) as temporary:
             yield temporary
@@ -322,7 +322,7 @@ def refuse_existing(place: Place) -> None:
 
 
 def _puts_whole(store: Any) -> bool:
-    """Whether a driver uploads files by code of its own; what fsspec has for others leaves half a file when stopped."""
+    """Whether a driver uploads with its own code; fsspec's default leaves half a file when stopped."""
     from fsspec import AbstractFileSystem
     from fsspec.asyn import AsyncFileSystem
 
@@ -334,7 +334,7 @@ def _puts_whole(store: Any) -> bool:
 
 @contextmanager
 def _temporary(url: Url) -> Iterator[Path]:
-    """Give a name for a file that stands for an object; errors raised within name the object instead."""
+    """Give a name for the temporary file of an object; errors raised in the block name the object instead."""
     name = re.sub(r"[^\w .()+-]", "_", url.name)[-50:].strip(". ") or "object"
     with temporary_folder() as folder:
         file = folder / name
@@ -362,7 +362,7 @@ def _download(url: Url, file: Path) -> None:
 
 @contextmanager
 def _reached(url: Url) -> Iterator[Any]:
-    """Give the driver of a store, and turn whatever it raises into one sentence without secrets."""
+    """Give the driver of a store, and turn its errors into one sentence without secrets."""
     import fsspec
 
     try:
@@ -380,7 +380,7 @@ def _reached(url: Url) -> Iterator[Any]:
         raise ApolloError(f"there is no {url}: check the bucket and the name") from None
     except PermissionError:
         raise _refused(url) from None
-    except Exception as error:  # each driver has its own, and of its libraries'
+    except Exception as error:  # each driver has its own errors
         kind = type(error).__name__
         if re.search("credential|auth|token|forbidden|gated", kind, re.IGNORECASE):
             raise _refused(url) from None
@@ -393,7 +393,7 @@ def _refused(url: Url) -> ApolloError:
 
 
 def _without_secrets(text: str) -> str:
-    """A driver's message with no more of its URLs than where they lead."""
+    """A driver's message with its URLs cut down to host and path."""
 
     def stripped(url: re.Match[str]) -> str:
         return url[1] + re.split(r"[?#]", url[2].rpartition("@")[2])[0]

@@ -1,7 +1,7 @@
-"""Many jobs in processes that never outlive the one that asked for them, and what is kept of them when it ends early.
+"""Many jobs in processes that end with their parent, and what is kept of them if it ends early.
 
-A run that was killed, stopped or had no room is started again with the same words and goes on: what it had finished
-stands in a `Ledger` or in files that appear whole or not at all (`apollo.atomic`).
+A run that was killed, stopped or had no room goes on when the same command is given again: what it has finished is in
+a `Ledger` or in files that appear whole or not at all (`apollo.atomic`).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def run(
     """Do all jobs and give each with its outcome, in any order.
 
     Args:
-        function: Of a module, so that another process can import it.
-        jobs: What it is called with.
-        workers: Processes at work; with one, all is done in this one.
-        progress: Called at the start, and again whenever the caller has dealt with an outcome.
-        name: What `progress` calls a job.
-        finished: How many jobs beside these an earlier run has done.
+        function: A function of a module, so that another process can import it.
+        jobs: Its arguments.
+        workers: Number of processes; with one, all is done in this process.
+        progress: Called at the start, and after the caller has dealt with each outcome.
+        name: Gives the name of a job for `progress`.
+        finished: Number of other jobs that an earlier run has done.
 
     Raises:
         BrokenProcessPool: If a process was killed.
@@ -62,7 +62,7 @@ def _outcomes(function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: 
         for job in jobs:
             yield job, function(job)
         return
-    # Spawned: libraries that decode hold threads and locks that must not be copied half-way.
+    # Spawned, because libraries that decode hold threads and locks that must not be copied while in use.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin)
     try:
@@ -78,8 +78,8 @@ def resumable(target: Path, finished: str) -> Iterator[None]:
     """Say in one sentence why a run ended early, and that it can go on.
 
     Args:
-        target: What it makes.
-        finished: What of it is kept, in the plural.
+        target: What the run makes.
+        finished: Name of the parts that are kept, in the plural.
 
     Raises:
         DataError: If a process was killed or the target cannot be written.
@@ -100,13 +100,13 @@ def resumable(target: Path, finished: str) -> Iterator[None]:
 
 
 class Ledger:
-    """A file with a JSON object a line, each on the disk as soon as it is known.
+    """A file with a JSON object a line, each written as soon as it is known.
 
     Args:
-        path: The file, made when the first entry comes; None keeps nothing.
+        path: The file, made with the first entry; None keeps nothing.
 
     Attributes:
-        entries: What the file held.
+        entries: The entries that the file held.
 
     Raises:
         OSError: If the file cannot be read or written; so do all methods.
@@ -117,7 +117,7 @@ class Ledger:
         self._file: IO[str] | None = None
         if path is not None:
             self._file = path.open("a+", encoding="utf-8", newline="\n")
-            # So that what a killed run left of a line does not swallow the next.
+            # A killed run may have left half a line, which must not swallow the next.
             if self._file.tell() and not path.read_bytes().endswith(b"\n"):
                 self._file.write("\n")
 
@@ -140,9 +140,9 @@ class Ledger:
 
 
 def entries_of(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file with one a line; a line that is not whole, as a killed run leaves one, is passed over."""
+    """The objects in a file with one a line; half a line, as a killed run leaves it, is skipped."""
     entries = []
-    # Not `splitlines`, which takes some characters of names for ends of lines.
+    # Not `splitlines`, which takes some characters of names for line ends.
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ():
         try:
             entry = json.loads(line)
@@ -159,7 +159,7 @@ def as_line(entry: dict[str, Any]) -> str:
 
 
 def _begin() -> None:
-    """Begin a worker that ends with its parent, which cannot tell it to, or on SIGTERM; no half-written file stays."""
+    """Make a worker end with its parent or on SIGTERM, without half-written files."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -171,7 +171,7 @@ def _begin() -> None:
         parent.join()
         end(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer: it lets begun files be finished
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl+C: it lets begun files be finished
     signal.signal(signal.SIGTERM, lambda number, frame: end(128 + number))
     threading.Thread(target=watch, daemon=True).start()
 
@@ -179,11 +179,11 @@ def _begin() -> None:
 def leave_signals_to_parent(worker: int = 0) -> None:
     """Let a worker survive Ctrl+C and SIGTERM, which terminals and clusters send to all processes.
 
-    The parent answers them: it may still need what its workers are at. The worker ends when its parent, and nobody
-    else, sends it a SIGTERM; systems other than Linux cannot tell who has sent one, and there every SIGTERM ends it.
+    The parent answers them: it may still need its workers. A worker ends when its parent sends it a SIGTERM; only Linux
+    tells who sent one, so on other systems any SIGTERM ends it.
 
     Args:
-        worker: Its number, as a data loader gives it; it does not matter.
+        worker: Its number, as a data loader gives it; not used.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "linux":

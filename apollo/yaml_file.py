@@ -1,4 +1,4 @@
-"""YAML files from anywhere: looked at before their values are made, which may be far larger than they are."""
+"""YAML files from anywhere: measured before their values are made, which may be far larger than the file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DIGITS = 100
 
 
 def read_yaml(path: Path) -> str:
-    """Give the text of a YAML file that holds keys and values, no more of them than a configuration may have.
+    """Give the text of a YAML file of keys and values, no more than a configuration may have.
 
     Raises:
-        ConfigError: If there is no such file, it is not YAML, or it stands for more than it should.
+        ConfigError: If there is no such file, it is not YAML, or it is too large.
     """
     refuse_special(path, ConfigError)
     try:
@@ -45,24 +45,24 @@ def read_yaml(path: Path) -> str:
 
 @contextmanager
 def parsing(path: Path) -> Iterator[None]:
-    """Say in one sentence what makes a file no YAML: dates that are none and endless digits too.
+    """Say in one sentence why a file is not valid YAML; invalid dates and endless digits count.
 
     Raises:
-        ConfigError: If it is none.
+        ConfigError: If it is not valid.
     """
     try:
         yield
     except RecursionError:
-        raise ConfigError(f"{path} is not valid YAML: its blocks are nested too deeply") from None
-    except (yaml.YAMLError, ValueError, AttributeError) as error:  # a !!timestamp of no date is the last
+        raise ConfigError(f"{path} is not valid YAML: its blocks lie too deep in one another") from None
+    except (yaml.YAMLError, ValueError, AttributeError) as error:  # AttributeError: a !!timestamp without a date
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}") from None
 
 
 def measure(node: Node | None, sizes: dict[Node, int], above: tuple[Node, ...]) -> int:
-    """How many values a node stands for, once its aliases are filled in.
+    """The number of values in a node once its aliases are resolved.
 
     Raises:
-        ValueError: If there are too many, they are too long, or they hold themselves.
+        ValueError: If there are too many, one is too long, or one contains itself.
     """
     if node in above:
         raise ValueError("an alias refers to what it is part of")
