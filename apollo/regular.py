@@ -36,7 +36,7 @@ def refuse_special(path: Path, error: type[ApolloError] = ApolloError) -> None:
     if what is None and stat.S_ISREG(status.st_mode) and status.st_dev in _system_devices():
         what = "a system file"
     if what is not None:
-        raise error(f"{path} is {what}, which is not opened: copy its content into a file, and give that")
+        raise error(f"{path} is {what}, which Apollo does not open: copy its content to a regular file and name that")
 
 
 @cache

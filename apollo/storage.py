@@ -185,7 +185,7 @@ def place(text: str) -> Place:
     scheme, path = found[1].lower(), found[2]
     if scheme not in EXTRAS:
         known = ", ".join(f"{name}://" for name in EXTRAS)
-        raise ApolloError(f"{scheme}:// is not a known kind of URL: known are {known}")
+        raise ApolloError(f"{scheme}:// is not a known store: known are {known}")
     if scheme == "file":
         from fsspec.implementations.local import LocalFileSystem
 

@@ -53,7 +53,7 @@ def parsing(path: Path) -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise ConfigError(f"{path} is not valid YAML: its blocks lie too deep in one another") from None
+        raise ConfigError(f"{path} is not valid YAML: its blocks are nested too deeply") from None
     except (yaml.YAMLError, ValueError, AttributeError) as error:  # AttributeError: a !!timestamp without a date
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}") from None
 

@@ -104,7 +104,7 @@ class Signal:
                 peaks = np.maximum(peaks, np.maximum(block.max(axis=1), -block.min(axis=1)))
                 samples += block.shape[1]
             if not np.isfinite(peaks).all():
-                raise ApolloError(f"{self.name} holds NaN or infinite samples: repair them first")
+                raise ApolloError(f"{self.name} contains NaN or infinite samples")
         return [float(peak) for peak in peaks], samples
 
     def resampled(self, sample_rate: int) -> Signal:

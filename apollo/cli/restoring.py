@@ -25,7 +25,7 @@ from apollo.storage import Place, Url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from apollo.restoration.recordings import Progress
+    from apollo.restoration.recordings import FileProgress
 
 HEAD = b'{\n  "apollo":'  # of a report
 
@@ -39,7 +39,7 @@ STATUSES = {
 
 def restore_with_progress(
     tasks: Sequence[Task],
-    restore: Callable[[Callable[[Task], Progress]], Iterator[Outcome]],
+    restore: Callable[[Callable[[Task], FileProgress]], Iterator[Outcome]],
     settings: Settings,
     model: str,
     overwrite: bool,
@@ -115,7 +115,7 @@ def foretell(
 
 
 @contextmanager
-def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], Progress], Callable[[], None]]]:
+def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], FileProgress], Callable[[], None]]]:
     """Two bars if a person is watching: files, and seconds of audio in the one under way.
 
     Yields:

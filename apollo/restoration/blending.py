@@ -32,7 +32,7 @@ class Blend:
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:
-            raise ApolloError(f"mix must be from 0 (the input) to 1 (the restored), not {self.mix:g}")
+            raise ApolloError(f"mix must be from 0 (the input) to 1 (the restored signal), not {self.mix:g}")
         if self.keep_below is not None and not (self.keep_below >= TRANSITION_HZ and math.isfinite(self.keep_below)):
             raise ApolloError(f"keep_below must be {TRANSITION_HZ:g} Hz or more, not {self.keep_below:g}")
 
@@ -64,16 +64,16 @@ class BlendStream:
             self.silence = torch.zeros(channels, self.high_pass.reach)  # beyond the ends of the recording
             self.high_pass.push(self.silence.numpy())
         self.delay = self.high_pass.step - 1 + self.high_pass.reach if self.high_pass else 0
-        self.given = torch.empty(channels, 0)  # the input from the next sample of the blend on
+        self.waiting = torch.empty(channels, 0)  # the input from the next sample of the blend on
         self.restored = 0  # samples of that which have been restored
 
     def take(self, block: Tensor) -> None:
         """Take the next block of the input, `(channels, samples)`; it must come before its restoration."""
-        self.given = torch.cat((self.given, block), dim=1)
+        self.waiting = torch.cat((self.waiting, block), dim=1)
 
     def push(self, restored: Tensor) -> Tensor:
         """Take the next restored block, `(channels, samples)`, and give what is ready."""
-        return self.add(restored - self.given[:, self.restored : self.restored + restored.shape[1]])
+        return self.add(restored - self.waiting[:, self.restored : self.restored + restored.shape[1]])
 
     def add(self, difference: Tensor) -> Tensor:
         """Take the difference of the next restored block from the input, and give what is ready."""
@@ -85,14 +85,14 @@ class BlendStream:
     def flush(self) -> Tensor:
         """Give the rest."""
         if self.high_pass is None:
-            return self.given[:, :0]
+            return self.waiting[:, :0]
         rest = np.concatenate((self.high_pass.push(self.silence.numpy()), self.high_pass.flush()), axis=1)
         return self._added(torch.from_numpy(rest))
 
     def _added(self, difference: Tensor) -> Tensor:
         """Add a block of the difference to the oldest input that waits."""
         samples = difference.shape[1]
-        blended = self.given[:, :samples] + self.mix * difference
-        self.given = self.given[:, samples:].clone()
+        blended = self.waiting[:, :samples] + self.mix * difference
+        self.waiting = self.waiting[:, samples:].clone()
         self.restored -= samples
         return blended

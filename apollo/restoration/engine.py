@@ -84,7 +84,7 @@ class Restorer:
         if not 0 <= fill <= 1:
             raise ApolloError(f"fill must be from 0 to 1, not {fill:g}")
         if fill != 1 and model.fill is None:
-            raise ApolloError(f"this model has no fill, so fill={fill:g} has no effect: leave it out")
+            raise ApolloError(f"this model has no fill, so a share of {fill:g} has no effect: leave it out")
         self.fill = float(fill)
         self.blend = Blend(mix, keep_below)
         self.model = model.eval() if device is None else model.eval().to(choose_device(device))

@@ -16,7 +16,7 @@ from apollo.errors import ApolloError, AudioFileError, one_file
 from apollo.restoration.engine import Restorer
 from apollo.restoration.output import Output
 from apollo.restoration.provenance import Provenance
-from apollo.restoration.recordings import Progress, Report, check_target, restore_file
+from apollo.restoration.recordings import FileProgress, Report, check_target, restore_file
 from apollo.restoration.tasks import Task
 from apollo.storage import Url, at_hand, in_place_of, publish
 
@@ -81,7 +81,7 @@ def restore_files(
     output: Output,
     overwrite: bool = False,
     force: bool = False,
-    progress: Callable[[Task], Progress] = lambda task: lambda done, total: None,
+    progress: Callable[[Task], FileProgress] = lambda task: lambda done, total: None,
     model: str = "",
 ) -> Iterator[Outcome]:
     """Restore files one after the other.
@@ -173,7 +173,7 @@ class Work:
         check_target(self.source, self.target, self.overwrite)
         return Outcome(self.task, "planned")
 
-    def restore(self, progress: Progress) -> Outcome:
+    def restore(self, progress: FileProgress) -> Outcome:
         """Do the task unless it is skipped."""
         if (outcome := self.decide()).status != "planned":
             return outcome

@@ -75,7 +75,7 @@ def write_levelled(
     def opened() -> AbstractContextManager[Writer]:
         return sink.open(signal.sample_rate, signal.channels)
 
-    def heard() -> Iterator[Block]:
+    def measured() -> Iterator[Block]:
         nonlocal loudest
         for block in signal.blocks():
             loudest = max(loudest, float(np.abs(block).max(initial=0)))
@@ -97,7 +97,7 @@ def write_levelled(
                 write(fitted(block))
         return Levels(writer, clamped=clamped)
     with scratch_file(sink) as scratch:
-        listened = replace(signal, read=heard)
+        listened = replace(signal, read=measured)
         if meter is None and sink.rewindable:
             with opened() as writer, behind(writer.write) as write:
                 kept = scratch.keep(listened, lambda block: write(block) if loudest <= 1 else None)

@@ -58,7 +58,7 @@ class Output:
         if self.is_float:
             raise ApolloError(f"{target} cannot hold float samples: write WAV (--format wav)")
         if self.bits is not None and suffix != ".flac":
-            raise ApolloError(f"{target} is in a lossy format, which has no bits: leave them out, or write FLAC")
+            raise ApolloError(f"{target} has a lossy format, which has no bits: leave them out, or write FLAC")
         return self
 
     def rate_for(self, sample_rate: int, network_rate: int, lossy: Callable[[], bool]) -> int:

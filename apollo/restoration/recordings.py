@@ -47,7 +47,7 @@ from apollo.storage import Place
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[float, float], None]
+FileProgress = Callable[[float, float], None]  # seconds restored, and in all
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def restore_file(
     target: str | Path | None,
     restorer: Restorer,
     overwrite: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: FileProgress = lambda done, total: None,
     output: Output | None = None,
     model: str = "",
     track: int | None = None,
@@ -170,7 +170,8 @@ def restore_file(
             os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         except OSError as error:  # some disks of the network
             raise AudioFileError(
-                f"{target} is finished, but cannot get the times of {source} ({error.strerror}): leave out --keep-times"
+                f"{target} is complete, but the file times of {source} cannot be copied ({error.strerror}): leave out "
+                "--keep-times"
             ) from None
     return replace(report, remarks=met[-1], source_coding=coding(about))
 
@@ -222,7 +223,7 @@ def restore_recording(
     sink: Sink,
     restorer: Restorer,
     output: Output,
-    progress: Progress = lambda done, total: None,
+    progress: FileProgress = lambda done, total: None,
     lossy: Callable[[], bool] = lambda: True,
 ) -> Report:
     """Restore a recording of any origin into a sink.
@@ -257,14 +258,14 @@ def restore_recording(
 
     meter = LoudnessMeter(source.sample_rate, source.channels) if output.match_loudness else None
 
-    def heard() -> Iterator[Block]:
+    def source_blocks() -> Iterator[Block]:
         for block in source.blocks():
             before.push(block)
             if meter is not None:
                 meter.take(block)
             yield block
 
-    def told(blocks: Iterable[Block]) -> Iterator[Block]:
+    def result_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
         done = 0
         for block in blocks:
             if not np.isfinite(block).all():
@@ -274,12 +275,12 @@ def restore_recording(
             done += block.shape[1]
             progress(done / rate, seconds)
 
-    with closing(ahead(heard())) as blocks, memory_suffices(source):
+    with closing(ahead(source_blocks())) as blocks, memory_suffices(source):
         stream = restorer.stream(peaks, source.sample_rate, target_rate=own)
         restored = replace(source, sample_rate=own, read=lambda: stream.through(blocks))
         result = restored.resampled(rate)
         loudness = (lambda: meter.end()[0]) if meter is not None else (lambda: None)
-        levels = write_levelled(replace(result, read=lambda: told(result.blocks())), sink, output, loudness)
+        levels = write_levelled(replace(result, read=lambda: result_blocks(result.blocks())), sink, output, loudness)
     return Report(
         source=Path(source.name),
         target=sink.name,
@@ -329,5 +330,5 @@ def memory_suffices(source: Signal) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise AudioFileError(
-            f"{source.name} cannot be restored, because memory ran out: use a smaller --chunk, or --device cpu"
+            f"{source.name} cannot be restored because memory ran out: use a smaller --chunk, or --device cpu"
         ) from None

@@ -57,7 +57,7 @@ class RestorationStream:
         self.to_model = Resampler(sample_rate, model_rate, channels)
         self.from_model = Resampler(model_rate, target_rate, channels) if target_rate != model_rate else None
         self.adds = target_rate > model_rate
-        self.heard = torch.empty(channels, 0)  # by the network, and not restored yet
+        self.waiting = torch.empty(channels, 0)  # input of the network that is not restored yet
         self.blend = BlendStream(blend, self.channels, target_rate) if blend.needs_input or self.adds else None
         # Resampling there and back rounds the length: with this much silence after the end it is never too short.
         self.silence = 2 * math.ceil(model_rate / sample_rate)
@@ -110,9 +110,9 @@ class RestorationStream:
         if self.blend:
             self.blend.take(block if self.from_model or self.at_own_rate else self._placed(at_model))
         if self.adds:
-            self.heard = torch.cat((self.heard, at_model), dim=1)
+            self.waiting = torch.cat((self.waiting, at_model), dim=1)
             samples = restored.shape[1]
-            restored, self.heard = restored - self.heard[:, :samples], self.heard[:, samples:].clone()
+            restored, self.waiting = restored - self.waiting[:, :samples], self.waiting[:, samples:].clone()
         if self.from_model:
             if last:
                 restored = torch.cat((restored, torch.zeros(len(restored), self.silence)), dim=1)

@@ -139,7 +139,7 @@ def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place
             results = False
             yield file, inside(file, path).parent
     if results:
-        raise AudioFileError(f"{path} holds no audio files, or only restored ones: give another folder")
+        raise AudioFileError(f"{path} contains no audio files other than restored ones: give another folder")
 
 
 def is_folder(path: Place) -> bool:

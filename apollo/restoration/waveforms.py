@@ -74,7 +74,7 @@ def peaks_of(waveform: Tensor) -> list[float]:
     """
     peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
     if not all(math.isfinite(peak) for peak in peaks):
-        raise ApolloError("the audio holds NaN or infinite samples: repair them first")
+        raise ApolloError("the audio contains NaN or infinite samples")
     if max(peaks, default=0.0) > LARGEST:
         raise ApolloError("the audio holds samples too large for float32: scale it to full scale 1")
     return peaks

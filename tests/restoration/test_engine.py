@@ -236,7 +236,7 @@ def test_samples_that_are_no_numbers_are_refused(
 ) -> None:
     broken = music.copy()
     broken[1, 77] = value
-    with pytest.raises(ApolloError, match="NaN or infinite samples"):
+    with pytest.raises(ApolloError, match="contains NaN or infinite samples"):
         Restorer(make_model("direct"))(broken)
 
 
