@@ -59,8 +59,10 @@ def restore(
         str | None, typer.Option(metavar="BITS", help="16, 24 or, for WAV, float; 24 if not given.")
     ] = None,
     sample_rate: Annotated[
-        Literal["auto", "keep", "44100"],
-        typer.Option(help="keep the source's, 44100, or auto: the source's, but 44100 for files coded lower."),
+        str,
+        typer.Option(
+            metavar="RATE", help="keep the source's, 44100, or auto: the source's, but 44100 for files coded lower."
+        ),
     ] = "auto",
     clip: Annotated[
         str,
@@ -79,7 +81,7 @@ def restore(
     ] = 20.0,
     batch: Annotated[str, typer.Option(metavar="CHANNELS", help="Channels restored at once, or auto.")] = "auto",
     compile_it: Annotated[
-        Literal["auto", "on", "off"], typer.Option("--compile", help="auto: for hours of audio on a GPU.")
+        str, typer.Option("--compile", metavar="WHEN", help="on, off, or auto: for hours of audio on a GPU.")
     ] = "auto",
     track: Track = None,
     match_loudness: Annotated[
@@ -127,6 +129,10 @@ def restore(
     from apollo.restoration import Output, Restorer, pays_to_compile
     from apollo.storage import Place, Url, place
 
+    if sample_rate not in RATES:
+        raise ApolloError(f"--sample-rate is auto, keep or 44100, not {sample_rate!r}")
+    if compile_it not in ("auto", "on", "off"):
+        raise ApolloError(f"--compile is auto, on or off, not {compile_it!r}")
     if batch != "auto" and not (batch.isascii() and batch.isdecimal() and len(batch) < 10):
         raise ApolloError(f"--batch is auto or a number of channels, not {batch!r}")
     output = place(output_place) if output_place is not None else None
