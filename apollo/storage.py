@@ -9,6 +9,7 @@ and uploaded whole.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ __all__ = [
     "Url",
     "Where",
     "at_hand",
+    "beginning_of",
+    "download",
     "here",
     "in_place_of",
     "inside",
@@ -36,6 +39,7 @@ __all__ = [
     "publish",
     "refuse_existing",
     "replacing",
+    "stand_in",
 ]
 
 # The extra that installs the driver of a scheme; None if it is always installed.
@@ -135,10 +139,15 @@ class Url:
         if self.scheme in BUCKETS and bucket._kind() is None:
             raise ApolloError(f"there is no bucket {bucket}: make it, or choose another output")
 
-    def head(self, size: int) -> bytes:
-        """The first bytes of it."""
+    def between(self, start: int, end: int) -> bytes:
+        """Some bytes of it, and nothing else; fewer where it ends before them."""
         with _reached(self) as store:
-            return bytes(store.cat_file(str(self), start=0, end=size))
+            return bytes(store.cat_file(str(self), start=start, end=end))
+
+    def remove(self) -> None:
+        """Remove it if it is there."""
+        with _reached(self) as store, suppress(FileNotFoundError):
+            store.rm_file(str(self))
 
     def matches(self) -> list[Url]:
         """What matches it as a pattern, sorted."""
@@ -246,8 +255,17 @@ def at_hand(place: Place) -> Iterator[Path]:
     if isinstance(place, Path):
         yield place
         return
-    with _temporary(place) as file:
-        _download(place, file)
+    with stand_in(place) as file:
+        download(place, file)
+        yield file
+
+
+@contextmanager
+def beginning_of(url: Url, size: int) -> Iterator[Path]:
+    """Give a file as long as an object, of which only the beginning is fetched; the rest of it takes no room."""
+    with stand_in(url) as file:
+        file.write_bytes(url.between(0, size))
+        os.truncate(file, url.state()[1] or 0)
         yield file
 
 
@@ -260,9 +278,9 @@ def in_place_of(place: Place, overwrite: bool) -> Iterator[Path]:
     if isinstance(place, Path):
         yield place
         return
-    with _temporary(place) as file:
+    with stand_in(place) as file:
         if not overwrite and place.is_file():
-            _download(place, file)
+            download(place, file)
         yield file
 
 
@@ -304,7 +322,7 @@ def replacing(place: Place, overwrite: bool = True) -> Iterator[Path]:
         return
     if not overwrite:
         refuse_existing(place)
-    with _temporary(place) as file:
+    with stand_in(place) as file:
         yield file
         publish(file, place, overwrite)
 
@@ -333,8 +351,8 @@ def _puts_whole(store: Any) -> bool:
 
 
 @contextmanager
-def _temporary(url: Url) -> Iterator[Path]:
-    """Give a name for the temporary file of an object; errors raised in the block name the object instead."""
+def stand_in(url: Url) -> Iterator[Path]:
+    """Give a name for a file or folder that stands for an object; errors raised in the block name the object instead."""
     name = re.sub(r"[^\w .()+-]", "_", url.name)[-50:].strip(". ") or "object"
     with temporary_folder() as folder:
         file = folder / name
@@ -348,7 +366,12 @@ def _temporary(url: Url) -> Iterator[Path]:
             del _copies[file]
 
 
-def _download(url: Url, file: Path) -> None:
+def download(url: Url, file: Path) -> None:
+    """Bring an object into a file.
+
+    Raises:
+        ApolloError: If there is none, it cannot be had, or the disk has no room for it.
+    """
     with _reached(url) as store:
         size = int(store.info(str(url))["size"] or 0)
         free = shutil.disk_usage(file.parent).free

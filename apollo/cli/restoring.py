@@ -214,7 +214,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 def is_report(path: Place) -> bool:
     """Tell whether a file is a report of an earlier run, whose place the same command's next one takes."""
     if isinstance(path, Url):
-        return path.is_file() and path.head(len(HEAD)) == HEAD
+        return path.is_file() and path.between(0, len(HEAD)) == HEAD
     refuse_special(path)
     try:
         with path.open("rb") as file:

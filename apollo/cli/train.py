@@ -10,7 +10,7 @@ import typer
 
 from apollo.cli.options import Overrides
 from apollo.cli.terminal import MANNER, require, say, show_log
-from apollo.storage import here
+from apollo.storage import here, place
 
 
 def train(
@@ -22,7 +22,8 @@ def train(
     ] = None,
     overrides: Overrides = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("-m", "--model", parser=here, metavar="CKPT", help="Training checkpoint to resume.")
+        str | None,
+        typer.Option("-m", "--model", metavar="CKPT", help="Training checkpoint to resume, here or at a URL."),
     ] = None,
     init_from: Annotated[str | None, typer.Option(metavar="MODEL", help="Model file to start a new run from.")] = None,
     from_msst: Annotated[
@@ -52,6 +53,7 @@ def train(
 
     if not MANNER.quiet:
         show_log(logging.INFO)
-    best = fit(path, overrides or [], checkpoint, init_from, foreign=config is None)
+    resume = place(checkpoint) if checkpoint is not None else None
+    best = fit(path, overrides or [], resume, init_from, foreign=config is None)
     if best is not None:
         say(f"The best model is {best}. Restore a song with it:", f"  apollo restore SONG.mp3 -m {best}")

@@ -22,6 +22,7 @@ from apollo.data.pairs import PairCrops, WholePairs, open_pairs
 from apollo.data.shards import ShardCrops, Shards
 from apollo.data.stems import Mixing, StemFolder
 from apollo.errors import ConfigError, refuse_unknown
+from apollo.storage import Url, place
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class DataModule(CropModule):
         if valid is not None:
             self.find_valid = roots("valid", valid, dataset_type, stems or {})
         elif valid_dir is not None:
-            self.find_valid = partial(song_folders, Path(valid_dir), valid_original, valid_codec)
+            self.find_valid = partial(song_folders, on_disk("valid_dir", valid_dir), valid_original, valid_codec)
         elif self.damage is None or train is not None:
             raise ConfigError("datas lacks valid_dir (or valid): give pairs to validate on")
 
@@ -104,9 +105,9 @@ class DataModule(CropModule):
         elif self.damage is None:
             if codec_dir is None:
                 raise ConfigError("datas lacks codec_dir: give the damaged versions, or set datas.codec.enable=true")
-            folders = Path(original_dir), Path(codec_dir)
+            folders = on_disk("original_dir", original_dir), on_disk("codec_dir", codec_dir)
             self.find_train = partial(two_folders, *folders, codec_format=codec_format or "")
-        self.original = Path(original_dir or "")
+        self.original = on_disk("original_dir", original_dir or "")
         self.open()
 
     def open(self) -> None:
@@ -159,10 +160,26 @@ def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[s
         raise ConfigError(f"datas.dataset_type must be 1 (one folder per song) or 2 (two folders), not {kind!r}")
     sides = [str(names.get(side, side)) for side in SIDES]
     endings = [str(block.get(f"{side}_format") or "").lstrip(".") for side in SIDES]
+    places = [on_disk(f"{key}.dir", folder) for folder in folders]
     if kind == 2:
-        return lambda: join([two_folders(Path(root) / sides[0], Path(root) / sides[1], *endings) for root in folders])
+        return lambda: join([two_folders(root / sides[0], root / sides[1], *endings) for root in places])
     files = [f"{side}.{ending}" if ending else side for side, ending in zip(sides, endings, strict=True)]
-    return lambda: join([song_folders(Path(root), *files) for root in folders])
+    return lambda: join([song_folders(root, *files) for root in places])
+
+
+def on_disk(key: str, folder: str) -> Path:
+    """A folder of this machine.
+
+    Raises:
+        ConfigError: If it is in a store.
+    """
+    found = place(str(folder))
+    if isinstance(found, Url):
+        raise ConfigError(
+            f"datas.{key} is {found}, and music is read from this machine alone: copy it here, or make shards of it "
+            "('apollo data prepare'), which may lie in a store"
+        )
+    return found
 
 
 def hold_out(tracks: Sequence[Track]) -> tuple[list[Track], list[Track]]:
@@ -210,7 +227,8 @@ class StemDataModule(CropModule):
             self.mixing = Mixing(**(mixing or {}))
         except ValueError as error:
             raise ConfigError(f"datas.mixing.{error}") from None
-        self.train_dir, self.valid_dir, self.valid_crops = Path(train_dir), Path(valid_dir), valid_crops
+        self.train_dir, self.valid_dir = on_disk("train_dir", train_dir), on_disk("valid_dir", valid_dir)
+        self.valid_crops = valid_crops
         self.open()
 
     def open(self) -> None:
@@ -229,7 +247,7 @@ class ShardDataModule(CropModule):
     Crops have one channel: networks restore every channel on its own.
 
     Args:
-        train_dir: Folder of shards.
+        train_dir: Folder of shards, or its URL: then only what a batch needs is fetched, when it is needed.
         valid_dir: Another, for validation.
         peak: Lowest and highest level in dBFS that a crop's full scale is brought to.
         valid_crops: How many crops to validate on, at most.
@@ -246,7 +264,7 @@ class ShardDataModule(CropModule):
     ) -> None:
         super().__init__(**loading)
         self.levels = (float(peak[0]), float(peak[-1]))
-        self.train_dir, self.valid_dir, self.valid_crops = Path(train_dir), Path(valid_dir), valid_crops
+        self.train_dir, self.valid_dir, self.valid_crops = place(train_dir), place(valid_dir), valid_crops
         self.open()
 
     def open(self) -> None:
@@ -293,7 +311,7 @@ class StemStoreDataModule(CropModule):
         self.damage = random_codec(self.sample_rate, options, "datas.codec_options")
         self.gains = gain_range(num_stems, snr_range)
         self.num_stems = num_stems
-        self.train_dir, self.eval_dir = Path(train_dir), Path(eval_dir)
+        self.train_dir, self.eval_dir = on_disk("train_dir", train_dir), on_disk("eval_dir", eval_dir)
         self.open()
 
     def open(self) -> None:

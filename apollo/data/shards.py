@@ -8,12 +8,14 @@ through is written beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -21,12 +23,15 @@ from torch.utils.data import Dataset
 
 from apollo.atomic import alone, make_folder, replacing
 from apollo.data.crops import Crop, Crops, bitrate_of, on_one_level
+from apollo.data.folders import side_by_side
 from apollo.errors import DataError
+from apollo.storage import Place, Url, at_hand, beginning_of, inside
 from apollo.work import Progress, resumable, run
 
 MANIFEST = "shards.json"
 SUFFIX = ".safetensors"
 SHARD_BYTES = (60 << 20) - (1 << 18)  # of samples; the rest is for what is told of them
+LONGEST_HEADER = 1 << 20  # bytes; what is told of a shard's crops is far shorter
 FULL_SCALE = 32767
 SIDES = ("original", "degraded")
 
@@ -162,7 +167,7 @@ def write_shard(job: _Job) -> None:
         save_file(sides, temporary, {"degradations": json.dumps(degradations)})
 
 
-def read_manifest(folder: Path) -> Contents:
+def read_manifest(folder: Place) -> Contents:
     """What a folder says of itself.
 
     Raises:
@@ -172,7 +177,8 @@ def read_manifest(folder: Path) -> Contents:
     if not path.is_file():
         raise DataError(f"{folder} holds no {MANIFEST}: give a folder made by 'apollo data prepare'")
     try:
-        contents = Contents(**json.loads(path.read_text(encoding="utf-8")))
+        with at_hand(path) as file:
+            contents = Contents(**json.loads(file.read_text(encoding="utf-8")))
         numbers = (contents.sample_rate, contents.samples, contents.crops)
         good = all(type(n) is int and 0 < n < 1 << 40 for n in numbers) and isinstance(contents.recipe, dict)
     except (OSError, ValueError, TypeError, RecursionError):
@@ -204,8 +210,51 @@ def open_shard(path: Path, samples: int) -> list[int]:
     raise DataError(f"{path} is not a complete shard of crops ({reason}): run 'apollo data prepare' again")
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """A shard in a store, of which only those samples are fetched that are asked for.
+
+    Attributes:
+        url: Where it is.
+        rows: How many crops it holds.
+        samples: Of each.
+        begins: At which byte the samples of each side begin.
+    """
+
+    url: Url
+    rows: int
+    samples: int
+    begins: Mapping[str, int]
+
+    @classmethod
+    def open(cls, url: Url, samples: int) -> tuple[Streamed, list[int]]:
+        """Look at a shard, and give its crops' bitrates too, as `open_shard` does.
+
+        Raises:
+            DataError: If it is not what `write_shard` writes.
+        """
+        length = 8 + int.from_bytes(url.between(0, 8), "little") if url.size else 0
+        if not 8 < length <= LONGEST_HEADER:
+            raise DataError(f"{url} is not a complete shard of crops: run 'apollo data prepare' again")
+        with beginning_of(url, length) as file:
+            bitrates = open_shard(file, samples)
+            with safe_open(file, framework="np") as content:
+                sides = content.offset_keys()
+        bytes_a_side = 2 * len(bitrates) * samples
+        begins = {side: length + number * bytes_a_side for number, side in enumerate(sides)}
+        return cls(url, len(bitrates), samples, begins), bitrates
+
+    def read(self, side: str, row: int, start: int, samples: int) -> npt.NDArray[np.int16]:
+        """A stretch of one side of a crop, `(1, samples)`."""
+        first = self.begins[side] + 2 * (row * self.samples + start)
+        stored = np.frombuffer(self.url.between(first, first + 2 * samples), "<i2")
+        if len(stored) != samples:
+            raise DataError(f"{self.url} has changed since the run began: make it again")
+        return stored[None].astype(np.int16)
+
+
 class Shards(Dataset[Crop]):
-    """All crops of a folder, whole and at full scale, each read on its own.
+    """All crops of a folder, whole and at full scale, each read on its own; of a folder in a store, no more than that.
 
     Files are opened for every crop, so that this may be handed to other processes by any means.
 
@@ -221,14 +270,21 @@ class Shards(Dataset[Crop]):
         DataError: If a shard is missing or damaged, or the sample rate is another.
     """
 
-    def __init__(self, folder: Path, sample_rate: int) -> None:
+    def __init__(self, folder: Place, sample_rate: int) -> None:
         contents = read_manifest(folder)
         if contents.sample_rate != sample_rate:
             raise DataError(f"{folder} holds crops at {contents.sample_rate} Hz: set datas.sr to that, or make others")
         self.samples = contents.samples
         # What is there bounds the work, whatever the manifest claims.
-        self.paths = sorted(folder.glob(f"[0-9]*{SUFFIX}"))
-        rows = [open_shard(path, self.samples) for path in self.paths]
+        self.shards: Sequence[Path | Streamed]
+        if isinstance(folder, Url):
+            urls = sorted(folder.files(), key=str)
+            names = [url for url in urls if fnmatchcase(inside(url, folder).as_posix(), f"[0-9]*{SUFFIX}")]
+            found = side_by_side(lambda url: Streamed.open(url, self.samples), names)
+            self.shards, rows = [shard for shard, _ in found], [bitrates for _, bitrates in found]
+        else:
+            self.shards = sorted(folder.glob(f"[0-9]*{SUFFIX}"))
+            rows = [open_shard(path, self.samples) for path in self.shards]
         self.bitrates = [bitrate for row in rows for bitrate in row]
         self.places = [(shard, row) for shard, bitrates in enumerate(rows) for row in range(len(bitrates))]
         if len(self.places) != contents.crops:
@@ -250,12 +306,16 @@ class Shards(Dataset[Crop]):
         Raises:
             DataError: If the file has changed and cannot be read.
         """
-        shard, row = self.places[number]
-        try:
-            with safe_open(self.paths[shard], framework="np") as file:
-                stored = [file.get_slice(side)[row : row + 1, start : start + samples] for side in SIDES]
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{self.paths[shard]} cannot be read any more ({error}): make it again") from None
+        place, row = self.places[number]
+        shard = self.shards[place]
+        if isinstance(shard, Streamed):
+            stored = [shard.read(side, row, start, samples) for side in SIDES]
+        else:
+            try:
+                with safe_open(shard, framework="np") as file:
+                    stored = [file.get_slice(side)[row : row + 1, start : start + samples] for side in SIDES]
+            except (OSError, SafetensorError) as error:
+                raise DataError(f"{shard} cannot be read any more ({error}): make it again") from None
         original, degraded = (
             torch.from_numpy(side.astype(np.float32) / np.float32(FULL_SCALE) * np.float32(gain)) for side in stored
         )

@@ -179,6 +179,20 @@ class Recipe:
         folder: Path = self["exp"].build()
         return folder
 
+    def moved(self, before: str, after: str) -> Recipe:
+        """The same with everything that lies below one folder below another; its `yaml` stays as it is."""
+
+        def there(value: Any) -> Any:
+            if isinstance(value, str) and value.startswith(before):
+                return after + value.removeprefix(before)
+            if isinstance(value, Mapping):
+                return {key: there(item) for key, item in value.items()}
+            return [there(item) for item in value] if isinstance(value, list) else value
+
+        specs = {name: replace(spec, arguments=there(spec.arguments)) for name, spec in self.specs.items()}
+        loggers = [replace(spec, arguments=there(spec.arguments)) for spec in self.loggers]
+        return replace(self, specs=specs, loggers=loggers)
+
 
 def run_folder(dir: object = "exps", name: object = "apollo") -> Path:  # noqa: A002 (as configurations call it)
     """What the block `exp` stands for."""

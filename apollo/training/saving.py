@@ -6,7 +6,7 @@ import logging
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from apollo.atomic import replacing
 from apollo.checkpoints.reading import read_file
 from apollo.errors import ConfigError, ModelFileError, StoppedError, TrainingError
+from apollo.storage import here
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,15 @@ class CSVLogger(loggers.CSVLogger):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside their target and renames them once they are on the disk; reads them as model files."""
+    """Writes checkpoints beside their target and renames them once they are on the disk; reads them as model files.
+
+    Args:
+        written: Called after each.
+    """
+
+    def __init__(self, written: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.written = written
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         """Read a checkpoint onto the CPU, whatever else is asked for.
@@ -87,6 +96,7 @@ class WholeCheckpoints(TorchCheckpointIO):
                 f"the checkpoint {path} cannot be written ({reason}): free some space and resume with -m from the "
                 f"newest one in {path.parent}; those written before are complete"
             ) from None
+        self.written()
 
 
 @contextmanager
@@ -290,4 +300,4 @@ def is_within(path: Path, folder: Path) -> bool:
 def last_checkpoint(callbacks: Sequence[Callback], run: Path) -> Path:
     """Where a run keeps its newest state: beside its checkpoints, else in its folder."""
     folders = [c.dirpath for c in callbacks if isinstance(c, ModelCheckpoint) and c.dirpath]
-    return Path(folders[0] if folders else run) / "last.ckpt"
+    return here(str(folders[0] if folders else run)) / "last.ckpt"

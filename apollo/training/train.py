@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,9 @@ from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
 from apollo.nn.memory import keep_freed_memory
+from apollo.storage import Place, Url, at_hand, inside, place
 from apollo.training.callbacks import Clips, Speed
+from apollo.training.mirror import mirrored
 from apollo.training.progress import Lines, shows_bars
 from apollo.training.recipe import Faults, Recipe, Spec, naming, parse
 from apollo.training.saving import StopOnSignal, last_checkpoint, signals_given_back, written
@@ -37,16 +39,16 @@ log = logging.getLogger(__name__)
 def train(
     config_path: Path,
     overrides: Sequence[str] = (),
-    resume: Path | None = None,
+    resume: Place | None = None,
     init: Path | str | None = None,
     foreign: bool = False,
-) -> Path | None:
+) -> Place | None:
     """Train as a configuration says.
 
     Args:
         config_path: YAML file.
         overrides: `key=value` each, applied over the file.
-        resume: Checkpoint to resume from, as if the run had never ended.
+        resume: Checkpoint to resume from, here or in a store, as if the run had never ended.
         init: Model file to start a new run from.
         foreign: Whether the file is one of MSST or of another training code, to be converted.
 
@@ -58,11 +60,22 @@ def train(
     """
     if resume is not None and init is not None:
         raise ConfigError("-m resumes a run and --init-from starts a new one: give one of them")
-    if resume is not None and not resume.is_file():
+    if isinstance(resume, Path) and not resume.is_file():
         raise ConfigError(f"there is no checkpoint {resume} to resume from")
     recipe = parse(config_path, overrides, foreign)
-    with telling(config_path, recipe):
-        return fit(recipe, resume, init)
+    exp = recipe["exp"].arguments
+    runs = place(str(exp.get("dir", "")))
+    with ExitStack() as stack, telling(config_path, recipe):
+        if not isinstance(runs, Url):
+            return fit(recipe, stack.enter_context(at_hand(resume)) if resume is not None else None, init)
+        folder, mirror = stack.enter_context(mirrored(runs, str(exp.get("name", "apollo")), resume))
+        recipe = recipe.moved(str(exp["dir"]), str(folder))
+        if isinstance(resume, Url) and mirror.url in resume.parents:
+            checkpoint: Path | None = mirror.folder / inside(resume, mirror.url)
+        else:
+            checkpoint = stack.enter_context(at_hand(resume)) if resume is not None else None
+        best = fit(recipe, checkpoint, init, mirror.try_to_send)
+        return mirror.url / inside(best, mirror.folder) if best is not None else None
 
 
 @contextmanager
@@ -146,8 +159,13 @@ def silent_lightning() -> Iterator[None]:
         teller.setLevel(level)
 
 
-def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = None) -> Path | None:
-    """Build everything that a recipe names, train, and export the best model."""
+def fit(
+    recipe: Recipe,
+    resume: Path | None = None,
+    init: Path | str | None = None,
+    saved: Callable[[], None] = lambda: None,
+) -> Path | None:
+    """Build everything that a recipe names, train, and export the best model; `saved` is called after checkpoints."""
     seed_everything(recipe.seed, workers=True, verbose=False)
     run = recipe.run
     system = build_system(recipe)
@@ -157,7 +175,7 @@ def fit(recipe: Recipe, resume: Path | None = None, init: Path | str | None = No
     refuse_to_overwrite(run, last_checkpoint(callbacks, run), resume)
     if init is not None:
         start_from(system, init)
-    trainer = build_trainer(recipe, system, callbacks)
+    trainer = build_trainer(recipe, system, callbacks, saved)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     data: CropModule = recipe["datas"].build(seed=recipe.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -38,13 +38,20 @@ REFUSED = {
 }
 
 
-def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback], here: bool = True) -> Trainer:
+def build_trainer(
+    recipe: Recipe,
+    system: ApolloSystem,
+    callbacks: list[Callback],
+    saved: Callable[[], None] = lambda: None,
+    here: bool = True,
+) -> Trainer:
     """The Lightning trainer of a recipe, with its loggers.
 
     Args:
         recipe: The recipe.
         system: What it is to train.
         callbacks: All of the run's.
+        saved: Called after each checkpoint.
         here: Whether it trains on this machine; if not, the trainer is one for a CPU, to check the rest.
 
     Raises:
@@ -61,7 +68,7 @@ def build_trainer(recipe: Recipe, system: ApolloSystem, callbacks: list[Callback
         "strategy": strategy_of(settings, system),
         "callbacks": callbacks,
         "logger": settings.get("logger", True) is not False and build_loggers(recipe),
-        "plugins": [WholeCheckpoints()],
+        "plugins": [WholeCheckpoints(saved)],
         "use_distributed_sampler": False,  # crops know by their number whose they are
     }
     if isinstance(settings.get("devices"), list) and on_cpu:
