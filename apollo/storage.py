@@ -352,7 +352,7 @@ def _puts_whole(store: Any) -> bool:
 
 @contextmanager
 def stand_in(url: Url) -> Iterator[Path]:
-    """Give a name for a file or folder that stands for an object; errors raised in the block name the object instead."""
+    """Give a name for a file or folder that stands for an object; errors raised in the block name the object."""
     name = re.sub(r"[^\w .()+-]", "_", url.name)[-50:].strip(". ") or "object"
     with temporary_folder() as folder:
         file = folder / name

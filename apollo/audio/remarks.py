@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from apollo.storage import Place, origin
+
 __all__ = ["Remarks", "tell"]
 
 log = logging.getLogger(__name__)
@@ -58,9 +60,9 @@ class Remarks:
 def tell(path: Path, remarks: Remarks) -> None:
     """Log what was met, each thing once, however often a file is read."""
     for sentence in remarks.sentences():
-        _tell(path, sentence)
+        _tell(origin(path), sentence)
 
 
 @lru_cache(maxsize=4096)
-def _tell(path: Path, sentence: str) -> None:
+def _tell(path: Place, sentence: str) -> None:
     log.warning("%s %s", path, sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from apollo.cli.options import Device, Json, Model, OptionalValue, Overwrite, Share, Track
-from apollo.cli.terminal import STOPPED, note, passed_over, require, warn
+from apollo.cli.terminal import STOPPED, note, passed_over, require
 from apollo.errors import ApolloError, StoppedError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from apollo.audio import RawFormat
     from apollo.nn import Apollo
     from apollo.restoration import Outcome, Output, Restorer, Task
+
+log = logging.getLogger(__name__)
 
 PIPE = "-"
 ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
@@ -157,7 +160,7 @@ def restore(
             try:
                 made.compile()
             except ApolloError as error:
-                warn(f"continuing uncompiled: {error}")
+                log.warning("continuing uncompiled: %s", error)
         return made
 
     if track is not None and PIPE in inputs:

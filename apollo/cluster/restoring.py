@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from apollo.cluster.connection import Workers
 from apollo.errors import ApolloError
 from apollo.nn import Apollo
 from apollo.restoration.engine import Restorer
-from apollo.restoration.jobs import Outcome, restore_files
+from apollo.restoration.jobs import Outcome, restore_files, warnings_collected
 from apollo.restoration.output import Output
 from apollo.restoration.settings import Settings
 from apollo.restoration.tasks import Task, likely_seconds
@@ -58,19 +58,33 @@ class Job:
     folder: Path = Path()
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What a worker tells when it is ready.
+
+    Attributes:
+        settings: What it was set to.
+        warnings: What was logged meanwhile.
+    """
+
+    settings: Settings
+    warnings: Sequence[str]
+
+
 class Worker:
     """A process of a cluster that keeps the network ready."""
 
     def __init__(self, job: Job, network: Apollo, threads: int) -> None:
         self.job, self.network, self.threads = job, network, threads
 
-    def prepare(self) -> Settings:
+    def prepare(self) -> Ready:
         """Get ready; errors are the user's."""
         torch.set_num_threads(self.threads)
         with suppress(OSError):  # where there is none, relative paths are found missing
             os.chdir(self.job.folder)
-        self.restorer = self.job.build(self.network)
-        return Settings.of(self.restorer)
+        with warnings_collected() as warnings:
+            self.restorer = self.job.build(self.network)
+        return Ready(Settings.of(self.restorer), tuple(warnings))
 
     def restore(self, task: Task, again: bool) -> Outcome:
         """Restore a file.
@@ -80,12 +94,15 @@ class Worker:
             again: Whether another process may be at the file that is about to end, or may have finished it.
         """
         torch.set_num_threads(self.threads)  # a thread of its own has its own number
-        outcome = self._once(task)
-        until = time.monotonic() + PATIENCE
-        while again and outcome.left and time.monotonic() < until:
-            time.sleep(1)
+        with warnings_collected() as warnings:
             outcome = self._once(task)
-        return self._once(task) if again and outcome.status == "failed" else outcome
+            until = time.monotonic() + PATIENCE
+            while again and outcome.left and time.monotonic() < until:
+                time.sleep(1)
+                outcome = self._once(task)
+            if again and outcome.status == "failed":
+                outcome = self._once(task)
+        return replace(outcome, warnings=tuple(warnings))
 
     def _once(self, task: Task) -> Outcome:
         job = self.job
@@ -138,6 +155,7 @@ class Pool:
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._working: dict[Any, tuple[Any, Task]] = {}
+        self._told: set[str] = set()
         for _ in range(count):
             self._start()
 
@@ -147,9 +165,9 @@ class Pool:
 
     def first(self) -> Settings:
         """Wait for the first worker to be ready."""
-        while not isinstance(settings := self._next(), Settings):
+        while not isinstance(ready := self._next(), Ready):
             pass
-        return settings
+        return ready.settings
 
     def outcomes(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         """Hand out files, the longest first, and give what becomes of them."""
@@ -175,7 +193,7 @@ class Pool:
         finally:
             self.close()
 
-    def _next(self) -> Settings | Outcome | Task | None:
+    def _next(self) -> Ready | Outcome | Task | None:
         """Wait until a worker is ready, has done its task, or is lost with it, and is replaced."""
         waited_for = [*self._starting, *self._working]
         ready: list[Any] = []
@@ -187,7 +205,7 @@ class Pool:
             self._working.pop(ready[0]) if ready[0] in self._working else (self._starting.pop(ready[0]), None)
         )
         try:
-            result: Settings | Outcome = ray.get(ready[0])
+            result: Ready | Outcome = ray.get(ready[0])
         except RayTaskError as error:
             if isinstance(error.cause, ApolloError):
                 raise error.cause from None
@@ -197,6 +215,10 @@ class Pool:
             self._start()
             return task
         self._idle.append(worker)
+        for sentence in result.warnings:
+            if sentence not in self._told:
+                self._told.add(sentence)
+                log.warning("%s", sentence)
         return result
 
     def close(self) -> None:

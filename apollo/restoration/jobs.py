@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from apollo.restoration.output import Output
 from apollo.restoration.provenance import Provenance
 from apollo.restoration.recordings import FileProgress, Report, check_target, restore_file
 from apollo.restoration.tasks import Task
-from apollo.storage import Url, at_hand, in_place_of, publish
+from apollo.storage import Url, at_hand, in_place_of, naming_objects, publish
 
 Status = Literal["restored", "finished", "undamaged", "failed", "planned"]
 
@@ -36,6 +37,7 @@ class Outcome:
         message: Why it was skipped or failed.
         report: Of a restored file.
         left: Whether it was left to another process.
+        warnings: What was logged on the way that whoever reads the log should know, each once.
     """
 
     task: Task
@@ -43,6 +45,7 @@ class Outcome:
     message: str = ""
     report: Report | None = None
     left: bool = False
+    warnings: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON holds it."""
@@ -52,6 +55,7 @@ class Outcome:
             "target": str(self.task.target),
             "status": self.status,
             "message": self.message,
+            "warnings": list(self.warnings),
             **{name: value for name, value in report.items() if name not in ("source", "target")},
         }
         return {
@@ -100,13 +104,31 @@ def restore_files(
         The outcome of each task.
     """
     for task in tasks:
-        try:
-            done = progress(task)
-            with at_work(task, restorer, output, overwrite, force, model) as work:
-                outcome = work.restore(done)
-        except ApolloError as error:
-            outcome = Outcome(task, "failed", str(error))
-        yield outcome
+        with warnings_collected() as warnings:
+            try:
+                done = progress(task)
+                with at_work(task, restorer, output, overwrite, force, model) as work:
+                    outcome = work.restore(done)
+            except ApolloError as error:
+                outcome = Outcome(task, "failed", str(error))
+        yield replace(outcome, warnings=tuple(warnings))
+
+
+@contextmanager
+def warnings_collected() -> Iterator[dict[str, None]]:
+    """Collect what the package warns of while the block lasts; others who listen are told as well."""
+    sentences: dict[str, None] = {}
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            sentences[naming_objects(record.getMessage())] = None
+
+    package, handler = logging.getLogger("apollo"), Collector(logging.WARNING)
+    package.addHandler(handler)
+    try:
+        yield sentences
+    finally:
+        package.removeHandler(handler)
 
 
 def foresee(

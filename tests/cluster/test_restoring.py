@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -22,7 +23,7 @@ import torch
 ray = pytest.importorskip("ray", reason="RAY TESTS DID NOT RUN: pip install 'apollo-restoration[cluster]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from apollo.audio import degrade, write  # noqa: E402
+from apollo.audio import degrade, read, write  # noqa: E402
 from apollo.checkpoints import load_model, save_model  # noqa: E402
 from apollo.cli import main  # noqa: E402
 from apollo.cli.restore import RayAlone  # noqa: E402
@@ -169,10 +170,20 @@ def test_command_that_is_ended_goes_on_when_started_again(
             assert "run the same command again to continue" in errors
             assert not [path for path in out.iterdir() if path.name.startswith(".")]
     before = results(out)
-    monkeypatch.setattr(sys, "argv", words)
+    # What workers warn of is told by the command, once, and stands in its report.
+    write(songs / "damaged.flac", read(songs / "06.wav")[0], 44100)
+    damaged = bytearray((songs / "damaged.flac").read_bytes())
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 200] = bytes(200)
+    (songs / "damaged.flac").write_bytes(damaged)
+    monkeypatch.setattr(sys, "argv", [*words, "--json", str(report := tmp_path / "report.json")])
     with pytest.raises(SystemExit, match="0"):
         main()
-    said = capsys.readouterr().out
+    said, errors = capsys.readouterr()
+    assert errors.count(f"{songs / 'damaged.flac'} is damaged: about") == 1
+    warnings = {Path(file["source"]).name: file["warnings"] for file in json.loads(report.read_text())["files"]}
+    (sentence,) = warnings.pop("damaged.flac")
+    assert f"Warning: {sentence}\n" in errors
+    assert not any(warnings.values())
     assert " of 1 core" in said
     assert said.count("is finished already") >= len(before) > 0
     list(restore_files(plan([songs], tmp_path / "one"), Restorer(load_model(model)), Output(), model=str(model)))
