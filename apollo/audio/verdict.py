@@ -31,12 +31,14 @@ class Verdict:
         history: What has happened to it, such as "MP3 of about 128 kbit/s inside this FLAC"; None where nothing shows.
         sentence: The verdict in plain words.
         bandwidth: The evidence; None where the file's own codec is lossy, so that none was looked for.
+        slight: Whether the damage is so little that the default model gains next to nothing.
     """
 
     damaged: bool
     history: str | None
     sentence: str
     bandwidth: Bandwidth | None
+    slight: bool = False
 
 
 def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
@@ -60,8 +62,9 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
     if info.lossy:
         bitrate = f" at {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
         history = f"{_NAMES.get(info.codec, info.codec)}{bitrate}"
-        helps = "can hardly help" if (info.bitrate or 0) >= _GOOD.get(info.codec, math.inf) else "can help"
-        return Verdict(True, history, f"lossy: {history}; `apollo restore` {helps}", bandwidth)
+        slight = (info.bitrate or 0) >= _GOOD.get(info.codec, math.inf)
+        helps = "the default model can hardly help" if slight else "`apollo restore` can help"
+        return Verdict(True, history, f"lossy: {history}; {helps}", bandwidth, slight)
     if bandwidth is None:
         return Verdict(False, None, "nothing to restore: its codec is lossless", None)
     if bandwidth.silent:

@@ -92,7 +92,7 @@ def restore(
     ] = False,
     keep_times: Annotated[bool, typer.Option("--keep-times", help="Copy the file times of the source.")] = False,
     overwrite: Overwrite = False,
-    force: Annotated[bool, typer.Option("--force", help="Restore even files that show no damage.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Restore even files with little or no damage.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and restore nothing.")] = False,
     raw: Annotated[
         str | None,

@@ -96,7 +96,7 @@ def restore_files(
         output: How results are written.
         overwrite: Whether targets may replace files. If not, whole targets of the right length are skipped as finished.
             Others are errors, and so are those whose tags say that they were made with other options.
-        force: Whether to restore undamaged files too.
+        force: Whether to restore undamaged files too, and with the default model those that it can hardly help.
         progress: Called with each task; what it returns is called with (seconds restored, seconds in all).
         model: Name of the restorer's model, for the tags of the results.
 
@@ -189,7 +189,8 @@ class Work:
             raise AudioFileError(f"{self.task.source} would be replaced by its own restoration: choose another output")
         if done := self.finished():
             return done
-        if not self.force and not self.verdict.damaged:
+        hopeless = not self.verdict.damaged or (self.verdict.slight and self.model == "default")
+        if hopeless and not self.force:
             message = f"{self.task.source}: {self.verdict.sentence}; use --force to restore it all the same"
             return Outcome(self.task, "undamaged", message)
         check_target(self.source, self.target, self.overwrite)

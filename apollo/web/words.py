@@ -17,7 +17,7 @@ _WORDS = {
     ),
     "mix": ("Mix: from 0, the input, to 1, the restored", "混合：0 为输入，1 为还原结果"),
     "keep_below": ("Keep the input's own sound below this frequency, in Hz", "保留此频率（Hz）以下的原声"),
-    "force": ("Restore even what shows no damage", "没有损伤痕迹也还原"),
+    "force": ("Restore even what shows little or no damage", "损伤很小或没有损伤也还原"),
     "restore": ("Restore", "还原"),
     "cancel": ("Cancel", "取消"),
     "hear": ("Hear the difference", "听听区别"),

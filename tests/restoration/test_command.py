@@ -74,6 +74,18 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
+def test_the_default_model_skips_what_it_can_hardly_help(run: Run, tmp_path: Path, coded: np.ndarray) -> None:
+    for bitrate in (128, 192):
+        write(tmp_path / f"{bitrate}.mp3", coded, 44100, bitrate=1000 * bitrate)
+    code, said, errors = run("-m", "default", tmp_path, "-o", tmp_path / "out")
+    assert code == 0, errors
+    assert "192.mp3: lossy: MP3 at 192 kbit/s; the default model can hardly help; use --force" in said
+    assert files(tmp_path / "out") == ["128.restored.flac"]
+    assert run("-m", "default", tmp_path / "192.mp3", "-o", tmp_path / "forced", "--force")[0] == 0
+    assert run(tmp_path / "192.mp3", "-o", tmp_path / "other")[0] == 0  # other models may be made for that
+    assert files(tmp_path / "forced") == files(tmp_path / "other") == ["192.restored.flac"]
+
+
 def test_second_run_passes_over_what_is_finished(album: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
     (album / "bad.mp3").write_bytes(b"ID3 no sound" * 50)
