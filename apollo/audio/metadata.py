@@ -17,7 +17,9 @@ from apollo.audio.containers import audio_track, open_container
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.tags.reading import read_metadata
 
-__all__ = ["AudioInfo", "describe"]
+__all__ = ["RESULT_TAGS", "AudioInfo", "describe"]
+
+RESULT_TAGS = frozenset({"restored_by", "restored_model"})  # of a file that Apollo restored
 
 _CONTAINERS = {"mov": "mp4", "asf": "wma"}
 _LOSSLESS = re.compile(r"pcm_.*|flac|alac|wavpack|ape|tta|truehd|mlp|adpcm_.*|shorten|als|dsd_.*")
@@ -57,6 +59,11 @@ class AudioInfo:
     def lossy(self) -> bool:
         """Whether the codec is one that throws sound away."""
         return bool(self.codec) and not _LOSSLESS.fullmatch(self.codec)
+
+    @property
+    def restored(self) -> bool:
+        """Whether its tags say that Apollo has restored it."""
+        return self.tags.keys() >= RESULT_TAGS
 
 
 def describe(path: Path, sample_rate: int, channels: int, frames: int | None, track: int | None = None) -> AudioInfo:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.files import AudioReader
+from apollo.audio.formats import KNOWN_FORMATS
 from apollo.audio.metadata import AudioInfo
 from apollo.errors import AudioFileError
 
@@ -19,6 +21,9 @@ _NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "V
 # From which bitrate on (bit/s) the default model gains next to nothing by ViSQOL and SI-SDR (benchmarks/README.md).
 _GOOD = {"mp3": 190_000, "aac": 155_000}
 
+_RESTORER = re.compile(r"Apollo [\w.+-]{1,40}")
+_CODING = re.compile(r"(\w{1,20})( at \d{1,6} kbit/s)?")  # as `restored_from` has it
+
 _TRACELESS = "above 256 kbit/s encoders may leave none, and edits wipe them out"
 
 
@@ -27,11 +32,13 @@ class Verdict:
     """What is to be thought of a recording.
 
     Attributes:
-        damaged: Whether a lossy codec has been at it beyond doubt, so that restoring may help.
+        damaged: Whether a lossy codec has been at it beyond doubt, so that restoring may help: not if Apollo has
+            restored it since, as its tags tell.
         history: What has happened to it, such as "MP3 of about 128 kbit/s inside this FLAC"; None where nothing shows.
         sentence: The verdict in plain words.
         bandwidth: The evidence; None where the file's own codec is lossy, so that none was looked for.
         slight: Whether the damage is so little that the default model gains next to nothing.
+        restored: Whether Apollo has restored it.
     """
 
     damaged: bool
@@ -39,6 +46,12 @@ class Verdict:
     sentence: str
     bandwidth: Bandwidth | None
     slight: bool = False
+    restored: bool = False
+
+    @property
+    def lossy(self) -> bool:
+        """Whether it is no undamaged original: a lossy codec has been at it, even if Apollo has restored it since."""
+        return self.damaged or self.restored
 
 
 def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
@@ -59,6 +72,10 @@ def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
 
 def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
     """Judge by what a file says of itself, and by what `inspect_bandwidth` found; a lossy one can do without that."""
+    if info.restored and not _coded_again(info):
+        history = _restoration(info)
+        evidence = None if info.lossy else bandwidth
+        return Verdict(False, history, f"{history}: nothing more to restore", evidence, restored=True)
     if info.lossy:
         bitrate = f" at {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
         history = f"{_NAMES.get(info.codec, info.codec)}{bitrate}"
@@ -82,3 +99,20 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
     traces = f"no traces of a lossy encoder ({_TRACELESS})"
     reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"
     return Verdict(False, None, f"nothing to restore: {reach}, {traces}", bandwidth)
+
+
+def _coded_again(info: AudioInfo) -> bool:
+    """Whether a result has become a lossy file of far fewer bits than Apollo writes, so that it is damaged anew."""
+    if not info.lossy or info.bitrate is None:
+        return False
+    usual = {known.codec: known.bitrate for known in KNOWN_FORMATS.values()}
+    channels = 1 if info.codec == "mp3" else info.channels
+    return info.codec not in usual or info.bitrate < usual[info.codec] * channels / 2
+
+
+def _restoration(info: AudioInfo) -> str:
+    """By which version a file was restored and from what, such as "restored by Apollo 1.0 from MP3 at 48 kbit/s"."""
+    by = _RESTORER.fullmatch(info.tags["restored_by"])
+    source = _CODING.fullmatch(info.tags.get("restored_from", ""))
+    coding = f" from {_NAMES.get(source[1], source[1])}{source[2] or ''}" if source else ""
+    return f"restored by {by[0] if by else 'Apollo'}{coding}"

@@ -100,7 +100,7 @@ def facts(name: str, inspection: Inspection) -> list[str]:
         str(info.sample_rate),
         f"{inspection.bandwidth.cutoff_hz / 1000:.1f}",
         "" if levels.loudness is None else f"{levels.loudness:.1f}",
-        "yes" if verdict.damaged else "no",
+        "yes" if verdict.lossy else "no",
         verdict.history or "",
     ]
 

@@ -46,7 +46,7 @@ class Row:
         clipped: Peaks of the original that stay at full scale for three samples or more.
         silent: Share of the original that is below −80 dBFS.
         cutoff_hz: Where the spectrum of the original ends.
-        lossy: Whether the original itself has been through a lossy codec.
+        lossy: Whether the original itself has been through a lossy codec, even if it was restored since.
         bitrate: At about how many kbit/s.
         problem: Why training would leave it out; `None` if it would not.
     """
@@ -134,7 +134,7 @@ def measure_original(row: Row, path: Path) -> None:
     peak, sounding, blocks, numbers = 0.0, 0, 0, True
     clipping = Clipping()
     with AudioReader(path) as reader:
-        row.sample_rate, row.channels = reader.sample_rate, reader.channels
+        row.sample_rate, row.channels, restored = reader.sample_rate, reader.channels, reader.info.restored
         row.samples = 0
         for block in blocks_of(reader):
             row.samples += block.shape[1]
@@ -157,7 +157,7 @@ def measure_original(row: Row, path: Path) -> None:
     else:
         bandwidth = inspect_bandwidth(path)
         row.cutoff_hz, row.bitrate = bandwidth.cutoff_hz, bandwidth.bitrate_kbps
-        row.lossy = bandwidth.lossy or bandwidth.has_cliff  # neither teaches a network what treble is
+        row.lossy = restored or bandwidth.lossy or bandwidth.has_cliff  # none of them teaches a network what treble is
 
 
 def measure_codec(row: Row, original: Path, codec: Path) -> None:

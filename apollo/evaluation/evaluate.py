@@ -146,8 +146,8 @@ def _notes(found: Sequence[tuple[Case[Place], str, Mapping[str, float]]], settin
     if lossy:
         pieces = len({case.piece for case, _, _ in found})
         notes.append(
-            f"{len(lossy)} of {pieces} originals show traces of a lossy codec (the first: {lossy[0]}): their damage "
-            "counts as correct"
+            f"{len(lossy)} of {pieces} originals show traces of a lossy codec or were restored (the first: "
+            f"{lossy[0]}): their damage counts as correct"
         )
     return notes
 
@@ -170,9 +170,9 @@ def _is_told(lag: float) -> bool:
 
 @lru_cache(maxsize=1024)
 def _hides_damage(path: Path, state: str) -> bool:
-    """Whether a lossless file shows traces of a lossy codec; lossy files are reported with the layout.
+    """Whether a lossless file shows traces of a lossy codec, or was restored.
 
-    Not of objects, which were not at hand then.
+    Lossy files are reported with the layout, but not objects, which were not at hand then.
 
     It takes a second, and a recording is scored at many bitrates: so it is remembered while `state` is the same.
     """
@@ -181,7 +181,7 @@ def _hides_damage(path: Path, state: str) -> bool:
             verdict = needs_restoration(path)
     except ApolloError:  # It is read for its scores too, which tells what is wrong with it.
         return False
-    return verdict.damaged and (verdict.bandwidth is not None or origin(path) != path)
+    return verdict.lossy and (verdict.bandwidth is not None or origin(path) != path)
 
 
 def _files(case: Case[Place], cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:

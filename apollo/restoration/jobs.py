@@ -235,7 +235,7 @@ class Work:
             if not self.target.is_file() or self.target.samefile(self.source):
                 return False
             with AudioReader(self.source, self.task.track) as source, AudioReader(self.target) as target:
-                rate = self.output.rate_for(source.sample_rate, self.restorer.sample_rate, lambda: self.verdict.damaged)
+                rate = self.output.rate_for(source.sample_rate, self.restorer.sample_rate, lambda: self.verdict.lossy)
                 if target.sample_rate != rate and not target.info.lossy:
                     return False
                 found = target.count()

@@ -93,7 +93,7 @@ def restore(
     if sample_rate is not None:
         raise ApolloError(f"{audio} has a sample rate of its own: leave out sample_rate")
     waveform, rate = read(audio, track)
-    target_rate = Output().rate_for(rate, restorer.sample_rate, lambda: needs_restoration(audio, track).damaged)
+    target_rate = Output().rate_for(rate, restorer.sample_rate, lambda: needs_restoration(audio, track).lossy)
     return restorer(waveform, rate, target_rate), target_rate
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from apollo import __version__
 from apollo.audio import AudioInfo, Metadata, read_metadata
+from apollo.audio.metadata import RESULT_TAGS
 from apollo.errors import AudioFileError
 from apollo.nn import Apollo
 from apollo.restoration.engine import Restorer
@@ -66,7 +67,7 @@ class Provenance:
         """Read the tags of a file; None if they do not say that it is a result."""
         with suppress(AudioFileError):
             tags = read_metadata(path).joined
-            if f"{PREFIX}by" in tags and f"{PREFIX}model" in tags:
+            if tags.keys() >= RESULT_TAGS:
                 return cls(*(tags.get(f"{PREFIX}{key}", "") for key in ("by", "model", "options", "from")))
         return None
 

@@ -162,7 +162,7 @@ def restore_file(
 
     sink = Sink(target, target.parent, opened)
     report = restore_recording(
-        recording, sink, restorer, output, progress, lambda: needs_restoration(source, track).damaged
+        recording, sink, restorer, output, progress, lambda: needs_restoration(source, track).lossy
     )
     if output.keep_times:
         try:

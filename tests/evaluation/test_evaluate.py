@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from apollo.audio import write
 from apollo.audio.codecs import degrade
 from apollo.errors import ApolloError, DataError
 from apollo.evaluation.cases import find_cases
@@ -276,3 +277,9 @@ def test_originals_with_traces_of_a_codec_are_told(tmp_path: Path, chords: np.nd
     loud = np.tile(chords, 4)
     soundfile.write(tmp_path / "song.flac", degrade(loud, SAMPLE_RATE, bitrate=64_000).T, SAMPLE_RATE)
     assert any("1 of 1 originals show traces of a lossy codec" in note for note in run(tmp_path).notes)
+
+
+def test_originals_that_were_restored_are_told(tmp_path: Path, chords: np.ndarray) -> None:
+    tags = {"restored_by": "Apollo 1.0", "restored_model": "m"}
+    write(tmp_path / "song.flac", chords, SAMPLE_RATE, tags=tags)
+    assert any("1 of 1 originals show" in note and "or were restored" in note for note in run(tmp_path).notes)

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apollo.audio import info, read_metadata, write
+from apollo import __version__
+from apollo.audio import info, needs_restoration, read, read_metadata, write
+from apollo.audio.inspection import inspect
+from apollo.data.check import examine
 from apollo.nn import Apollo
 from apollo.restoration import Output, Restorer, Task, restore_files
 from apollo.restoration.provenance import Provenance, fingerprint
@@ -88,6 +91,61 @@ def test_result_of_a_result_tells_of_the_last_restoration(
 ) -> None:
     restorer = Restorer(make_model("residual"))
     restored(song, tmp_path / "a.mp3", restorer, Output())
-    restored(tmp_path / "a.mp3", tmp_path / "b.flac", restorer, Output())
+    list(restore_files([Task(tmp_path / "a.mp3", tmp_path / "b.flac")], restorer, Output(), force=True))
     tags = read_metadata(tmp_path / "b.flac").tags
     assert tags["restored_from"] == ("mp3 at 320 kbit/s",)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav", ".mp3", ".m4a", ".opus"])
+def test_result_is_passed_over_wherever_it_lies_unless_forced_and_is_no_original(
+    song: Path, tmp_path: Path, make_model: Callable[..., Apollo], suffix: str
+) -> None:
+    restorer = Restorer(make_model("residual"))
+    assert restored(song, tmp_path / f"a{suffix}", restorer, Output())[0] == "restored"
+    moved = (tmp_path / f"a{suffix}").rename(tmp_path / f"another name{suffix}")
+    history = f"restored by Apollo {__version__} from MP3 at 96 kbit/s"
+    status, message = restored(moved, tmp_path / "again.flac", restorer, Output())
+    assert status == "undamaged"
+    assert message.startswith(f"{moved}: {history}: nothing more to restore")
+    told = inspect(moved)
+    assert told.verdict.sentence == f"{history}: nothing more to restore"
+    assert told.as_json().items() >= {"lossy": True, "restored": True, "history": history}.items()
+    assert examine(moved, None).lossy
+    (forced,) = restore_files([Task(moved, tmp_path / "again.flac")], restorer, Output(), force=True)
+    assert forced.status == "restored"
+
+
+def test_result_below_the_rate_of_the_network_still_counts_as_coded(
+    tmp_path: Path, make_music: Callable[..., np.ndarray], make_model: Callable[..., Apollo]
+) -> None:
+    write(tmp_path / "a.mp3", make_music(1.0)[:, ::2], 22050, bitrate=64_000)
+    restorer = Restorer(make_model("residual"))
+    assert restored(tmp_path / "a.mp3", tmp_path / "b.flac", restorer, Output(sample_rate="keep"))[0] == "restored"
+    (forced,) = restore_files([Task(tmp_path / "b.flac", tmp_path / "c.flac")], restorer, Output(), force=True)
+    assert info(forced.task.target).sample_rate == 44100
+
+
+@pytest.mark.parametrize(
+    ("by", "source", "history"),
+    [
+        ("Apollo 2.0", "pcm_s16le", "restored by Apollo 2.0 from pcm_s16le"),
+        ("Apollo 2.0", "", "restored by Apollo 2.0"),
+        ("me\x1b[31m", "a\nb", "restored by Apollo"),
+    ],
+)
+def test_verdict_on_a_result_quotes_only_what_apollo_writes(tmp_path: Path, by: str, source: str, history: str) -> None:
+    tags = {"restored_by": by, "restored_model": "m", "restored_from": source}
+    write(tmp_path / "a.wav", np.zeros((2, 44100), np.float32), 44100, tags=tags)
+    assert needs_restoration(tmp_path / "a.wav").history == history
+
+
+def test_result_that_was_coded_again_is_damaged_anew(
+    song: Path, tmp_path: Path, make_model: Callable[..., Apollo]
+) -> None:
+    restorer = Restorer(make_model("residual"))
+    restored(song, tmp_path / "a.flac", restorer, Output())
+    held, (waveform, rate) = read_metadata(tmp_path / "a.flac"), read(tmp_path / "a.flac")
+    write(tmp_path / "b.mp3", waveform, rate, tags=held.joined, bitrate=64_000)
+    assert Provenance.read(tmp_path / "b.mp3") is not None
+    assert needs_restoration(tmp_path / "b.mp3").sentence == "lossy: MP3 at 64 kbit/s; `apollo restore` can help"
+    assert examine(tmp_path / "b.mp3", None).lossy
