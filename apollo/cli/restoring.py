@@ -74,7 +74,7 @@ def restore_with_progress(
                 elif outcome.status == "failed":
                     complain(outcome.message)
                 else:
-                    note(outcome.message)
+                    note(outcome.told)
     except KeyboardInterrupt:
         done = sum(outcome.status == "restored" for outcome in outcomes)
         raise StoppedError(
@@ -109,7 +109,7 @@ def foretell(
             facts = f"{forecast.size / 1e6:.1f} MB, {clock(forecast.seconds)}, {outcome.message}"
             say(f"{fitted(outcome.task.source)} → {fitted(outcome.task.target)}: {facts}")
         else:
-            say(outcome.message)
+            say(outcome.told)
     say(f"Would restore {planned} of {len(tasks)} files, {clock(audio)} of audio.")
     return failed
 

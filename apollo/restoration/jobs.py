@@ -35,6 +35,7 @@ class Outcome:
         status: `"restored"`, `"failed"`, or skipped as `"finished"` (before, or left to another process that works on
             it) or `"undamaged"`; `"planned"` if it would be restored.
         message: Why it was skipped or failed.
+        advice: How the command line restores an undamaged file all the same.
         report: Of a restored file.
         left: Whether it was left to another process.
         warnings: What was logged on the way that whoever reads the log should know, each once.
@@ -43,9 +44,15 @@ class Outcome:
     task: Task
     status: Status
     message: str = ""
+    advice: str = ""
     report: Report | None = None
     left: bool = False
     warnings: Sequence[str] = ()
+
+    @property
+    def told(self) -> str:
+        """The message with its advice, for the command line."""
+        return "; ".join(filter(None, (self.message, self.advice)))
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON holds it."""
@@ -54,7 +61,7 @@ class Outcome:
             "source": str(self.task.source),
             "target": str(self.task.target),
             "status": self.status,
-            "message": self.message,
+            "message": self.told,
             "warnings": list(self.warnings),
             **{name: value for name, value in report.items() if name not in ("source", "target")},
         }
@@ -191,8 +198,8 @@ class Work:
             return done
         hopeless = not self.verdict.damaged or (self.verdict.slight and self.model == "default")
         if hopeless and not self.force:
-            message = f"{self.task.source}: {self.verdict.sentence}; use --force to restore it all the same"
-            return Outcome(self.task, "undamaged", message)
+            advice = "use --force to restore it all the same"
+            return Outcome(self.task, "undamaged", f"{self.task.source}: {self.verdict.sentence}", advice=advice)
         check_target(self.source, self.target, self.overwrite)
         return Outcome(self.task, "planned")
 

@@ -242,7 +242,7 @@ class Job:
             raise Cancelled
 
     def told(self, message: str) -> str:
-        """A message of the command's, without the folders of this machine."""
+        """A message without the folders of this machine."""
         for folder in (self.room.folder / "songs", self.room.folder / "restored", self.room.folder):
             message = message.replace(f"{folder}{os.sep}", "")
-        return message.replace("; use --force to restore it all the same", "")
+        return message

@@ -106,7 +106,7 @@ def test_result_is_passed_over_wherever_it_lies_unless_forced_and_is_no_original
     history = f"restored by Apollo {__version__} from MP3 at 96 kbit/s"
     status, message = restored(moved, tmp_path / "again.flac", restorer, Output())
     assert status == "undamaged"
-    assert message.startswith(f"{moved}: {history}: nothing more to restore")
+    assert message == f"{moved}: {history}: nothing more to restore"
     told = inspect(moved)
     assert told.verdict.sentence == f"{history}: nothing more to restore"
     assert told.as_json().items() >= {"lossy": True, "restored": True, "history": history}.items()

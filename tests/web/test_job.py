@@ -61,6 +61,7 @@ def test_undamaged_songs_are_passed_over_unless_told_otherwise(room: Room, tmp_p
     *_, state = Job(room, [song(tmp_path / "clean.wav")], Wish("m"), restorer).run()
     [result] = state.results
     assert result.outcome.status == "undamaged"
+    assert result.message.startswith("clean.wav: nothing to restore")
     assert "--force" not in result.message
     assert "nothing to restore" in results_html(state, room, "en")
 
