@@ -251,7 +251,7 @@ def become(words: list[str], environment: dict[str, str], opened: set[int]) -> N
         for logger in logging.root.manager.loggerDict.values():
             for handler in getattr(logger, "handlers", ()):
                 if type(handler) is logging.StreamHandler:  # pytest's own are of kinds of their own
-                    handler.setStream(sys.stderr)
+                    handler.stream = sys.stderr  # `setStream` would flush the old one, which may be closed
         kind, rest = (words[0], words[1:]) if words[0].startswith("-") else ("", words)
         sys.argv = rest
         if kind == "-m":
