@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import re
 import sys
 import threading
+import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -16,6 +17,19 @@ from apollo.foreign import shown
 
 # Click's error about what was typed, wherever this version of Typer keeps it.
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+# What messages of Click and of Typer end with, and the same as a part of one sentence.
+ENDS = {
+    r"(?:\. Did you mean| \(Possible options:) (.*)[?)]$": r" (did you mean \1?)",
+    r"\. Choose from: (.*)$": r": choose from \1",
+    r": Value error, (.*)$": r": \1",
+    r"is not a valid integer(?: range)?$": "is not a whole number",
+    r"is not a valid float(?: range)?$": "is not a number",
+    r"Input should be a valid integer, .*$": "it must be a whole number",
+    r"Input should be a valid number, .*$": "it must be a number",
+    r"Input should be greater than or equal to (\S+)$": r"it must be \1 or more",
+    r"Input should be less than or equal to (\S+)$": r"it must be \1 or less",
+}
 
 
 def run(command: Callable[[], object]) -> NoReturn:
@@ -55,14 +69,31 @@ def tell(error: Exception, message: str | None = None) -> int:
     return 1
 
 
-def tell_usage(error: Exception) -> int:
+def tell_usage(error: Any) -> int:
     """Print what is wrong with what was typed, which a shell may have made of the names in a folder."""
-    if type(error).__name__ != "NoArgsIsHelpError":  # whose message is the whole help
-        error.message = shown(getattr(error, "message", ""))  # type: ignore[attr-defined]
-    text = io.StringIO()
-    error.show(text)  # type: ignore[attr-defined]
-    say(*text.getvalue().rstrip("\n").split("\n"), error=True)
-    return int(getattr(error, "exit_code", 2))
+    if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the whole help
+        say(*str(error.message).rstrip("\n").split("\n"), error=True)
+    else:
+        error.message = shown(error.message)
+        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+        context = next((frame["ctx"] for frame in reversed(frames) if "ctx" in frame), None)  # the error may lack it
+        complain(
+            f"{as_one_sentence(error.format_message())}; see {context.command_path if context else 'apollo'} --help"
+        )
+    return int(error.exit_code)
+
+
+def as_one_sentence(message: str) -> str:
+    """What Click says about what was typed, without its capital, its full stop, its line breaks and names of types.
+
+    Example:
+        >>> as_one_sentence("No such command 'restor'. Did you mean 'restore'?")
+        "no such command 'restor' (did you mean 'restore'?)"
+    """
+    told = " ".join(message.rstrip(".").split("\n\t")).replace("\n", " ")
+    for end, plain in ENDS.items():
+        told = re.sub(end, plain, told)
+    return told[:1].lower() + told[1:]
 
 
 def sentence(error: Exception) -> str:

@@ -18,7 +18,7 @@ import pytest
 import typer
 
 from apollo.cli import app, main
-from apollo.cli.terminal import MANNER
+from apollo.cli.terminal import MANNER, MODEL
 
 ROOT = Path(__file__).parents[2]
 # A verb each, typed so that it reaches its own work, and what that begins with.
@@ -143,14 +143,49 @@ def test_debug_shows_the_traceback_wherever_it_stands(
     assert "Traceback" not in leave(["models"], monkeypatch, capsys)[1]
 
 
-def test_what_is_typed_wrong_is_shown_harmlessly(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_typed_wrong_is_one_sentence_in_every_verb(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (["restore", "--evil\x1b[2J\u202e.mp3"], ["evil\x9b2J"], ["restore", "a", "--chunk", "\x1b]0;x\x07"]):
-        code, errors = leave(words, monkeypatch, capsys)
-        assert code == 2
-        assert "Error: " in errors
-        assert all(line.isprintable() for line in errors.split("\n"))
+    monkeypatch.delenv(MODEL, raising=False)
+    command: Any = typer.main.get_command(app)
+    for name in verb.split():
+        command = command.commands[name]
+    options = [each for each in command.params if each.opts[0].startswith("-")]
+    alone = [each.opts[-1] for each in options if not each.is_flag]
+    misspelt = [f"{each.opts[-1]}x" for each in options if each.opts[-1].startswith("--")]
+    for words in (["--nope"], ["-Z"], ["--evil\x1b[2J\u202e.mp3"], *([each] for each in (*alone[:2], *misspelt[:2]))):
+        code, errors = leave([*verb.split(), *words], monkeypatch, capsys)
+        assert code == 2, words
+        assert_one_harmless_sentence(errors)
+        assert errors.endswith(f"; see apollo {verb} --help\n")
+        if words[0] in misspelt:
+            assert f"{words[0].removesuffix('x')}" in errors.partition("did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    {
+        "restor x": "no such command 'restor' (did you mean 'restore', 'report'?); see apollo --help",
+        "evil\x9b2J": r"no such command 'evil\x9b2J'; see apollo --help",
+        "data chek": "no such command 'chek' (did you mean 'check'?); see apollo data --help",
+        "inspect": "missing argument 'FILE'; see apollo inspect --help",
+        "models x": "got unexpected extra argument(s) (x); see apollo models --help",
+        "restore a --chunk \x1b]0;x\x07": "invalid value for '--chunk': it must be a number; see apollo restore --help",
+        "restore a --workers x": "invalid value for '--workers': it must be a whole number; see apollo restore --help",
+        "restore a --workers 0": "invalid value for '--workers': it must be 1 or more; see apollo restore --help",
+        "web --port 70000": "invalid value for '--port': it must be 65535 or less; see apollo web --help",
+        "data stems a b": "missing option '--corpus': choose from musdb, moisesdb, folders; "
+        "see apollo data stems --help",
+        "data stems a b --corpus x": "invalid value for '--corpus': 'x' is not one of 'musdb', 'moisesdb', 'folders'; "
+        "see apollo data stems --help",
+        "restore a --force=1": "option '--force' does not take a value; see apollo restore --help",
+    }.items(),
+)
+def test_and_says_what_is_wrong_and_what_can_be_typed(
+    line: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(line.split(" "), monkeypatch, capsys) == (2, f"Error: {told}\n")
 
 
 def test_a_fault_in_a_thread_is_one_sentence(
