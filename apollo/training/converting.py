@@ -34,7 +34,7 @@ metrics: {_target_: apollo.nn.losses.NegativeSDR, sdr_type: sisdr}
 system: {_target_: apollo.training.system.ApolloSystem}
 checkpoint: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: '${exp.dir}/${exp.name}/checkpoints',
   monitor: val_loss, mode: min, save_top_k: 5, save_last: true, filename: '{epoch}-{val_loss:.4f}'}
-trainer: {_target_: lightning.pytorch.Trainer, accelerator: auto, devices: 1, max_epochs: 1000, precision: 32}
+trainer: {_target_: lightning.pytorch.Trainer, accelerator: auto, devices: 1, max_epochs: 1000, precision: bf16}
 """
 
 # The same numbers under other names.

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from apollo.errors import ConfigError
-from apollo.training.converting import IGNORED, OTHERS, RENAMED, converted
+from apollo.training.converting import IGNORED, OTHERS, PUBLISHED, RENAMED, converted
 from apollo.training.recipe import PLAIN, TARGETS, parse, taken
 from apollo.training.train import check, train
 
@@ -80,6 +81,16 @@ def test_what_msst_says_is_kept_under_our_names(caplog: pytest.LogCaptureFixture
     for key in ("audio.num_channels", "audio.min_mean_abs", "augmentations", "inference"):
         assert key in told
     assert "not known" not in told
+
+
+def test_what_a_file_does_not_state_is_as_published(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    published = OmegaConf.load(Path(__file__).parents[2] / "configs" / "apollo.yaml")
+    both = OmegaConf.merge(published, OmegaConf.create(PUBLISHED))
+    assert OmegaConf.to_container(both, resolve=False) == OmegaConf.to_container(published, resolve=False)
+    path = tmp_path / "msst.yaml"
+    for amp, precision in (("", "bf16"), ("use_amp: true", 16), ("use_amp: false", 32), ("use_amp: null", "bf16")):
+        path.write_text(f"{{audio: {{chunk_size: 132300}}, training: {{batch_size: 1, {amp}}}}}")
+        assert conversion(path, caplog)[0]["trainer"]["precision"] == precision
 
 
 def test_what_a_rival_says_is_kept_under_our_names(caplog: pytest.LogCaptureFixture) -> None:
