@@ -9,7 +9,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -63,15 +63,18 @@ class ChainDecoder:
     """Ogg files one behind the other in one file; raises AudioFileError where their rates or channels differ."""
 
     def __init__(self, path: Path, links: Sequence[tuple[int, int]]) -> None:
-        self._links = [_decoder_of(path, partial(FileView, path, *link)) for link in links]
-        first = self._links[0]
-        self.sample_rate, self.channels = first.sample_rate, first.channels
-        if any((link.sample_rate, link.channels) != (self.sample_rate, self.channels) for link in self._links):
-            self.close()
-            raise AudioFileError(
-                f"{path} contains several Ogg streams with different sample rates or channels: split it into files."
-            )
-        self._starts = [0, *accumulate(link.count() for link in self._links)]
+        with ExitStack() as files:
+            self._links = [
+                files.enter_context(closing(_decoder_of(path, partial(FileView, path, *link)))) for link in links
+            ]
+            first = self._links[0]
+            self.sample_rate, self.channels = first.sample_rate, first.channels
+            if any((link.sample_rate, link.channels) != (self.sample_rate, self.channels) for link in self._links):
+                raise AudioFileError(
+                    f"{path} contains several Ogg streams with different sample rates or channels: split it into files."
+                )
+            self._starts = [0, *accumulate(link.count() for link in self._links)]
+            self._files = files.pop_all()
         self.frames: int | None = self._starts[-1]
         self._at = 0
 
@@ -110,8 +113,7 @@ class ChainDecoder:
 
     def close(self) -> None:
         """Close the file."""
-        for link in self._links:
-            link.close()
+        self._files.close()
 
 
 def _decoder_of(path: Path, view: Callable[[], FileView]) -> SoundFileDecoder | FFmpegDecoder:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import av
@@ -36,8 +38,9 @@ _LARGEST_HEADER = 1 << 26  # bytes of a header worth searching
 _PICTURES = "bmp_pipe gif gif_pipe jpeg_pipe mjpeg png_pipe tiff_pipe webp_pipe"
 
 
-def open_container(path: Path, view: FileView | None = None) -> InputContainer:
-    """Open a file, or a view of it, and no other, with FFmpeg.
+@contextmanager
+def open_container(path: Path, view: Callable[[], FileView] | None = None) -> Iterator[InputContainer]:
+    """Open a file, or a view of it, and no other, with FFmpeg, and close both after the block.
 
     Raises:
         av.FFmpegError: It is nothing that FFmpeg knows sound in.
@@ -45,9 +48,10 @@ def open_container(path: Path, view: FileView | None = None) -> InputContainer:
         OSError: It cannot be opened.
     """
     # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
-    view = view or without_crowd(path)
-    file = str(path.absolute()) if view is None else view
-    return av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS))
+    seen = view() if view else without_crowd(path)
+    with ExitStack() as files:
+        file = str(path.absolute()) if seen is None else files.enter_context(seen)
+        yield files.enter_context(av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS)))
 
 
 def audio_track(container: InputContainer, path: Path, track: int | None = None) -> AudioStream | None:

@@ -133,8 +133,12 @@ def past_damage(decoder: Decoder, path: Path, error: AudioFileError) -> FFmpegDe
         raise error
     try:
         other = FFmpegDecoder(path)
+    except AudioFileError:
+        raise error from None
+    try:
         other.seek(decoder.position)
     except AudioFileError:
+        other.close()
         raise error from None
     decoder.close()
     return other
@@ -151,9 +155,9 @@ def _extent_of_flac(path: Path, decoder: SoundFileDecoder) -> int | None:
 
 @lru_cache(maxsize=4096)
 def _extents(path: Path, stated: int, changed: int, size: int) -> int | None:
-    end, view = None, without_zeros(path)
+    end = None
     try:
-        with open_container(path, view() if view else None) as container:
+        with open_container(path, without_zeros(path)) as container:
             stream = container.streams.audio[0]
             if not stream.time_base or stream.time_base.numerator != 1:
                 return None
@@ -184,9 +188,12 @@ def _fewer_of(decoder: SoundFileDecoder, path: Path) -> Decoder:
     """FFmpeg's view of a VOC of several blocks: libsndfile takes the heads of all but the first one for sound."""
     try:
         other = FFmpegDecoder(path)
-        fewer = other.count() < decoder.stated
     except AudioFileError:
         return decoder
+    try:
+        fewer = other.count() < decoder.stated
+    except AudioFileError:
+        fewer = False
     (decoder if fewer else other).close()
     return other if fewer else decoder
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +69,7 @@ class FFmpegDecoder:
             if first is None:
                 raise _not_audio(path)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
         self._start = first.pts
         self._pending = [_samples(first)]
@@ -127,29 +127,26 @@ class FFmpegDecoder:
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
+        self._files.close()
 
     def _open(self) -> None:
-        try:
-            self._container = open_container(self._path, self._view() if self._view else None)
-        except (av.FFmpegError, ValueError):
-            raise _not_audio(self._path) from None
-        try:
+        with ExitStack() as files:  # which closes what was opened unless all goes well
+            try:
+                self._container = files.enter_context(open_container(self._path, self._view))
+            except (av.FFmpegError, ValueError):
+                raise _not_audio(self._path) from None
             stream = audio_track(self._container, self._path, self._track)
             if stream is None:
                 raise _not_audio(self._path)
-        except AudioFileError:
-            self._container.close()
-            raise
-        self._stream = stream
-        self._damage = Damage(self._container.format.name, stream)
-        self._from_start = True  # whether decoding began there
-        is_mp4 = self._container.format.name.startswith("mov")
-        if is_mp4 and (_tag_of(self._stream) == "aavd" or is_protected(self._path)):
-            self._container.close()
-            raise AudioFileError(
-                f"{self._path} is protected (encrypted), so it cannot be read; give a copy without protection."
-            )
+            self._stream = stream
+            self._damage = Damage(self._container.format.name, stream)
+            self._from_start = True  # whether decoding began there
+            is_mp4 = self._container.format.name.startswith("mov")
+            if is_mp4 and (_tag_of(self._stream) == "aavd" or is_protected(self._path)):
+                raise AudioFileError(
+                    f"{self._path} is protected (encrypted), so it cannot be read; give a copy without protection."
+                )
+            self._files = files.pop_all()
         self._codec = self._stream.codec_context.codec.canonical_name
         if self._codec == "flac":  # whose frames know whether they are whole
             self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -254,7 +251,7 @@ class FFmpegDecoder:
             return None
         end = None
         try:
-            with open_container(self._path, self._view() if self._view else None) as container:
+            with open_container(self._path, self._view) as container:
                 kind: tuple[int, int, bool] | None = None
                 for packet in container.demux(container.streams[self._stream.index]):
                     if packet.size:
@@ -289,7 +286,7 @@ class FFmpegDecoder:
 
     def _restart(self) -> None:
         # With a decoder of its own: even when it is flushed, that of AAC keeps the state of its noise.
-        self._container.close()
+        self.close()
         self._open()
         self._frames, self._pending, self._position = self._decode(), [], 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ class SoundFileDecoder:
         here = self.position
         if length is None:
             if frame < here:
-                self._file.close()
+                self.close()
                 self._open()
                 here = 0
         else:
@@ -150,10 +150,13 @@ class SoundFileDecoder:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._files.close()
 
     def _open(self) -> None:
-        self._file = open_soundfile(self._path) if self._view is None else soundfile.SoundFile(self._view())
+        with ExitStack() as files:  # as libsndfile does not close a view, whether it can read it or not
+            view = files.enter_context(self._view()) if self._view else None
+            self._file = files.enter_context(soundfile.SoundFile(view) if view else open_soundfile(self._path))
+            self._files = files.pop_all()
         self._ahead = np.zeros((0, self._file.channels), np.float32)
         self._position = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,11 +69,11 @@ class AudioInfo:
 def describe(path: Path, sample_rate: int, channels: int, frames: int | None, track: int | None = None) -> AudioInfo:
     """What a file says of itself beyond what reading it has shown already."""
     held = read_metadata(path)
-    try:
-        container = open_container(path)
-    except (av.FFmpegError, ValueError, OSError):
-        return _described_by_libsndfile(path, sample_rate, channels, frames)
-    with closing(container):
+    with ExitStack() as files:
+        try:
+            container = files.enter_context(open_container(path))
+        except (av.FFmpegError, ValueError, OSError):
+            return _described_by_libsndfile(path, sample_rate, channels, frames)
         stream = audio_track(container, path, track)
         if stream is None:
             return _described_by_libsndfile(path, sample_rate, channels, frames)
