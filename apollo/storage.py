@@ -262,7 +262,7 @@ def at_hand(place: Place) -> Iterator[Path]:
 
 @contextmanager
 def beginning_of(url: Url, size: int) -> Iterator[Path]:
-    """Give a file as long as an object, of which only the beginning is fetched; the rest of it takes no room."""
+    """Give a file as long as an object, with only the beginning fetched; the rest takes no room."""
     with stand_in(url) as file:
         file.write_bytes(url.between(0, size))
         os.truncate(file, url.state()[1] or 0)

@@ -5,7 +5,7 @@ Delay", IEEE Trans. ASSP 24(4), 1976, with the weights of Hannan and Thomson: ea
 recordings agree in it. That is what a lossy codec asks for. It leaves some bands nearly untouched and replaces others
 by noise, whereas a plain correlation follows whatever is loudest: the bass, whose peak is too broad to tell one sample.
 
-`lag` compares waveforms. `relate` compares files, of which it reads a few stretches only, and gives a verdict.
+`lag` compares waveforms. `relate` compares files by a few parts of them, and gives a verdict.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Relation:
     def problem(self) -> str | None:
         """What forbids to take the two, shifted by the lag, for a pair, in one sentence; None if nothing does.
 
-        They must agree by a quarter overall, lest they be called different music, and by half in each part; the lag
+        They must agree by a quarter overall, or they are called different music, and by half in each part; the lag
         must stay within 4 samples and rise by less than 3. What a codec makes from 24 kbit/s upwards stays within two.
         """
         if math.isnan(self.similarity):

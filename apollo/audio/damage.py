@@ -10,7 +10,7 @@ __all__ = ["Damage"]
 
 # Containers that state how long their sound lasts; of others FFmpeg guesses it from the bitrate.
 _STATE_LENGTHS = {"asf", "avi", "caf", "flv", "matroska", "mov", "nut", "w64", "wav", "wtv", "wv"}
-# Those of which that is to be believed although everything that was found was decoded.
+# Those whose stated length is right although everything that was found was decoded.
 _RELIABLE = {"flv", "matroska", "wv"}
 # Those whose time stamps tell of what is lost between two packets.
 _KEEP_TIME = {"asf", "flv", "matroska", "mpeg", "mpegts", "nut", "ogg", "wtv"}

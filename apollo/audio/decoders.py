@@ -171,7 +171,7 @@ def _extents(path: Path, stated: int, changed: int, size: int) -> int | None:
 
 
 def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
-    """FFmpeg's view of a file of which libsndfile's is in doubt, if it can read it and finds as many samples."""
+    """FFmpeg's view of a file that libsndfile may read wrongly, if FFmpeg can read it and finds as many samples."""
     try:
         other = FFmpegDecoder(path)
     except AudioFileError:

@@ -12,7 +12,7 @@ __all__ = ["CODECS", "COMPRESSION_LEVEL", "OLDER", "VBR_QUALITIES", "Encoding", 
 Stereo = Literal["joint", "separate"]
 
 CODECS = ("mp3", "aac", "opus", "vorbis")
-OLDER = ("mp2", "ac3", "wma")  # of which music was made once, for training on
+OLDER = ("mp2", "ac3", "wma")  # old formats of music, for training
 COMPRESSION_LEVEL = 7  # of LAME: two thirds of the time that its own default, 3, takes
 
 # The scales of quality that variable bitrates are asked for by: LAME's -V, from best to worst; FFmpeg's -q:a for AAC

@@ -2,7 +2,7 @@
 
 An encoder cuts music into frames, transforms them, and rounds the coefficients, many of them to zero. In the decoded
 music, the same transform at the same places gives few large coefficients and many near zero; a single sample beside, or
-with another window, all are of middling size. So spectra are the least flat at one offset of all that a frame can have
+with another window, all are of medium size. So spectra are the least flat at one offset of all that a frame can have
 (after J. Herre and M. Schug, "Analysis of decompressed audio - the inverse decoder", AES 109, 2000, and O. Derrien,
 "Detection of genuine lossless audio files: application to the MPEG-AAC codec", J. Audio Eng. Soc. 67, 2019).
 

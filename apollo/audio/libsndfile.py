@@ -21,7 +21,7 @@ __all__ = ["SoundFileDecoder", "open_soundfile"]
 _UNKNOWN_LENGTH = 1 << 62  # what libsndfile reports for a stream without an end in its header, or above
 _BLOCK = 1 << 18
 
-# Kinds of samples of which headers count as many as are decoded.
+# Kinds of samples for which the header's count is the number that is decoded.
 _COUNTED = frozenset(
     {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW", "VORBIS", "OPUS"}
     | {"DPCM_8", "DPCM_16"}
@@ -138,7 +138,7 @@ class SoundFileDecoder:
         return total
 
     def reads_its_end(self) -> bool:
-        """Whether the last sample that the header tells of can be read; reading starts anew then."""
+        """Whether the last sample that the header tells of can be read; reading then starts again."""
         try:
             if self.frames is not None:
                 self.seek(self.frames - 1)

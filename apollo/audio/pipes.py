@@ -225,7 +225,7 @@ def _decoded(data: bytes, kind: str) -> Block:
 
 
 class _Unseekable:
-    """A stream of which PyAV sees no more than that it can be read: it would seek where a pipe only claims to."""
+    """A stream that PyAV can only read: it would seek where a pipe only claims that it can."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.read = stream.read

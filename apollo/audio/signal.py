@@ -62,7 +62,7 @@ class Signal:
     def of_file(
         cls, path: str | Path, track: int | None = None, ended: Callable[[Remarks], None] = lambda remarks: None
     ) -> Signal:
-        """An audio file, opened anew each time it is read; raises AudioFileError as `AudioReader` does.
+        """An audio file, opened again each time it is read; raises AudioFileError as `AudioReader` does.
 
         Args:
             path: The file.

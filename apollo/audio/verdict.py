@@ -58,7 +58,7 @@ def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
     """Whether a recording is damaged: what a lossy codec holds always is, all else where an encoder left traces.
 
     Args:
-        path: The file, of which a few stretches are read.
+        path: The file; a few parts of it are read.
         track: Which of its audio tracks, counted from 1; None is the default one.
 
     Raises:
@@ -102,7 +102,7 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
 
 
 def _coded_again(info: AudioInfo) -> bool:
-    """Whether a result has become a lossy file of far fewer bits than Apollo writes, so that it is damaged anew."""
+    """Whether a result has become a lossy file of far fewer bits than Apollo writes, so that it is damaged again."""
     if not info.lossy or info.bitrate is None:
         return False
     usual = {known.codec: known.bitrate for known in KNOWN_FORMATS.values()}

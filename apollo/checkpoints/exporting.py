@@ -115,7 +115,7 @@ def export_msst(model: Apollo, folder: Path, checkpoint: str = "", overwrite: bo
 
 
 def msst_names(checkpoint: str) -> tuple[str, str]:
-    """Name the files for MSST after the checkpoint of which they are made.
+    """Name the files for MSST after the checkpoint that they are made from.
 
     >>> msst_names("epoch=7-val_loss=-12.3456.ckpt")
     ('model_apollo_ep_7_val_loss_-12.3456.ckpt', 'config_apollo_ep_7_val_loss_-12.3456.yaml')
@@ -165,7 +165,7 @@ def torch_file(content: Mapping[str, Any]) -> bytes:
 
 
 def write_whole(contents: Mapping[Path, bytes], overwrite: bool = True) -> None:
-    """Write files of which there are all or none, and the folders that they go into.
+    """Write all of the files or none, and the folders that they go into.
 
     Raises:
         ExistsError: If one exists that is not to be replaced.

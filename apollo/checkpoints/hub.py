@@ -1,4 +1,4 @@
-"""Models that are published on the Hugging Face hub: fetched once, read from its cache ever after.
+"""Models that are published on the Hugging Face hub: fetched once, then read from its cache.
 
 `huggingface_hub` is imported where it is used only: whoever has a model file at hand does not wait for it.
 """

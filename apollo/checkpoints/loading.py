@@ -28,7 +28,7 @@ PUBLISHED_SAMPLE_RATE = 44100
 PUBLISHED_OPTIONS = {"heads": 8, "dilations": [1, 1, 1]}
 OPTIONS = frozenset(signature(Apollo).parameters)
 
-# Parameters of which every model has one, by which its prefix in a larger state is found: published name and ours.
+# Every model has one of these parameters, which shows its prefix in a larger state: published name and our names.
 ANCHORS = ("BN.0.0.weight", "band_split.equal.weight", "fill.levels.input.weight")
 
 

@@ -109,7 +109,7 @@ def export_onnx(model: Apollo, path: Path, licence: str = "unknown", overwrite: 
 
     Args:
         model: The network.
-        path: The file, by custom `*.onnx`.
+        path: The file, usually `*.onnx`.
         licence: Licence of the weights.
         overwrite: Whether an existing file is replaced.
 

@@ -1,8 +1,8 @@
 """Pickles read as data: the values that they describe are put together here, and nothing that they name is called.
 
 `torch.save` writes a pickle, which is a program for a small stack machine. Python's own machine imports and calls what
-the program names. This one knows some sixty harmless instructions and a fixed list of names, each of which stands for
-a function of this file; any other name ends the reading. It takes time and memory in proportion to the pickle's length.
+the program names. This one knows some sixty harmless instructions and a fixed list of names, which stand for functions
+of this file; any other name ends the reading. It takes time and memory in proportion to the pickle's length.
 """
 
 from __future__ import annotations

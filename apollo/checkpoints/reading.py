@@ -133,7 +133,7 @@ def read_old(path: Path) -> Any:
 
 
 def each_once(load: Callable[[str, torch.dtype, int], Tensor]) -> Callable[[str, torch.dtype, int], Tensor]:
-    """Load a storage the first time that it is asked for, and give the same ever after."""
+    """Load a storage when it is first asked for, and give the same one from then on."""
     loaded: dict[str, Tensor] = {}
 
     def give(key: str, dtype: torch.dtype, numel: int) -> Tensor:

@@ -27,7 +27,7 @@ def save_model(
 
     Args:
         model: The network.
-        path: The file to write, by custom `*.safetensors`.
+        path: The file to write, usually `*.safetensors`.
         licence: Licence of the weights, by its SPDX name.
         dtype: Type in which weights are stored; `torch.float16` halves the file. Loading gives float32 again.
         overwrite: Whether an existing file is replaced.

@@ -118,7 +118,7 @@ def one_line(cells: Sequence[str]) -> str:
 
 
 def in_csv(path: Place, cells: Sequence[str]) -> str:
-    """A file's whole path and its other cells as a line of CSV, of which a spreadsheet takes no name for a formula."""
+    """A file's whole path and its other cells as a line of CSV, in which no spreadsheet takes a name for a formula."""
     import csv
     import io
 

@@ -48,7 +48,7 @@ class Degradation:
 
 
 class RandomCodec:
-    """Puts waveforms through codecs whose settings are drawn anew each time, MP3 alone unless `formats` says more.
+    """Puts waveforms through codecs whose settings are drawn again each time, MP3 alone unless `formats` says more.
 
     A bitrate that the format drawn does not have becomes the nearest that it does have for as many channels (see
     `apollo.audio.bitrates.nearest_bitrate`): Vorbis in stereo turns 8 kbit/s into the least that it can.

@@ -91,7 +91,7 @@ def refuse_outside(folder: Path, paths: Iterable[str]) -> None:
 
 
 def write_manifest(target: Path, pairs: Iterable[Pair]) -> None:
-    """Write the manifest of a folder of pairs anew, sorted by damaged side."""
+    """Rewrite the manifest of a folder of pairs, sorted by damaged side."""
     with replacing(target / MANIFEST) as temporary:
         lines = [as_line(asdict(pair)) for pair in sorted(pairs, key=lambda pair: pair.codec.path)]
         temporary.write_text("".join(lines), encoding="utf-8")

@@ -59,7 +59,7 @@ def fast_size(samples: int) -> int:
 def like_a_master(rng: np.random.Generator, mix: Waveform, sample_rate: int) -> Waveform:
     """Equalise a mix `(channels, samples)` towards the long-term spectrum of some master; its loudness hardly changes.
 
-    The target is drawn anew each time. What would need more than `GAIN` stays short of it.
+    The target is drawn again each time. What would need more than `GAIN` stays short of it.
     """
     nodes = NODES_HZ[: np.searchsorted(NODES_HZ, 0.45 * sample_rate)]
     gain = master_spectrum(rng)[: len(nodes)] - long_term_spectrum(mix, sample_rate, nodes)
@@ -97,7 +97,7 @@ def long_term_spectrum(mix: Waveform, sample_rate: int, nodes: Values) -> Values
 def compressed(rng: np.random.Generator, mix: Waveform, sample_rate: int) -> Waveform:
     """Compress a mix `(channels, samples)` as the bus of a mixing desk does, then drive it into a soft limiter.
 
-    Threshold, ratio, speed and drive are drawn anew each time. The peak is 1 at most.
+    Threshold, ratio, speed and drive are drawn again each time. The peak is 1 at most.
     """
     power = np.convolve(np.square(mix, dtype=np.float64).mean(0), np.ones(sample_rate // 100), "same")
     envelope = np.sqrt(np.maximum(power / (sample_rate // 100), 1e-9))

@@ -77,7 +77,7 @@ def degrade_folder(
     share one keep their suffix. Any rate and number of channels will do; more than two are coded pair by pair. Memory
     does not depend on the length of files, but for Vorbis (see `apollo.audio.codecs.coded`).
 
-    Pairs that are finished are made anew only where their source or what is to be done to it has changed.
+    Pairs that are finished are made again only where their source or what is to be done to it has changed.
 
     Args:
         source: Folder of music; it is only read.

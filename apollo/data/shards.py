@@ -212,7 +212,7 @@ def open_shard(path: Path, samples: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A shard in a store, of which only those samples are fetched that are asked for.
+    """A shard in a store; only the samples that are asked for are fetched.
 
     Attributes:
         url: Where it is.

@@ -41,7 +41,7 @@ class StoreFile:
     Attributes:
         name: Relative to the store.
         sources: The files whose sum it is, relative to the corpus.
-        bytes: Their sizes; where one has changed, the file is made anew.
+        bytes: Their sizes; where one has changed, the file is made again.
         segments: How many it holds; 0 where nothing is active and no file was written; None where it was not made.
         problem: What kept it from being made, or what was repaired.
     """

@@ -55,7 +55,7 @@ class Clip:
 
 
 def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[Clip]:
-    """Cut out the loudest 6 s of the case that each system restored best, middling and worst, and restore it again.
+    """Cut out and restore again the loudest 6 s of the cases that each system restored best, worst and in the middle.
 
     Chosen by ViSQOL if it is among the metrics, otherwise by the first.
 
@@ -104,7 +104,7 @@ def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[
 
 
 def _places(evaluation: Evaluation, system: str, judge: str) -> dict[str, tuple[str, Condition]]:
-    """Which cases a system restored best, middling and worst."""
+    """Which cases a system restored best, worst and in the middle."""
     ours, before = evaluation.values(system, judge), evaluation.values(UNPROCESSED, judge)
     good = metric(judge).goodness
     ranked = sorted((key for key in ours if key in before), key=lambda key: good(before[key]) - good(ours[key]))

@@ -123,7 +123,7 @@ class ChunkStream:
         first = max(0, start - self.context)
         waveform = self.buffer[:, first : min(stop + self.context, self.filled)]
         try:
-            # Not in inference mode, where autocast converts the weights anew each time.
+            # Not in inference mode, where autocast converts the weights again each time.
             with torch.no_grad():
                 return torch.cat(
                     [

@@ -1,4 +1,4 @@
-// A blind test: X is A or B, drawn anew in each round. What X was, and the score, are told at the end only.
+// A blind test: X is A or B, drawn again in each round. What X was, and the score, are told at the end only.
 class BlindTest {
   constructor(rounds) {
     this.rounds = rounds;

@@ -57,7 +57,7 @@ def element(
     """The player, to be put into a page that has `style` and, after the player or before, `script`.
 
     Args:
-        sounds: Two or more, the first of which the others are compared with; all that are heard have one length.
+        sounds: Two or more; the others are compared with the first; all that are heard have one length.
         sample_rate: In Hz.
         samples: Their length.
         top_hz: Top of all pictures.

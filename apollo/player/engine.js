@@ -1,4 +1,4 @@
-// Plays several sounds at once, of which all but one are silent, so that switching keeps the very sample. Recordings come
+// Plays several sounds at once, all but one silent, so that switching keeps the very sample. Recordings come
 // in chunks that are fetched and decoded shortly before they are heard: an hour takes no more memory than a minute.
 const AHEAD = 3; // seconds that are scheduled before they are heard
 const FADE = 0.003; // seconds: no click, and too short to hear two sounds

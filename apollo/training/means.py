@@ -9,7 +9,7 @@ import torch
 
 
 class Means:
-    """Scores by name, of which those that are NaN do not count."""
+    """Means of scores by name; those that are NaN do not count."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}

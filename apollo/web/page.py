@@ -27,7 +27,7 @@ class Page:
     Args:
         workspace: Where uploads and results lie.
         restorer: Makes what does the work.
-        models: Names of the models on offer, the first of which is chosen.
+        models: Names of the models on offer; the first is chosen.
         any_model: Whether a visitor may name any other file or hub id: only where the visitor owns this machine.
         jobs: How many songs are restored at once.
         translate: Marks a word for translation by the browser's language.

@@ -174,7 +174,7 @@ def _first_flac_frame(file: BinaryIO, start: int) -> int:
 
 
 def _replace_ilst(file: BinaryIO, metadata: Metadata) -> None:
-    """Write the box moov anew, which FFmpeg leaves at the end, behind the sound."""
+    """Write the box moov again, which FFmpeg leaves at the end, behind the sound."""
     length = file.seek(0, os.SEEK_END)
     moov = find_chunk(file, MP4, b"moov")
     if moov is None or moov.start + moov.size != length:

@@ -129,7 +129,7 @@ class Found:
 
         Args:
             name: By which the file calls it.
-            values: Texts, or bytes of which the file does not tell the code page.
+            values: Texts, or bytes where the file does not state the code page.
             common: Whether the name is a common one already.
         """
         name = name if common else common_name(name)

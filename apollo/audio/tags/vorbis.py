@@ -153,7 +153,7 @@ def flac_header(streaminfo: bytes, metadata: Metadata, size: int = 0) -> bytes:
     Args:
         streaminfo: The block's content.
         metadata: What the other blocks are to hold.
-        size: Bytes that it is to take, the rest of which is padding; if 0, as few as it takes.
+        size: Bytes that it takes, filled up with padding; 0 is as few as possible.
     """
     blocks = [(_STREAMINFO, streaminfo), (_COMMENT, write_comments(metadata, pictures=False))]
     blocks += [(_PICTURE, _picture(cover)) for cover in metadata.covers]
