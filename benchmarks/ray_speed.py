@@ -1,19 +1,25 @@
-"""What Ray costs a file, and what a second worker gains, with `apollo restore --ray`.
+"""What Ray costs a file with `apollo restore --ray`, in processor time.
 
     OMP_NUM_THREADS=1 python benchmarks/ray_speed.py
-    OMP_NUM_THREADS=1 python benchmarks/ray_speed.py --files 16 --seconds 30 --workers 1,2,4,8
+    OMP_NUM_THREADS=1 python benchmarks/ray_speed.py --files 64 --workers 1,2,4,8     # on an idle machine
 
-The default model restores songs of noise, MP3s of 64 kbit/s, with one thread a worker: first in this process, then with
-Ray. From each wall time, what restoring itself took by the reports is taken away; what is left a file is looking at it,
-its tags, and, with Ray, handing it out. Starting Ray and its workers is not counted: it is told apart. On a shared
-machine the wall times vary more than what is measured; what is left does not.
+The default model restores songs of noise, MP3s of 64 kbit/s, with one thread per worker: first in this process, then
+with Ray. What Ray costs is the processor time of all its processes but the workers, and of this process, which hands
+out files. Wall times mean nothing on a machine that others use, and even the processor time of a worker varies there,
+by more than Ray costs. Starting Ray and its workers is a column of its own, and each worker's first file is not
+counted. With several workers, files that are under way when counting starts are counted in part, so give many files.
+Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +29,7 @@ from apollo import Restorer, load_model
 from apollo.audio import degrade, write
 from apollo.cluster import Job, Workers, connected, restore_with_workers
 from apollo.machine import describe
-from apollo.restoration import Output, plan, restore_files
+from apollo.restoration import Outcome, Output, plan, restore_files
 
 RATE = 44100
 
@@ -33,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--workers", default="1,2", help="numbers of them, with commas")
+    parser.add_argument("--workers", default="1", help="numbers of workers, separated by commas")
     options = parser.parse_args()
     torch.set_num_threads(1)
     network = load_model("default")
@@ -45,26 +51,69 @@ def main() -> None:
         for number in range(options.files):
             write(songs / f"{number:03}.mp3", coded, RATE)
         print(f"{describe(torch.device('cpu'))}; {options.files} files of {options.seconds:g} s\n")
-        print("| | wall, s | restoring, s | rest a file, s | start, s |\n| --- | --- | --- | --- | --- |")
-        began = time.perf_counter()
-        found = list(restore_files(plan([songs], Path(folder, "0")), Restorer(network), Output()))
-        wall = time.perf_counter() - began
-        spent = sum(outcome.report.elapsed for outcome in found if outcome.report)
-        alone = (wall - spent) / options.files
-        print(f"| one process | {wall:.1f} | {spent:.1f} | {alone:.3f} | |")
+        print("| | wall, s | restoring a file, CPU s | Ray, CPU s a file | share | start, CPU s |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        alone = measure(restore_files(plan([songs], Path(folder, "0")), Restorer(network), Output()), options.files)
+        print(f"| one process | {alone.wall:.1f} | {alone.rest:.2f} | | | |")
         for count in map(int, options.workers.split(",")):
-            began = time.perf_counter()
+            started = sum(cpu_seconds())
             with connected("local"):
                 tasks = plan([songs], Path(folder, str(count)))
                 job = Job(Restorer, Output())
                 _, outcomes = restore_with_workers(tasks, network, job, Workers(count, 1, 0))
-                start = time.perf_counter() - began
-                began = time.perf_counter()
-                found = list(outcomes)
-                wall = time.perf_counter() - began
-            spent = sum(outcome.report.elapsed for outcome in found if outcome.report)
-            rest = (wall * count - spent) / options.files
-            print(f"| {count} with Ray | {wall:.1f} | {spent:.1f} | {rest:.3f} | {start:.1f} |")
+                start = sum(cpu_seconds()) - started
+                cost = measure(outcomes, options.files, count)
+                outcomes.close()
+            share = f"{cost.rest / cost.workers:.1%}"
+            print(
+                f"| {count} with Ray | {cost.wall:.1f} | {cost.workers:.2f} | {cost.rest:.3f} | {share} | {start:.1f} |"
+            )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What files took.
+
+    Attributes:
+        wall: Seconds for all of them.
+        workers: Processor seconds of Ray's workers for each.
+        rest: Processor seconds of all other processes for each.
+    """
+
+    wall: float
+    workers: float
+    rest: float
+
+
+def measure(outcomes: Iterator[Outcome], files: int, first: int = 1) -> Cost:
+    """What all files but the first few take."""
+    for _ in range(first):
+        next(outcomes)
+    began, before = time.perf_counter(), cpu_seconds()
+    for _ in range(files - first):
+        next(outcomes)  # never past the last, which ends the workers and their processor time
+    wall, after = time.perf_counter() - began, cpu_seconds()
+    workers, rest = ((late - early) / (files - first) for early, late in zip(before, after, strict=True))
+    return Cost(wall, workers, rest)
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """Processor seconds of Ray's workers, and of this process and everything else it started, from `/proc`."""
+    parents, ticks, workers = {}, {}, set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            name, _, fields = path.read_text().rpartition(")")
+            process, values = int(path.parent.name), fields.split()
+            parents[process], ticks[process] = int(values[1]), sum(map(int, values[11:15]))
+            if name.partition("(")[2].startswith("ray::Worker"):
+                workers.add(process)
+    ours = {os.getpid()}
+    while more := {process for process, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    tick = os.sysconf("SC_CLK_TCK")
+    return sum(ticks[process] for process in ours & workers) / tick, sum(
+        ticks[process] for process in ours - workers
+    ) / tick
 
 
 if __name__ == "__main__":
