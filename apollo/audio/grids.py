@@ -64,10 +64,10 @@ def flatness(lines: Samples, width: int) -> Curve:
         lines: Coefficients, of any shape (offsets, ..., lines).
         width: Lines that make a band.
     """
-    bands = lines.reshape(len(lines), -1, width)
-    energy = bands * bands + _FLOOR
-    geometric = np.log10(energy).mean(axis=(1, 2), dtype=np.float64)
-    return np.asarray(10 * (geometric - np.log10(energy.mean(axis=2)).mean(axis=1, dtype=np.float64)))
+    energy = lines.reshape(len(lines), -1, width) ** 2 + _FLOOR
+    means = energy @ np.full(width, 1 / width, np.float32)
+    geometric = np.log(energy).reshape(len(lines), -1).mean(axis=1)
+    return np.asarray(10 / np.log(10) * (geometric - np.log(means).mean(axis=1)), dtype=np.float64)
 
 
 def standing_out(curve: Curve, coefficients: int, period: int = 0) -> tuple[int, float]:

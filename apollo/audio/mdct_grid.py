@@ -26,7 +26,7 @@ _FRAMES = 4  # of each block, that are looked through
 _MORE = 6  # and that are looked at closely
 LENGTH = (_FRAMES + _MORE + 2) * _LINES  # samples of a block
 _CANDIDATES = 24  # offsets that are looked at closely
-_AT_ONCE = 128  # offsets, so that what is computed stays in the cache
+_AT_ONCE = 32  # offsets: larger arrays are given back to the system each time, which costs more than all computing
 _WIDTH = 16  # lines of a band
 _SHORT_BLOCK = 64  # by multiples of it libvorbis leaves its grid
 

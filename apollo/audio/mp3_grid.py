@@ -63,9 +63,8 @@ def mp3_trace(blocks: Sequence[Block]) -> float:
         curve = np.empty(GRANULE)
         for phase in range(32):
             windows = np.lib.stride_tricks.sliding_window_view(block.samples[phase:LENGTH], _TAPS)[::32]
-            bands = windows @ filters
-            for slot in range(18):
-                curve[phase + 32 * slot] = flatness(_lines(bands[slot:], mdct)[None], 18)[0]
+            lines = _lines(windows @ filters, mdct).reshape(_GRANULES, 18, 32, 18)
+            curve[phase::32] = flatness(lines.swapaxes(0, 1), 18)
         total += np.roll(curve, block.start % GRANULE)
     return standing_out(total / len(blocks), len(blocks) * _GRANULES * GRANULE)[1]
 
@@ -77,8 +76,8 @@ _INVERSION[1::2, 1::2] = -1
 
 
 def _lines(bands: Samples, mdct: Samples) -> Samples:
-    """The coefficients of granules, (granules, 32, 18), from samples in bands, (slots, 32)."""
-    granules = np.lib.stride_tricks.sliding_window_view(bands, 36, axis=0)[::18][:_GRANULES]
+    """The coefficients of granules from each slot on, (slots, 32, 18), from samples in bands, (slots, 32)."""
+    granules = np.lib.stride_tricks.sliding_window_view(bands, 36, axis=0)[: 18 * _GRANULES]
     lines = (granules * _INVERSION) @ mdct
     below, above = lines[:, :-1, 17:9:-1].copy(), lines[:, 1:, :8].copy()
     lines[:, :-1, 17:9:-1] = below * _CS + above * _CA
