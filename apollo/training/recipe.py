@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from apollo.errors import ApolloError, ConfigError, nearest, one_line, unknown_keys
+from apollo.errors import ApolloError, ConfigError, one_line, unknown_keys
 from apollo.regular import refuse_special
+from apollo.training.blocks import PLAIN, TARGETS, Spec, block, spec, taken
 from apollo.training.converting import converted
 from apollo.training.references import check_references, with_references
-from apollo.training.types import described, fits, parameters_of
+from apollo.training.types import fits
 from apollo.yaml_file import parsing, read_yaml
 
 log = logging.getLogger(__name__)
 
-# What configurations call our counterparts: those written for the published training code, and for Lightning.
-COUNTERPARTS = {
-    "look2hear.datas.DataModule": "apollo.data.DataModule",
-    "look2hear.datas.MusdbMoisesdbDataModule": "apollo.data.StemStoreDataModule",
-    "look2hear.models.apollo.Apollo": "apollo.nn.Apollo",
-    "look2hear.discriminators.frequencydis.MultiFrequencyDiscriminator": "apollo.nn.MultiFrequencyDiscriminator",
-    "look2hear.losses.gan_losses.MultiFrequencyGenLoss": "apollo.nn.losses.GeneratorLoss",
-    "look2hear.losses.gan_losses.MultiFrequencyDisLoss": "apollo.nn.losses.DiscriminatorLoss",
-    "look2hear.losses.MultiSrcNegSDR": "apollo.nn.losses.NegativeSDR",
-    "look2hear.system.audio_litmodule.AudioLightningModule": "apollo.training.system.ApolloSystem",
-    "lightning.pytorch.callbacks.ModelCheckpoint": "apollo.training.saving.Checkpoints",
-    "lightning.pytorch.loggers.CSVLogger": "apollo.training.saving.CSVLogger",
-}
-
-
-def _of(module: str, names: str) -> list[str]:
-    return [f"{module}.{name}" for name in names.split()]
-
-
-OPTIMIZERS = _of("torch.optim", "AdamW Adadelta Adafactor Adagrad Adam Adamax ASGD NAdam RAdam RMSprop Rprop SGD")
-SCHEDULERS = _of(
-    "torch.optim.lr_scheduler",
-    "StepLR ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR ExponentialLR LinearLR MultiStepLR "
-    "OneCycleLR PolynomialLR ReduceLROnPlateau",
-)
-LOGGERS = _of("lightning.pytorch.loggers", "TensorBoardLogger CometLogger MLFlowLogger NeptuneLogger WandbLogger")
-# What the `_target_` of each block may be. Nothing else is ever imported or called.
-TARGETS = {
-    "datas": _of("apollo.data", "DataModule ShardDataModule StemDataModule StemStoreDataModule"),
-    "model": ["apollo.nn.Apollo"],
-    "discriminator": ["apollo.nn.MultiFrequencyDiscriminator"],
-    "optimizer_g": OPTIMIZERS,
-    "optimizer_d": OPTIMIZERS,
-    "scheduler_g": SCHEDULERS,
-    "scheduler_d": SCHEDULERS,
-    "loss_g": ["apollo.nn.losses.GeneratorLoss", "apollo.nn.level_loss.LevelLoss"],
-    "loss_d": ["apollo.nn.losses.DiscriminatorLoss"],
-    "metrics": ["apollo.nn.losses.NegativeSDR"],
-    "system": ["apollo.training.system.ApolloSystem"],
-    "early_stopping": ["lightning.pytorch.callbacks.EarlyStopping"],
-    "checkpoint": ["apollo.training.saving.Checkpoints"],
-    "logger": [*LOGGERS, "apollo.training.saving.CSVLogger"],
-    "trainer": ["lightning.pytorch.Trainer"],
-}
-# What blocks stand for that name no class.
-PLAIN = {"exp": "apollo.training.recipe.run_folder", "ema": "apollo.training.callbacks.averaging"}
 # The seed of all randomness, and the licence of the result.
 VALUES = ("seed", "licence")
 # What configurations of MSST hold, and ours do not.
@@ -97,52 +51,6 @@ class Faults:
         """
         if self.told:
             raise ConfigError("; ".join(dict.fromkeys(self.told)))
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a block of a configuration describes.
-
-    Attributes:
-        name: The block's.
-        made: What it builds: a class or a function.
-        arguments: What the block gives it.
-    """
-
-    name: str
-    made: Callable[..., Any]
-    arguments: Mapping[str, Any]
-
-    def build(self, *first: Any, **extra: Any) -> Any:
-        """Build the object; what `extra` gives, the block may give otherwise.
-
-        Raises:
-            ConfigError: If it cannot be built, whatever its class raises.
-        """
-        try:
-            return self.made(*first, **{**extra, **self.arguments})
-        except ApolloError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"{self.name} cannot be built: {one_line(error)}") from error
-
-    def unknown(self) -> list[str]:
-        """Say which arguments it does not take."""
-        parameters, open_ended = parameters_of(self.made)
-        return [] if open_ended else unknown_keys(self.arguments, parameters, f"{self.name}.")
-
-    def unfit(self) -> list[str]:
-        """Say which arguments are of other kinds than it takes."""
-        parameters, _ = parameters_of(self.made)
-        return [
-            f"{self.name}.{key} must be {described(parameters[key])}, not {value!r}"
-            for key, value in self.arguments.items()
-            if key in parameters and not fits(value, parameters[key])
-        ]
-
-    def with_arguments(self, **arguments: Any) -> Spec:
-        """The same with values that replace those of the block."""
-        return replace(self, arguments={**self.arguments, **arguments})
 
 
 @dataclass(frozen=True)
@@ -192,11 +100,6 @@ class Recipe:
         specs = {name: replace(spec, arguments=there(spec.arguments)) for name, spec in self.specs.items()}
         loggers = [replace(spec, arguments=there(spec.arguments)) for spec in self.loggers]
         return replace(self, specs=specs, loggers=loggers)
-
-
-def run_folder(dir: object = "exps", name: object = "apollo") -> Path:  # noqa: A002 (as configurations call it)
-    """What the block `exp` stands for."""
-    return Path(str(dir)) / str(name)
 
 
 @contextmanager
@@ -298,17 +201,6 @@ def ours(config: DictConfig, path: Path) -> DictConfig:
     return converted_config
 
 
-def taken(name: str, path: str | None) -> set[str] | None:
-    """The keys that a block takes, with the `_target_` given or its usual one; `None` if it cannot have that."""
-    if name not in TARGETS and name not in PLAIN:
-        return None
-    try:
-        made = found(PLAIN[name] if name in PLAIN else target(path or TARGETS[name][0], name))
-    except ConfigError:
-        return None
-    return set(parameters_of(made)[0])
-
-
 def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:
     """Look at every block.
 
@@ -338,57 +230,3 @@ def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:
     named = {each.name: each for each in specs if each.name != "logger"}
     loggers = [each for each in specs if each.name == "logger"]
     return Recipe(named, loggers, seed, str(held.get("licence", "not stated")), yaml)
-
-
-def spec(given: Any, name: str) -> Spec:
-    """What a block describes.
-
-    Raises:
-        ConfigError: If it is no block, or its target is missing or not allowed.
-    """
-    arguments = block(given, name)
-    made = found(PLAIN[name] if name in PLAIN else target(arguments.pop("_target_", None), name))
-    return Spec(name, made, arguments)
-
-
-def block(given: Any, name: str) -> dict[str, Any]:
-    """What a block holds.
-
-    Raises:
-        ConfigError: If it is none.
-    """
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{name} must be a block of keys and values, not {given!r}")
-    return {str(key): given[key] for key in given}
-
-
-def target(path: Any, name: str) -> str:
-    """The full name of what a `_target_` stands for.
-
-    Raises:
-        ConfigError: If it is missing, or not one of those that the block may have.
-    """
-    allowed = TARGETS[name]
-    if not path:
-        raise ConfigError(f"{name} lacks _target_: name the class to build, such as {allowed[0]}")
-    full = str(path)
-    if full.startswith("pytorch_lightning."):
-        full = "lightning.pytorch." + full.removeprefix("pytorch_lightning.")
-    full = COUNTERPARTS.get(full, full)
-    if full not in allowed:
-        raise ConfigError(f"{name}._target_ is {full}, which is not allowed there: {nearest(full, allowed)}")
-    return full
-
-
-def found(path: str) -> Callable[..., Any]:
-    """Import what a full name stands for.
-
-    Raises:
-        ConfigError: If the installed version of its library has no such thing.
-    """
-    module, _, attribute = path.rpartition(".")
-    try:
-        made: Callable[..., Any] = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError):
-        raise ConfigError(f"{path} does not exist in the version of {path.split('.')[0]} that is installed") from None
-    return made

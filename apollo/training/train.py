@@ -22,10 +22,11 @@ from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
 from apollo.nn.memory import keep_freed_memory
 from apollo.storage import Place, Url, at_hand, inside, place
+from apollo.training.blocks import Spec
 from apollo.training.callbacks import Clips, Speed
 from apollo.training.mirror import mirrored
 from apollo.training.progress import Lines, shows_bars
-from apollo.training.recipe import Faults, Recipe, Spec, naming, parse
+from apollo.training.recipe import Faults, Recipe, naming, parse
 from apollo.training.saving import StopOnSignal, last_checkpoint, signals_given_back, written
 from apollo.training.starting import check_checkpoint, going_on, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem, MakeScheduler

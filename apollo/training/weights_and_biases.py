@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from apollo.errors import one_line
-from apollo.training.recipe import Spec
+from apollo.training.blocks import Spec
 
 __all__ = ["begin", "finish"]
 

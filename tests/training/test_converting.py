@@ -17,8 +17,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from apollo.errors import ConfigError
+from apollo.training.blocks import PLAIN, TARGETS, taken
 from apollo.training.converting import IGNORED, OTHERS, PUBLISHED, RENAMED, converted
-from apollo.training.recipe import PLAIN, TARGETS, parse, taken
+from apollo.training.recipe import parse
 from apollo.training.train import check, train
 
 CONFIGURATIONS = Path(__file__).parents[1] / "golden" / "configurations"

@@ -53,7 +53,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
             "did you mean 'lightning.pytorch.loggers.WandbLogger'",
         ),
         ("exp.dri=x", "exp.dri is not known: did you mean 'dir'"),
-        ("optimizer_g._target_=apollo.training.recipe.import_module", "not allowed there"),
+        ("optimizer_g._target_=apollo.training.blocks.import_module", "not allowed there"),
         ("optimizer_g._target_=torch.optim.LBFGS", "not allowed there"),
         ("model._target_=apollo.nn.MultiFrequencyDiscriminator", "not allowed there"),
         ("datas._target_=apollo.data.offline.PairsReport", "not allowed there"),

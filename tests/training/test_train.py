@@ -18,7 +18,8 @@ from apollo.errors import ConfigError, TrainingError
 from apollo.spectrograms.triptych import spectrogram_triptych
 from apollo.training import callbacks
 from apollo.training import trainer as assemble
-from apollo.training.recipe import parse, spec
+from apollo.training.blocks import spec
+from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem
 from apollo.training.train import build_system, train
 
