@@ -89,8 +89,6 @@ IGNORED = {
     **dict.fromkeys(("instruments", "target_instrument", "other_fix", "num_channels"), _STEMS),
     **dict.fromkeys(("q", "coarse_loss_clip", "loss_multistft"), _LOSS),
     **dict.fromkeys(("normalize", "min_mean_abs", "num_stems", "snr_range"), _LEVELS),
-}
-IGNORED_BLOCKS = {
     "inference": _RESTORING,
     "augmentations": "datas.codec.options says what damages music here",
 }
@@ -181,7 +179,7 @@ class _Reader:
         self.result = Conversion(yaml.safe_load(PUBLISHED))
         self.usual = {name: takes(name, None) or set() for name in (*self.result.config, "ema", "early_stopping")}
         self.found: dict[str, tuple[str, Any]] = {}
-        self.known = {*RENAMED, *OTHERS, *IGNORED, *IGNORED_BLOCKS, *self.usual, *set().union(*self.usual.values())}
+        self.known = {*RENAMED, *OTHERS, *IGNORED, *self.usual, *set().union(*self.usual.values())}
 
     def read(self, path: str, ours: str, block: Mapping[Any, Any], own: set[str]) -> None:
         """Go through a block.
@@ -198,8 +196,8 @@ class _Reader:
                 continue
             if name in own:
                 self.result.put(f"{ours}.{name}", value)
-            elif name in IGNORED or name in IGNORED_BLOCKS:
-                self.result.pass_over(full, IGNORED.get(name) or IGNORED_BLOCKS[name])
+            elif name in IGNORED:
+                self.result.pass_over(full, IGNORED[name])
             elif value is None:  # an empty block, or a key that is switched off
                 if not path and name in ("licence", "logger"):
                     self.result.config[name] = None
