@@ -16,7 +16,7 @@ from apollo.errors import ApolloError
 from apollo.regular import refuse_special
 
 _unfinished: set[Path] = set()
-_claims: set[int] = set()  # open files
+_claims: dict[int, Path] = {}  # open files, and their names
 _claimed: set[Path] = set()  # what they stand for
 
 
@@ -114,13 +114,14 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def discard_unfinished() -> None:
-    """Remove what this process has begun to write, before it exits without leaving its `with` blocks."""
-    for temporary in list(_unfinished):
+    """Remove unfinished files and claims of this process, before it exits without leaving its `with` blocks."""
+    for temporary in [*_unfinished, *_claims.values()]:
         with suppress(OSError):
             if temporary.is_dir():
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
                 temporary.unlink(missing_ok=True)
+    _claims.clear()  # else the end of a block could remove a mark that another process has made since
 
 
 @contextmanager
@@ -133,13 +134,13 @@ def claimed(path: Path) -> Iterator[bool]:
     mark = path.with_name(f".{_mark(path)}.claim")
     file = _marked(mark)
     if file is not None and file >= 0:
-        _claims.add(file)
+        _claims[file] = mark
         _claimed.add(path)
     try:
         yield file is not None
     finally:
         if file in _claims:  # not in a forked process
-            _claims.discard(file)
+            del _claims[file]
             _claimed.discard(path)
             if sys.platform == "win32":  # an open file cannot be removed there
                 os.close(file)

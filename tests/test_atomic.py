@@ -87,7 +87,7 @@ def test_a_device_or_a_pipe_is_never_replaced(tmp_path: Path) -> None:
 
 def test_who_is_about_to_end_removes_what_it_has_begun(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):  # noqa: PT012, SIM117
-        with replacing(tmp_path / "a.txt") as temporary:
+        with claimed(tmp_path / "a.txt"), replacing(tmp_path / "a.txt") as temporary:
             temporary.write_text("half")
             discard_unfinished()
             assert not list(tmp_path.iterdir())
