@@ -1,19 +1,13 @@
 import io
-import logging
 import os
-import runpy
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,17 +186,10 @@ def compiler() -> None:
 
 @pytest.fixture(scope="session")
 def start_python() -> Callable[..., "subprocess.Popen[Any]"]:
-    """Starts a Python of its own as `subprocess.Popen` does, with what follows `python` and the same options.
-
-    On Unix it is a fork of this process, which has imported what a new one would need seconds for. Its number, signals,
-    limits and streams are its own all the same.
-    """
+    """Starts a Python of its own as `subprocess.Popen` does, with what follows `python` and the same options."""
 
     def start(*words: object, **options: Any) -> "subprocess.Popen[Any]":
         texts = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in words]
-        if sys.platform != "win32":
-            environment, opened = options.get("env", dict(os.environ)), descriptors()
-            options |= {"preexec_fn": lambda: become(texts, environment, opened), "restore_signals": False}
         return subprocess.Popen([sys.executable, *texts], **options)
 
     return start
@@ -219,57 +206,6 @@ def run_python(start_python: Callable[..., "subprocess.Popen[Any]"]) -> Callable
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     return run
-
-
-def descriptors() -> set[int]:
-    """The numbers of the files, pipes and sockets that this process has open."""
-    found = set()
-    for path in list(Path("/dev/fd").iterdir()):
-        with suppress(OSError):  # that of the list itself
-            os.fstat(int(path.name))
-            found.add(int(path.name))
-    return found
-
-
-def become(words: list[str], environment: dict[str, str], opened: set[int]) -> NoReturn:
-    """Do in a fork what `python` with these words does in a process of its own."""
-    code: Any = 1
-    try:
-        # What was opened for the fork: by one of them, the parent is told that the program has begun.
-        for number in descriptors() - opened - {0, 1, 2}:
-            os.close(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.environ.clear()
-        os.environ.update(environment)
-        tempfile.tempdir = None  # where it is may have changed with them
-        sys.stdin, sys.stdout, sys.stderr = (
-            os.fdopen(number, mode, encoding="utf-8", errors="surrogateescape", closefd=False)
-            for number, mode in enumerate("rww")
-        )
-        logging.root.handlers.clear()
-        for logger in logging.root.manager.loggerDict.values():
-            for handler in getattr(logger, "handlers", ()):
-                if type(handler) is logging.StreamHandler:  # pytest's own are of kinds of their own
-                    handler.stream = sys.stderr  # `setStream` would flush the old one, which may be closed
-        kind, rest = (words[0], words[1:]) if words[0].startswith("-") else ("", words)
-        sys.argv = rest
-        if kind == "-m":
-            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-        elif kind == "-c":
-            exec(rest[0], {"__name__": "__main__"})
-        else:
-            runpy.run_path(rest[0], run_name="__main__")
-        code = 0
-    except SystemExit as left:
-        code = left.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code if isinstance(code, int) else code is not None)
 
 
 @pytest.fixture(scope="session")
