@@ -21,7 +21,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from apollo import atomic
 from apollo.atomic import ExistsError, exists_already, temporary_folder
-from apollo.errors import ApolloError, one_line
+from apollo.drivers import EXTRAS, puts_whole, reached
+from apollo.errors import ApolloError
 
 __all__ = [
     "Place",
@@ -41,9 +42,6 @@ __all__ = [
     "replacing",
     "stand_in",
 ]
-
-# The extra that installs the driver of a scheme; None if it is always installed.
-EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
 
 BUCKETS = ("s3", "gs", "az")  # must be there before anything is written
 
@@ -125,7 +123,7 @@ class Url:
         """What it is called, and its size and version, for which nothing is downloaded."""
         if self.version:
             return str(self), self.size, self.version
-        with _reached(self) as store:
+        with reached(self.scheme, self) as store:
             found = self._other(self.path, store.info(str(self)))
         return str(self), found.size, found.version
 
@@ -141,22 +139,22 @@ class Url:
 
     def between(self, start: int, end: int) -> bytes:
         """Some bytes of it, and nothing else; fewer where it ends before them."""
-        with _reached(self) as store:
+        with reached(self.scheme, self) as store:
             return bytes(store.cat_file(str(self), start=start, end=end))
 
     def remove(self) -> None:
         """Remove it if it is there."""
-        with _reached(self) as store, suppress(FileNotFoundError):
+        with reached(self.scheme, self) as store, suppress(FileNotFoundError):
             store.rm_file(str(self))
 
     def matches(self) -> list[Url]:
         """What matches it as a pattern, sorted."""
-        with _reached(self) as store:
+        with reached(self.scheme, self) as store:
             return [self._other(*found) for found in sorted(store.glob(str(self), detail=True).items())]
 
     def files(self) -> Iterator[Url]:
         """All objects below it, except hidden ones and names that would lead out of a folder."""
-        with _reached(self) as store:
+        with reached(self.scheme, self) as store:
             found = store.find(str(self), detail=True)
         for url in (self._other(*each) for each in found.items()):
             parts = url.path.removeprefix(self.path).strip("/").split("/")
@@ -164,7 +162,7 @@ class Url:
                 yield url
 
     def _kind(self) -> str | None:
-        with _reached(self) as store:
+        with reached(self.scheme, self) as store:
             try:
                 return str(store.info(str(self))["type"])
             except FileNotFoundError:
@@ -293,9 +291,9 @@ def publish(file: Path, place: Place, overwrite: bool) -> None:
     """
     if isinstance(place, Path):
         return  # it was written there
-    with _reached(place) as store:
+    with reached(place.scheme, place) as store:
         try:
-            if _puts_whole(store):
+            if puts_whole(store):
                 store.put_file(str(file), str(place), mode="overwrite" if overwrite else "create")
                 return
             part = place.parent / f".{token_hex(4)}.part"
@@ -339,17 +337,6 @@ def refuse_existing(place: Place) -> None:
         raise ExistsError(exists_already(place))
 
 
-def _puts_whole(store: Any) -> bool:
-    """Whether a driver uploads with its own code; fsspec's default leaves half a file when stopped."""
-    from fsspec import AbstractFileSystem
-    from fsspec.asyn import AsyncFileSystem
-
-    kind = type(store)
-    if isinstance(store, AsyncFileSystem):
-        return kind._put_file is not AsyncFileSystem._put_file
-    return kind.put_file is not AbstractFileSystem.put_file
-
-
 @contextmanager
 def stand_in(url: Url) -> Iterator[Path]:
     """Give a name for a file or folder that stands for an object; errors raised in the block name the object."""
@@ -372,7 +359,7 @@ def download(url: Url, file: Path) -> None:
     Raises:
         ApolloError: If there is none, it cannot be had, or the disk has no room for it.
     """
-    with _reached(url) as store:
+    with reached(url.scheme, url) as store:
         size = int(store.info(str(url))["size"] or 0)
         free = shutil.disk_usage(file.parent).free
         if size > free:
@@ -381,44 +368,3 @@ def download(url: Url, file: Path) -> None:
                 "only: set TMPDIR to a larger disk"
             )
         store.get_file(str(url), str(file))
-
-
-@contextmanager
-def _reached(url: Url) -> Iterator[Any]:
-    """Give the driver of a store, and turn its errors into one sentence without secrets."""
-    import fsspec
-
-    try:
-        store = fsspec.filesystem(url.scheme)
-        store.invalidate_cache()  # others write there too
-        yield store
-    except ApolloError:
-        raise
-    except ImportError:
-        raise ApolloError(
-            f"{url} needs a driver that is not installed: in Apollo's source folder, run "
-            f"pip install -c constraints.txt '.[{EXTRAS[url.scheme]}]'"
-        ) from None
-    except FileNotFoundError:
-        raise ApolloError(f"there is no {url}: check the bucket and the name") from None
-    except PermissionError:
-        raise _refused(url) from None
-    except Exception as error:  # each driver has its own errors
-        kind = type(error).__name__
-        if re.search("credential|auth|token|forbidden|gated", kind, re.IGNORECASE):
-            raise _refused(url) from None
-        reason = _without_secrets(one_line(error))[:200]
-        raise ApolloError(f"{url} cannot be reached ({kind}: {reason}): check the connection and the address") from None
-
-
-def _refused(url: Url) -> ApolloError:
-    return ApolloError(f"{url} may not be accessed: check the credentials that its driver reads, and their rights")
-
-
-def _without_secrets(text: str) -> str:
-    """A driver's message with its URLs cut down to host and path."""
-
-    def stripped(url: re.Match[str]) -> str:
-        return url[1] + re.split(r"[?#]", url[2].rpartition("@")[2])[0]
-
-    return re.sub(r"(\w+://)([^\s\"'<>]*)", stripped, text)

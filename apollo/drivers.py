@@ -1,0 +1,71 @@
+"""The drivers of stores, which fsspec knows by the schemes of URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from apollo.errors import ApolloError, one_line
+
+__all__ = ["EXTRAS", "puts_whole", "reached"]
+
+# The extra that installs the driver of a scheme; None if it is always installed.
+EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
+
+
+@contextmanager
+def reached(scheme: str, url: object) -> Iterator[Any]:
+    """Give the driver of the store that holds an object; its errors become one sentence without secrets.
+
+    Raises:
+        ApolloError: If the driver is not installed, or raises anything within the block.
+    """
+    import fsspec
+
+    try:
+        store = fsspec.filesystem(scheme)
+        store.invalidate_cache()  # others write there too
+        yield store
+    except ApolloError:
+        raise
+    except ImportError:
+        raise ApolloError(
+            f"{url} needs a driver that is not installed: in Apollo's source folder, run "
+            f"pip install -c constraints.txt '.[{EXTRAS[scheme]}]'"
+        ) from None
+    except FileNotFoundError:
+        raise ApolloError(f"there is no {url}: check the bucket and the name") from None
+    except PermissionError:
+        raise _refused(url) from None
+    except Exception as error:  # each driver has its own errors
+        kind = type(error).__name__
+        if re.search("credential|auth|token|forbidden|gated", kind, re.IGNORECASE):
+            raise _refused(url) from None
+        reason = _without_secrets(one_line(error))[:200]
+        raise ApolloError(f"{url} cannot be reached ({kind}: {reason}): check the connection and the address") from None
+
+
+def _refused(url: object) -> ApolloError:
+    return ApolloError(f"{url} may not be accessed: check the credentials that its driver reads, and their rights")
+
+
+def _without_secrets(text: str) -> str:
+    """A driver's message with its URLs cut down to host and path."""
+
+    def stripped(url: re.Match[str]) -> str:
+        return url[1] + re.split(r"[?#]", url[2].rpartition("@")[2])[0]
+
+    return re.sub(r"(\w+://)([^\s\"'<>]*)", stripped, text)
+
+
+def puts_whole(store: Any) -> bool:
+    """Whether a driver uploads with its own code; fsspec's default leaves half a file when stopped."""
+    from fsspec import AbstractFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    kind = type(store)
+    if isinstance(store, AsyncFileSystem):
+        return kind._put_file is not AsyncFileSystem._put_file
+    return kind.put_file is not AbstractFileSystem.put_file
