@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
 import subprocess
@@ -220,24 +219,31 @@ def test_interruption_leaves_no_debris(
     sent: int,
     code: int,
     start_python: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(tmp_path / "song.wav", np.full((1, 5 * 44100), 0.1), 44100)
     write(tmp_path / "a jingle.wav", np.full((2, 1000), 0.1), 44100)
     first = tmp_path / "a jingle.restored.flac"
     after = sorted([*tmp_path.iterdir(), first])
-    forward, chunks = Apollo.forward, []
+    program = f"""
+import os
+from pathlib import Path
+import apollo.cli
+from apollo.nn import Apollo
 
-    def interrupted(self: Apollo, waveform: torch.Tensor, *options: float) -> torch.Tensor:
-        chunks.append(waveform)
-        if len(chunks) == 4:  # in the midst of the song
-            assert list(tmp_path.glob(".*.part"))
-            for _ in range(2):  # who is impatient changes nothing
-                os.kill(os.getpid(), sent)
-        return forward(self, waveform, *options)
+forward, chunks = Apollo.forward, []
 
-    monkeypatch.setattr(Apollo, "forward", interrupted)
-    command = ("-m", "apollo", "restore", tmp_path, "-m", model, "--force", "--chunk", 1)
+def interrupted(self, waveform, *options):
+    chunks.append(waveform)
+    if len(chunks) == 4:  # in the midst of the song
+        assert list(Path({str(tmp_path)!r}).glob(".*.part"))
+        for _ in range(2):  # who is impatient changes nothing
+            os.kill(os.getpid(), {int(sent)})
+    return forward(self, waveform, *options)
+
+Apollo.forward = interrupted
+apollo.cli.main()
+"""
+    command = ("-c", program, "restore", tmp_path, "-m", model, "--force", "--chunk", 1)
     process = start_python(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     output, errors = process.communicate()
     assert process.returncode == code

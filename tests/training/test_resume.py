@@ -18,7 +18,6 @@ from lightning.pytorch import Trainer
 
 import apollo
 from apollo.errors import ConfigError, StoppedError
-from apollo.training.callbacks import Clips
 from apollo.training.saving import StopOnSignal
 from apollo.training.train import train
 
@@ -63,10 +62,11 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 @pytest.fixture(scope="module")
 def start(config: Path, start_python: Callable[..., Any]) -> Callable[..., "subprocess.Popen[str]"]:
-    """Starts a run in a process of its own, in a group of its own."""
+    """Starts a run in a process of its own, in a group of its own, after what `prepare` does there."""
 
-    def start(name: str, *more: str, **options: Any) -> "subprocess.Popen[str]":
-        words = ("-m", "apollo", "train", "-c", config, f"exp.name={name}", "datas.num_workers=1", *more)
+    def start(name: str, *more: str, prepare: str = "", **options: Any) -> "subprocess.Popen[str]":
+        program = f"{prepare}\nfrom apollo.cli import main\nmain()"
+        words = ("-c", program, "train", "-c", config, f"exp.name={name}", "datas.num_workers=1", *more)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process: subprocess.Popen[str] = start_python(*words, **{**streams, **options}, start_new_session=True)
         return process
@@ -89,21 +89,24 @@ def test_a_signal_saves_the_step_at_work_and_the_run_goes_on_as_if_nothing_had_b
     uninterrupted: dict[str, torch.Tensor],
     number: int,
     start: Callable[..., "subprocess.Popen[str]"],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if number == signal.SIGTERM and sys.platform != "linux":
         pytest.skip("workers cannot tell who has sent a SIGTERM")
     run = config.parent / f"signal-{number}"
-    write = Clips.on_validation_batch_end
+    prepare = f"""
+import os
+from apollo.training.callbacks import Clips
 
-    def signalled(self: Clips, trainer: Trainer, *arguments: Any) -> None:
-        write(self, trainer, *arguments)
-        if not trainer.sanity_checking:
-            os.killpg(0, number)  # its worker too, as a terminal and a cluster do
+write = Clips.on_validation_batch_end
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Clips, "on_validation_batch_end", signalled)
-        process = start(run.name)
+def signalled(self, trainer, *arguments):
+    write(self, trainer, *arguments)
+    if not trainer.sanity_checking:
+        os.killpg(0, {int(number)})  # its worker too, as a terminal and a cluster do
+
+Clips.on_validation_batch_end = signalled
+"""
+    process = start(run.name, prepare=prepare)
     _, errors = process.communicate(timeout=600)  # until no worker holds the output any longer
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
@@ -120,17 +123,20 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     config: Path,
     uninterrupted: dict[str, torch.Tensor],
     start: Callable[..., "subprocess.Popen[str]"],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = config.parent / "killed"
 
-    def killed(self: StopOnSignal, trainer: Trainer, *arguments: Any) -> None:
-        if trainer.fit_loop.total_batch_idx == 6:  # in the midst of the second epoch, which is 5 to 9
-            os.killpg(0, signal.SIGKILL)
+    prepare = """
+import os, signal
+from apollo.training.saving import StopOnSignal
 
-    with monkeypatch.context() as patch:
-        patch.setattr(StopOnSignal, "on_train_batch_end", killed)
-        process = start(run.name)
+def killed(self, trainer, *arguments):
+    if trainer.fit_loop.total_batch_idx == 6:  # in the midst of the second epoch, which is 5 to 9
+        os.killpg(0, signal.SIGKILL)
+
+StopOnSignal.on_train_batch_end = killed
+"""
+    process = start(run.name, prepare=prepare)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     last = run / "checkpoints" / "last.ckpt"

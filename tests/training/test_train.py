@@ -15,8 +15,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 import apollo
 from apollo.errors import ConfigError, TrainingError
-from apollo.spectrograms.triptych import spectrogram_triptych
-from apollo.training import callbacks
 from apollo.training import trainer as assemble
 from apollo.training.blocks import spec
 from apollo.training.recipe import parse
@@ -64,7 +62,6 @@ def test_weights_and_biases_offline_gets_metrics_sound_and_pictures(
     key = "0123456789" * 4
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr(callbacks, "spectrogram_triptych", spectrogram_triptych)
     result = run_python("-m", "apollo", "train", "-c", path, *overrides, "logger.offline=false")
     assert result.returncode == 0, result.stderr
     run = tmp_path / "exps" / "apollo"
