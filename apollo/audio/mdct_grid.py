@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.grids import Block, Curve, Samples, against, flatness, standing_out
-from apollo.audio.mdct import celt_window, derived_window, mdct, sine_window, vorbis_window
+from apollo.audio.grids import Block, Curve, against, flatness, standing_out
+from apollo.audio.mdct import Samples, celt_window, derived_window, mdct, sine_window, vorbis_window
 
 __all__ = ["CELT_RATE", "LENGTH", "celt_trace", "mdct_traces"]
 

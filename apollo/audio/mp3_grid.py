@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.grids import Block, Samples, flatness, standing_out
+from apollo.audio.grids import Block, flatness, standing_out
+from apollo.audio.mdct import Samples
 
 __all__ = ["LENGTH", "mp3_trace"]
 
