@@ -1,4 +1,5 @@
 import csv
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,15 @@ SMALL = [
     "trainer.max_epochs=2",
     "trainer.log_every_n_steps=1",
 ]
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """The environment is as it was after each test: Lightning leaves in it where the processes of a run have met."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Several processes train as one with so many times the batch."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -34,11 +33,8 @@ def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch
 
     def start(name: str, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         words = (*launcher, "-m", "apollo", "train", "-c", path, f"exp.name={name}", *more)
-        # Where a run of several processes in the tests' own process met is not where these meet.
-        places = ("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-        environment = {name: value for name, value in os.environ.items() if name not in places}
         process: subprocess.Popen[str] = start_python(
-            *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         return process
 
