@@ -70,11 +70,7 @@ def exists_already(place: object) -> str:
 
 
 def refuse_existing(path: Path) -> None:
-    """Make sure that a name is free.
-
-    Raises:
-        ExistsError: If it is taken, even by a broken link.
-    """
+    """Make sure that a name is free; raises ExistsError if it is taken, even by a broken link."""
     if os.path.lexists(path):
         raise ExistsError(exists_already(path))
 
@@ -152,11 +148,7 @@ def claimed(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Claim a folder for one run.
-
-    Raises:
-        ApolloError: If another run is at work in it.
-    """
+    """Claim a folder for one run; raises ApolloError if another run is at work in it."""
     with claimed(folder / "run") as ours:
         if not ours:
             raise ApolloError(f"another run of Apollo is at work in {folder}: wait for it, or choose another folder")
@@ -216,11 +208,7 @@ def _lock(file: int) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make an output folder where it is missing.
-
-    Raises:
-        ApolloError: If it cannot be made.
-    """
+    """Make an output folder where it is missing; raises ApolloError if it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

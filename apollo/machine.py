@@ -12,19 +12,12 @@ import torch
 
 @dataclass(frozen=True)
 class Machine:
-    """A processor or GPU.
+    """A processor or GPU."""
 
-    Attributes:
-        device: Its name in PyTorch.
-        name: Its model name.
-        threads: Threads of a CPU's matrix products; None on a GPU.
-        torch: Version of PyTorch.
-    """
-
-    device: str
-    name: str
-    threads: int | None
-    torch: str
+    device: str  # its name in PyTorch
+    name: str  # its model name
+    threads: int | None  # threads of a CPU's matrix products; None on a GPU
+    torch: str  # version of PyTorch
 
     def __str__(self) -> str:
         return self.name if self.threads is None else f"{self.name}, {self.threads} thread{'s' * (self.threads != 1)}"

@@ -18,22 +18,14 @@ class Shard:
     """One of several shares, about equally large, that together hold every item once.
 
     Only an item's name decides which share it is in, so that changes of the list move no other item.
-
-    Attributes:
-        number: From 1.
-        count: How many shares there are.
     """
 
-    number: int
+    number: int  # from 1
     count: int
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Parse `3/16`, the third of sixteen.
-
-        Raises:
-            ApolloError: If it is not a share.
-        """
+        """Parse `3/16`, the third of sixteen; raises ApolloError if it is not a share."""
         found = re.fullmatch(r"0*([0-9]{1,9})/0*([0-9]{1,9})", text, re.ASCII)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
             raise ApolloError(f"--shard is NUMBER/COUNT, such as 3/16 for the third of sixteen, not {text!r}")

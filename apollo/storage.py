@@ -51,18 +51,12 @@ VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "LastModified", "last_modified
 
 @dataclass(frozen=True)
 class Url:
-    """An object or a folder in a store; it behaves like a path as far as needed.
+    """An object or a folder in a store; it behaves like a path as far as needed."""
 
-    Attributes:
-        scheme: Names the driver.
-        path: Bucket and key, without a slash at either end.
-        size: In bytes, if it comes from a listing.
-        version: Changes with the object, as far as the store tells; empty if it does not come from a listing.
-    """
-
-    scheme: str
-    path: str
-    size: int | None = field(default=None, compare=False)
+    scheme: str  # names the driver
+    path: str  # bucket and key, without a slash at either end
+    size: int | None = field(default=None, compare=False)  # in bytes, if it comes from a listing
+    # Changes with the object, as far as the store tells; empty if it does not come from a listing.
     version: str = field(default="", compare=False)
 
     def __str__(self) -> str:

@@ -15,38 +15,24 @@ _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the names of all chu
 
 
 class Chunk(NamedTuple):
-    """A chunk of a file.
+    """A chunk of a file."""
 
-    Attributes:
-        name: Bytes, as many as the layout has.
-        start: Where its content begins.
-        size: Bytes of its content, as it states; the file may end before. Below 0 where it does not know.
-    """
-
-    name: bytes
-    start: int
-    size: int
+    name: bytes  # bytes, as many as the layout has
+    start: int  # where its content begins
+    size: int  # bytes of its content, as it states; the file may end before. Below 0 where it does not know
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a container writes its chunks.
+    """How a container writes its chunks."""
 
-    Attributes:
-        first: Where the first one begins.
-        name: Bytes of a name.
-        size: How a size is written.
-        align: To how many bytes chunks are filled up.
-        whole: Whether a size counts name and size as well.
-        size_first: Whether the size comes before the name; then 1 says that 8 bytes with the size follow, and 0 that
-            the chunk lasts to the end (ISO/IEC 14496-12, 4.2).
-    """
-
-    first: int
-    name: int
-    size: struct.Struct
-    align: int
-    whole: bool = False
+    first: int  # where the first one begins
+    name: int  # bytes of a name
+    size: struct.Struct  # how a size is written
+    align: int  # to how many bytes chunks are filled up
+    whole: bool = False  # whether a size counts name and size as well
+    # Whether the size comes before the name; then 1 says that 8 bytes with the size follow, and 0 that the chunk lasts
+    # to the end (ISO/IEC 14496-12, 4.2).
     size_first: bool = False
 
 

@@ -12,27 +12,17 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: 
 
 @dataclass(frozen=True)
 class Format:
-    """How FFmpeg writes a format.
+    """How FFmpeg writes a format."""
 
-    Attributes:
-        name: As people call it.
-        muxer: Of the container.
-        encoders: Encoder and its sample format by subtype; a lossy format has one, for any subtype.
-        channels: How many it can hold.
-        cover: How a picture gets in: as a stream, as a tag, or not at all.
-        options: For the muxer.
-        codec: Of a lossy format, its name in `apollo.audio.codecs`.
-        bitrate: Of a lossy format, in bit/s for each channel, unless that is more than it can do.
-    """
-
-    name: str
-    muxer: str
+    name: str  # as people call it
+    muxer: str  # of the container
+    # Encoder and its sample format by subtype; a lossy format has one, for any subtype.
     encoders: dict[str, tuple[str, str]]
-    channels: Collection[int] = range(1, 9)
-    cover: str | None = "stream"
-    options: dict[str, str] = field(default_factory=dict)
-    codec: str | None = None
-    bitrate: int = 0
+    channels: Collection[int] = range(1, 9)  # how many it can hold
+    cover: str | None = "stream"  # how a picture gets in: as a stream, as a tag, or not at all
+    options: dict[str, str] = field(default_factory=dict)  # for the muxer
+    codec: str | None = None  # of a lossy format, its name in `apollo.audio.codecs`
+    bitrate: int = 0  # of a lossy format, in bit/s for each channel, unless that is more than it can do
 
 
 KNOWN_FORMATS = {

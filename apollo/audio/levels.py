@@ -31,28 +31,19 @@ _ABSOLUTE_GATE = -70.0  # LUFS: what is softer does not count (BS.1770-4, annex 
 
 @dataclass(frozen=True)
 class Levels:
-    """What was measured of a whole recording; levels are None where it is silent throughout.
+    """What was measured of a whole recording; levels are None where it is silent throughout."""
 
-    Attributes:
-        frames: Samples a channel.
-        loudness: Integrated, in LUFS; None as well where it is shorter than 0.4 s, all softer than -70, or of a sample
-            rate or number of channels that FFmpeg cannot weigh.
-        loudness_range: Between soft and loud passages, in LU (EBU Tech 3342); None as well below three seconds.
-        peak_db: Of the largest sample, in dBFS.
-        true_peak_db: Of the wave between the samples, in dBTP.
-        clipped: Peaks that stay at full scale for three samples or more.
-        silent: Share of the recording that is below -80 dBFS, from 0 to 1.
-        finite: Whether all samples are numbers; those that are not count as 0.
-    """
-
-    frames: int
+    frames: int  # samples a channel
+    # Integrated, in LUFS; None as well where it is shorter than 0.4 s, all softer than -70, or of a sample rate or
+    # number of channels that FFmpeg cannot weigh.
     loudness: float | None
+    # Between soft and loud passages, in LU (EBU Tech 3342); None as well below three seconds.
     loudness_range: float | None
-    peak_db: float | None
-    true_peak_db: float | None
-    clipped: int
-    silent: float
-    finite: bool
+    peak_db: float | None  # of the largest sample, in dBFS
+    true_peak_db: float | None  # of the wave between the samples, in dBTP
+    clipped: int  # peaks that stay at full scale for three samples or more
+    silent: float  # share of the recording that is below -80 dBFS, from 0 to 1
+    finite: bool  # whether all samples are numbers; those that are not count as 0
 
 
 def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda frames: None) -> Levels:

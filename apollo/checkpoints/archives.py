@@ -54,22 +54,14 @@ class Archive:
         self.zip.close()
 
     def pickle(self) -> bytes:
-        """What says which tensors there are.
-
-        Raises:
-            ArchiveError: If it is larger than any model's.
-        """
+        """What says which tensors there are; raises ArchiveError if it is larger than any model's."""
         info = self.records[f"{self.folder}data.pkl"]
         if info.file_size > PICKLE_BYTES:
             raise ArchiveError(f"its data.pkl has {info.file_size} bytes, more than any model")
         return self.zip.read(info)
 
     def storage(self, key: str, size: int) -> bytearray:
-        """The bytes of the storage `key`.
-
-        Raises:
-            ArchiveError: If there is none of this size.
-        """
+        """The bytes of the storage `key`; raises ArchiveError if there is none of this size."""
         info = self.records.get(f"{self.folder}data/{key}")
         if info is None or info.file_size != size:
             raise ArchiveError(f"its storage {key!r} does not have {size} bytes")

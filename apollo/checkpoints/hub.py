@@ -84,11 +84,7 @@ def fetch(wanted: HubModel) -> Path:
 
 
 def choose(files: Sequence[str], wanted: HubModel) -> str:
-    """Pick the weights among a model's files.
-
-    Raises:
-        ModelFileError: If there are none, or several that may be meant.
-    """
+    """Pick the weights among a model's files; raises ModelFileError if there are none, or several that may be meant."""
     weights = [file for file in files if Path(file).suffix.lower() in SUFFIXES]
     if wanted.file is not None:
         if wanted.file in files:

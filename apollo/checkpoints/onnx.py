@@ -34,17 +34,11 @@ SHARE = 0.7  # of the fill, where there is one: any but 1, which an ignored inpu
 
 @dataclass(frozen=True)
 class Comparison:
-    """An ONNX file in onnxruntime beside the network in PyTorch, on the CPU with as many threads.
+    """An ONNX file in onnxruntime beside the network in PyTorch, on the CPU with as many threads."""
 
-    Attributes:
-        difference: Largest difference between their samples, over the peak.
-        runtime_speed: Seconds of mono audio that onnxruntime restores in a second.
-        torch_speed: Likewise PyTorch.
-    """
-
-    difference: float
-    runtime_speed: float
-    torch_speed: float
+    difference: float  # largest difference between their samples, over the peak
+    runtime_speed: float  # seconds of mono audio that onnxruntime restores in a second
+    torch_speed: float  # likewise PyTorch
 
 
 class WaveformGraph(nn.Module):

@@ -15,14 +15,10 @@ __all__ = ["export_words", "restore_words", "train_words"]
 
 @dataclass(frozen=True)
 class Dialect:
-    """The options of one command.
+    """The options of one command."""
 
-    Attributes:
-        renamed: Those that we call otherwise.
-        needless: Those that have a value and no meaning here, and why; `_` and `-` are alike in both tables.
-    """
-
-    renamed: Mapping[str, str]
+    renamed: Mapping[str, str]  # those that we call otherwise
+    # Those that have a value and no meaning here, and why; `_` and `-` are alike in both tables.
     needless: Mapping[str, str] = field(default_factory=dict)
 
     def translated(self, arguments: Sequence[str]) -> list[str]:

@@ -60,11 +60,7 @@ def merge(
 
 
 def read(path: Place) -> dict[str, Any]:
-    """The content of a report.
-
-    Raises:
-        ApolloError: If it is none.
-    """
+    """The content of a report; raises ApolloError if it is none."""
     try:
         with at_hand(path) as file:
             refuse_special(file)

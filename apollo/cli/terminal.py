@@ -38,17 +38,11 @@ LONGEST = 4000  # characters of a line; a name may be a megabyte
 
 @dataclass
 class Manner:
-    """How much is told; what every verb shares.
+    """How much is told; what every verb shares."""
 
-    Attributes:
-        debug: Whether errors come with their tracebacks.
-        quiet: Whether results and errors are all that is told.
-        only_json: Whether standard output is for JSON alone, and all that is told goes to standard error.
-    """
-
-    debug: bool = False
-    quiet: bool = False
-    only_json: bool = False
+    debug: bool = False  # whether errors come with their tracebacks
+    quiet: bool = False  # whether results and errors are all that is told
+    only_json: bool = False  # whether standard output is for JSON alone, and all that is told goes to standard error
 
 
 MANNER = Manner()

@@ -25,53 +25,31 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass
 class Row:
-    """One original with its damaged version, if it has one.
+    """One original with its damaged version, if it has one."""
 
-    Attributes:
-        original: Path of the original; `None` if there is only a damaged version.
-        codec: Path of the damaged version; `None` for clean music without one.
-        sample_rate: Of the original, in Hz.
-        codec_sample_rate: Of the damaged version.
-        channels: Of the original.
-        codec_channels: Of the damaged version.
-        samples: Length of the original at its rate.
-        codec_samples: Length of the damaged version at its own.
-        lag: By how many samples of the original's rate the damaged version is late; may be negative and fractional.
-        drift: By how many the lag grows from beginning to end.
-        polarity: −1 if the damaged version is turned upside down.
-        swapped: Whether its left is the original's right.
-        gain_db: How much louder it is than the original.
-        similarity: 0 for different music, 1 for the same.
-        peak_db: Highest peak of the original in dBFS.
-        clipped: Peaks of the original that stay at full scale for three samples or more.
-        silent: Share of the original that is below −80 dBFS.
-        cutoff_hz: Where the spectrum of the original ends.
-        lossy: Whether the original itself has been through a lossy codec, even if it was restored since.
-        bitrate: At about how many kbit/s.
-        problem: Why training would leave it out; `None` if it would not.
-    """
-
-    original: str | None
-    codec: str | None = None
-    sample_rate: int | None = None
-    codec_sample_rate: int | None = None
-    channels: int | None = None
-    codec_channels: int | None = None
-    samples: int | None = None
-    codec_samples: int | None = None
+    original: str | None  # path of the original; `None` if there is only a damaged version
+    codec: str | None = None  # path of the damaged version; `None` for clean music without one
+    sample_rate: int | None = None  # of the original, in Hz
+    codec_sample_rate: int | None = None  # of the damaged version
+    channels: int | None = None  # of the original
+    codec_channels: int | None = None  # of the damaged version
+    samples: int | None = None  # length of the original at its rate
+    codec_samples: int | None = None  # length of the damaged version at its own
+    # By how many samples of the original's rate the damaged version is late; may be negative and fractional.
     lag: float | None = None
-    drift: float | None = None
-    polarity: int | None = None
-    swapped: bool | None = None
-    gain_db: float | None = None
-    similarity: float | None = None
-    peak_db: float | None = None
-    clipped: int | None = None
-    silent: float | None = None
-    cutoff_hz: float | None = None
+    drift: float | None = None  # by how many the lag grows from beginning to end
+    polarity: int | None = None  # −1 if the damaged version is turned upside down
+    swapped: bool | None = None  # whether its left is the original's right
+    gain_db: float | None = None  # how much louder it is than the original
+    similarity: float | None = None  # 0 for different music, 1 for the same
+    peak_db: float | None = None  # highest peak of the original in dBFS
+    clipped: int | None = None  # peaks of the original that stay at full scale for three samples or more
+    silent: float | None = None  # share of the original that is below −80 dBFS
+    cutoff_hz: float | None = None  # where the spectrum of the original ends
+    # Whether the original itself has been through a lossy codec, even if it was restored since.
     lossy: bool | None = None
-    bitrate: int | None = None
-    problem: str | None = None
+    bitrate: int | None = None  # at about how many kbit/s
+    problem: str | None = None  # why training would leave it out; `None` if it would not
 
     def as_json(self) -> dict[str, object]:
         """All attributes by name; what is no number becomes `None`."""
@@ -126,11 +104,7 @@ def examine(original: Place, codec: Place | None) -> Row:
 
 
 def measure_original(row: Row, path: Path) -> None:
-    """Fill in what concerns the original alone.
-
-    Raises:
-        ApolloError: If it cannot be read to its end.
-    """
+    """Fill in what concerns the original alone; raises ApolloError if it cannot be read to its end."""
     peak, sounding, blocks, numbers = 0.0, 0, 0, True
     clipping = Clipping()
     with AudioReader(path) as reader:

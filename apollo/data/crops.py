@@ -26,13 +26,9 @@ class Sides(TypedDict):
 
 
 class Crop(Sides, total=False):
-    """One training example; a batch has the batch dimension in front.
+    """One training example; a batch has the batch dimension in front."""
 
-    Attributes:
-        bitrate: What it was coded at, where that is known; see `bitrate_of`.
-    """
-
-    bitrate: Tensor
+    bitrate: Tensor  # what it was coded at, where that is known; see `bitrate_of`
 
 
 @dataclass(frozen=True)
@@ -126,16 +122,10 @@ def on_one_level(original: Waveform, degraded: Waveform) -> tuple[Waveform, Wave
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands.
+    """Where a run stands."""
 
-    Attributes:
-        batches: How many batches this process has trained on since the run began, in all its parts.
-        rank: Which of the processes this is.
-        processes: How many there are.
-    """
-
-    batches: int = 0
-    rank: int = 0
+    batches: int = 0  # how many batches this process has trained on since the run began, in all its parts
+    rank: int = 0  # which of the processes this is
     processes: int = 1
 
 

@@ -28,17 +28,11 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class Degradation:
-    """All that is done to a waveform, in this order.
+    """All that is done to a waveform, in this order."""
 
-    Attributes:
-        lowpass: Frequency in Hz of a low-pass before the first codec, or None.
-        encodings: The codecs that it goes through, one after the other; none leaves it undamaged.
-        clip: Level in dB below its own peak that it is cut off at before the first codec, or None.
-    """
-
-    lowpass: float | None
-    encodings: tuple[Encoding, ...]
-    clip: float | None = None
+    lowpass: float | None  # frequency in Hz of a low-pass before the first codec, or None
+    encodings: tuple[Encoding, ...]  # the codecs that it goes through, one after the other; none leaves it undamaged
+    clip: float | None = None  # level in dB below its own peak that it is cut off at before the first codec, or None
 
     def as_dict(self) -> dict[str, Any]:
         """The same in what JSON knows, without what does not apply."""

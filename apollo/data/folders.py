@@ -35,18 +35,11 @@ LISTED = 20  # files that one warning names
 
 @dataclass(frozen=True)
 class Track:
-    """One audio file that can be read from any point.
-
-    Attributes:
-        path: The file.
-        samples: Its length at its own rate.
-        sample_rate: Its own rate in Hz.
-        channels: Number of channels.
-    """
+    """One audio file that can be read from any point."""
 
     path: Path
-    samples: int
-    sample_rate: int
+    samples: int  # its length at its own rate
+    sample_rate: int  # its own rate in Hz
     channels: int = 2
 
     @property
@@ -57,15 +50,10 @@ class Track:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file or folder that cannot be used.
+    """A file or folder that cannot be used."""
 
-    Attributes:
-        path: Which; an object's URL where it lies in a store.
-        reason: Why, as a sentence that may name the file again.
-    """
-
-    path: Place
-    reason: str
+    path: Place  # which; an object's URL where it lies in a store
+    reason: str  # why, as a sentence that may name the file again
 
     def __str__(self) -> str:
         return self.reason if str(self.path) in self.reason else f"{self.path}: {self.reason}"
@@ -88,11 +76,7 @@ def find_tracks(root: Path) -> list[Track]:
 
 
 def files_of(root: Where, others: Callable[[Where], None] = lambda path: None) -> list[Where]:
-    """The audio files below a folder, as `audio_files` finds them.
-
-    Raises:
-        DataError: If there is no such folder.
-    """
+    """The audio files below a folder, as `audio_files` finds them; raises DataError if there is no such folder."""
     if not root.is_dir():
         raise DataError(f"there is no folder {root}: give the folder that holds the music")
     return audio_files(root, others)
@@ -206,11 +190,7 @@ class Readers(threading.local):
         self.opened: OrderedDict[tuple[Path, int, int], AudioReader] = OrderedDict()
 
     def open(self, path: Path) -> AudioReader:
-        """A reader of this file, standing anywhere.
-
-        Raises:
-            AudioFileError: If the file cannot be read.
-        """
+        """A reader of this file, standing anywhere; raises AudioFileError if the file cannot be read."""
         if self.process != os.getpid():
             self.process, self.opened = os.getpid(), OrderedDict()
         try:

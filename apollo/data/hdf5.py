@@ -22,26 +22,15 @@ CHUNK_BYTES = 1 << 26  # read whole for any crop
 
 @dataclass(frozen=True)
 class Stored:
-    """The samples of a file while it is open.
-
-    Attributes:
-        path: The file.
-        data: `(segments, channels, samples)`.
-        scale: The factor to full scale.
-        problem: What its maker had to tell of it.
-    """
+    """The samples of a file while it is open."""
 
     path: Path
-    data: h5py.Dataset
-    scale: float
-    problem: str | None
+    data: h5py.Dataset  # `(segments, channels, samples)`
+    scale: float  # the factor to full scale
+    problem: str | None  # what its maker had to tell of it
 
     def crop(self, segment: int, start: int, samples: int) -> npt.NDArray[np.float32]:
-        """Read `(channels, samples)` of a segment.
-
-        Raises:
-            AudioFileError: If they are not numbers.
-        """
+        """Read `(channels, samples)` of a segment; raises AudioFileError if they are not numbers."""
         with np.errstate(over="ignore", invalid="ignore"):
             crop = np.asarray(self.data[segment, :, start : start + samples], np.float32) * np.float32(self.scale)
         if not np.isfinite(crop).all():

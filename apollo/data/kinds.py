@@ -12,25 +12,15 @@ from apollo.errors import nearest
 
 @dataclass(frozen=True)
 class Kind:
-    """Songs of one kind, told by the names of their folders.
-
-    Attributes:
-        name: What the kind is called.
-        folders: Patterns of names, such as `voice_*`; a song is of the first kind that fits.
-        weight: How often it is drawn, against the weights of the others.
-        partners: Kinds that may be laid over a mix of this one.
-        master_probability: Share of mixes that are equalised towards the long-term spectrum of a master.
-        compression_probability: Share that is compressed and limited.
-        mash_up_probability: Share that has another mix laid over it.
-    """
+    """Songs of one kind, told by the names of their folders."""
 
     name: str
-    folders: tuple[str, ...]
-    weight: float
-    partners: tuple[str, ...]
-    master_probability: float
-    compression_probability: float
-    mash_up_probability: float
+    folders: tuple[str, ...]  # patterns of names, such as `voice_*`; a song is of the first kind that fits
+    weight: float  # how often it is drawn, against the weights of the others
+    partners: tuple[str, ...]  # kinds that may be laid over a mix of this one
+    master_probability: float  # share of mixes that are equalised towards the long-term spectrum of a master
+    compression_probability: float  # share that is compressed and limited
+    mash_up_probability: float  # share that has another mix laid over it
 
     def fits(self, folder: str) -> bool:
         """Whether a folder of this name holds a song of the kind."""

@@ -21,17 +21,11 @@ SIDES = (("original", "codec"), ("ori_wav", "codec_wav"))  # what the two sides 
 
 @dataclass(frozen=True)
 class Found(Generic[Where]):
-    """What a search for pairs has found.
+    """What a search for pairs has found."""
 
-    Attributes:
-        place: What was searched, for messages.
-        pairs: Original and damaged version.
-        problems: What lacks its partner.
-    """
-
-    place: str
-    pairs: list[tuple[Where, Where]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    place: str  # what was searched, for messages
+    pairs: list[tuple[Where, Where]] = field(default_factory=list)  # original and damaged version
+    problems: list[Problem] = field(default_factory=list)  # what lacks its partner
 
 
 def two_folders(original: Where, codec: Where, original_format: str = "", codec_format: str = "") -> Found[Where]:

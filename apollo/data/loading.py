@@ -76,11 +76,7 @@ class CropModule(LightningDataModule):
         type(cls.__name__, (cls,), {"open": lambda self: None})(**arguments)
 
     def open(self) -> None:
-        """Find the data and set `training` and `validation`.
-
-        Raises:
-            DataError: If they are missing or cannot be used.
-        """
+        """Find the data and set `training` and `validation`; raises DataError if they are missing or cannot be used."""
         raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader[Crop]:

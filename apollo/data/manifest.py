@@ -16,42 +16,25 @@ MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True)
 class Written:
-    """One file of a pair.
+    """One file of a pair."""
 
-    Attributes:
-        path: Relative to the folder of pairs.
-        bytes: Its size.
-        sha256: Of all of it, in hexadecimal.
-    """
-
-    path: str
+    path: str  # relative to the folder of pairs
     bytes: int
-    sha256: str
+    sha256: str  # of all of it, in hexadecimal
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A line of the manifest.
+    """A line of the manifest."""
 
-    Attributes:
-        source: Path relative to the source folder.
-        sha256: Of the source, in hexadecimal.
-        sample_rate: Of source, original and damaged version, in Hz.
-        channels: Likewise.
-        samples: Likewise, a channel.
-        degradation: What was done, as `Degradation.as_dict` gives it.
-        original: The clean side.
-        codec: The damaged side.
-    """
-
-    source: str
-    sha256: str
-    sample_rate: int
-    channels: int
-    samples: int
-    degradation: dict[str, Any]
-    original: Written
-    codec: Written
+    source: str  # path relative to the source folder
+    sha256: str  # of the source, in hexadecimal
+    sample_rate: int  # of source, original and damaged version, in Hz
+    channels: int  # likewise
+    samples: int  # likewise, a channel
+    degradation: dict[str, Any]  # what was done, as `Degradation.as_dict` gives it
+    original: Written  # the clean side
+    codec: Written  # the damaged side
 
 
 def read_manifest(path: Path) -> list[Pair]:

@@ -23,13 +23,9 @@ Waveform = npt.NDArray[np.float32]
 
 
 class Stems(Protocol):
-    """Where stems and songs come from: `StemStore` or `StemFiles`.
+    """Where stems and songs come from: `StemStore` or `StemFiles`."""
 
-    Attributes:
-        coherent: Whether whole songs can be drawn.
-    """
-
-    coherent: bool
+    coherent: bool  # whether whole songs can be drawn
 
     def stem(self, rng: np.random.Generator, samples: int) -> Waveform:
         """Draw a crop `(2, samples)` of one stem, its class drawn evenly."""
@@ -82,11 +78,7 @@ class StemMixer:
 
 
 def gain_range(num_stems: int, snr_range: Sequence[int]) -> tuple[int, int]:
-    """The lowest and the highest gain of a stem in dB.
-
-    Raises:
-        ConfigError: If there are none, or no number of stems.
-    """
+    """The lowest and the highest gain of a stem in dB; raises ConfigError if there are none, or no number of stems."""
     if not isinstance(num_stems, int) or num_stems < 1:
         raise ConfigError(f"num_stems must be a whole number from 1, not {num_stems!r}")
     gains = list(snr_range) if isinstance(snr_range, Sequence) else []

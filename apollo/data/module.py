@@ -168,11 +168,7 @@ def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[s
 
 
 def on_disk(key: str, folder: str) -> Path:
-    """A folder of this machine.
-
-    Raises:
-        ConfigError: If it is in a store.
-    """
+    """A folder of this machine; raises ConfigError if it is in a store."""
     found = place(str(folder))
     if isinstance(found, Url):
         raise ConfigError(
@@ -183,11 +179,7 @@ def on_disk(key: str, folder: str) -> Path:
 
 
 def hold_out(tracks: Sequence[Track]) -> tuple[list[Track], list[Track]]:
-    """Keep every twentieth track apart, from the first.
-
-    Raises:
-        ConfigError: If there is one track only.
-    """
+    """Keep every twentieth track apart, from the first; raises ConfigError if there is one track only."""
     if len(tracks) < 2:
         raise ConfigError("there is one file to train on and none to validate on: give datas.valid_dir, or more music")
     return [t for n, t in enumerate(tracks) if n % HELD_OUT], [t for n, t in enumerate(tracks) if n % HELD_OUT == 0]

@@ -45,19 +45,12 @@ _LOSSLESS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"
 
 @dataclass(frozen=True)
 class PairsReport:
-    """What became of a folder.
+    """What became of a folder."""
 
-    Attributes:
-        manifest: The list of all pairs, a JSON object a line.
-        made: Pairs made now.
-        kept: Pairs that an earlier run had finished.
-        failures: Sources that no pair could be made of, and why.
-    """
-
-    manifest: Path
-    made: int
-    kept: int
-    failures: tuple[Problem, ...]
+    manifest: Path  # the list of all pairs, a JSON object a line
+    made: int  # pairs made now
+    kept: int  # pairs that an earlier run had finished
+    failures: tuple[Problem, ...]  # sources that no pair could be made of, and why
 
 
 def degrade_folder(

@@ -42,17 +42,11 @@ LONGEST = 600.0  # seconds that are validated on at once
 
 @dataclass(frozen=True)
 class Pair:
-    """An original and its damaged version, and how they lie to each other.
-
-    Attributes:
-        original: The original.
-        codec: The damaged version; rate and number of channels may differ.
-        lag: By how many seconds the damaged version is late.
-    """
+    """An original and its damaged version, and how they lie to each other."""
 
     original: Track
-    codec: Track
-    lag: float = 0.0
+    codec: Track  # the damaged version; rate and number of channels may differ
+    lag: float = 0.0  # by how many seconds the damaged version is late
 
     @property
     def begin(self) -> float:

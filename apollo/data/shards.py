@@ -38,19 +38,12 @@ SIDES = ("original", "degraded")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder of shards holds.
+    """What a folder of shards holds."""
 
-    Attributes:
-        sample_rate: Of all crops, in Hz.
-        samples: Of each crop.
-        crops: How many.
-        recipe: What they were made by.
-    """
-
-    sample_rate: int
-    samples: int
+    sample_rate: int  # of all crops, in Hz
+    samples: int  # of each crop
     crops: int
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Any]  # what they were made by
 
     @property
     def a_shard(self) -> int:
@@ -65,17 +58,11 @@ class Contents:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of it.
-
-    Attributes:
-        crops: Crops in the folder.
-        shards: Files that hold them.
-        kept: Of these, those that an earlier run had finished.
-    """
+    """What became of it."""
 
     crops: int
-    shards: int
-    kept: int
+    shards: int  # files that hold them
+    kept: int  # of these, those that an earlier run had finished
 
 
 @dataclass(frozen=True)
@@ -168,11 +155,7 @@ def write_shard(job: _Job) -> None:
 
 
 def read_manifest(folder: Place) -> Contents:
-    """What a folder says of itself.
-
-    Raises:
-        DataError: If it is no folder of shards.
-    """
+    """What a folder says of itself; raises DataError if it is no folder of shards."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder} holds no {MANIFEST}: give a folder made by 'apollo data prepare'")
@@ -212,19 +195,12 @@ def open_shard(path: Path, samples: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A shard in a store; only the samples that are asked for are fetched.
-
-    Attributes:
-        url: Where it is.
-        rows: How many crops it holds.
-        samples: Of each.
-        begins: At which byte the samples of each side begin.
-    """
+    """A shard in a store; only the samples that are asked for are fetched."""
 
     url: Url
     rows: int
-    samples: int
-    begins: Mapping[str, int]
+    samples: int  # of each
+    begins: Mapping[str, int]  # at which byte the samples of each side begin
 
     @classmethod
     def open(cls, url: Url, samples: int) -> tuple[Streamed, list[int]]:

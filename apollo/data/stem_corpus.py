@@ -42,15 +42,10 @@ _MUSDB_STEMS = ("bass", "drums", "other", "vocals")
 
 @dataclass(frozen=True)
 class Stem:
-    """What becomes one file of a store.
+    """What becomes one file of a store."""
 
-    Attributes:
-        kind: One of `CLASSES`, or `MIXTURE`.
-        sources: The files whose sum it is: one, but for a mixture made of a song's stems.
-    """
-
-    kind: str
-    sources: tuple[Path, ...]
+    kind: str  # one of `CLASSES`, or `MIXTURE`
+    sources: tuple[Path, ...]  # the files whose sum it is: one, but for a mixture made of a song's stems
 
 
 def find_stems(corpus: Corpus, root: Path, include_test: bool = False) -> list[Stem]:

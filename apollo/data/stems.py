@@ -30,15 +30,10 @@ MASH_UP_GAIN = (-10.0, 6.0)  # dB
 
 @dataclass(frozen=True)
 class Song:
-    """The stems of one song.
+    """The stems of one song."""
 
-    Attributes:
-        stems: Aligned files.
-        seconds: Up to where crops of the song are drawn.
-    """
-
-    stems: tuple[Track, ...]
-    seconds: float
+    stems: tuple[Track, ...]  # aligned files
+    seconds: float  # up to where crops of the song are drawn
 
 
 def find_songs(root: Path) -> list[Song]:

@@ -98,12 +98,7 @@ def _require_space(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class StoredStem:
-    """One file of a store.
-
-    Attributes:
-        path: The file.
-        segments: How many it holds.
-    """
+    """One file of a store."""
 
     path: Path
     segments: int

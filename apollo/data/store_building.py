@@ -36,41 +36,26 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class StoreFile:
-    """One line of the manifest: a file of the store, and what became of it.
+    """One line of the manifest: a file of the store, and what became of it."""
 
-    Attributes:
-        name: Relative to the store.
-        sources: The files whose sum it is, relative to the corpus.
-        bytes: Their sizes; where one has changed, the file is made again.
-        segments: How many it holds; 0 where nothing is active and no file was written; None where it was not made.
-        problem: What kept it from being made, or what was repaired.
-    """
-
-    name: str
-    sources: tuple[str, ...]
-    bytes: tuple[int, ...]
+    name: str  # relative to the store
+    sources: tuple[str, ...]  # the files whose sum it is, relative to the corpus
+    bytes: tuple[int, ...]  # their sizes; where one has changed, the file is made again
+    # How many it holds; 0 where nothing is active and no file was written; None where it was not made.
     segments: int | None = None
-    problem: str | None = None
+    problem: str | None = None  # what kept it from being made, or what was repaired
 
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What a store holds, and what it lacks.
+    """What a store holds, and what it lacks."""
 
-    Attributes:
-        segments: Number of segments of 6 s by class, `mixture` included.
-        files: Number of files in the store.
-        kept: How many of them an earlier run had finished.
-        silent: Sources, or sums of them, in which nothing is active.
-        unreadable: A sentence for each file that was not made because a source cannot be read.
-        repaired: A sentence for each source that holds samples which are not numbers; they became silence.
-    """
-
-    segments: dict[str, int]
-    files: int
-    kept: int
-    silent: tuple[str, ...]
-    unreadable: tuple[str, ...]
+    segments: dict[str, int]  # number of segments of 6 s by class, `mixture` included
+    files: int  # number of files in the store
+    kept: int  # how many of them an earlier run had finished
+    silent: tuple[str, ...]  # sources, or sums of them, in which nothing is active
+    unreadable: tuple[str, ...]  # a sentence for each file that was not made because a source cannot be read
+    # A sentence for each source that holds samples which are not numbers; they became silence.
     repaired: tuple[str, ...]
 
 
@@ -243,11 +228,7 @@ def _summed(paths: Sequence[Path], sample_rate: int, repaired: set[Path]) -> Ite
 
 
 def _stereo(path: Path, sample_rate: int, repaired: set[Path]) -> Iterator[Waveform]:
-    """A file block by block, `(2, any number of samples)`.
-
-    Raises:
-        AudioFileError: If it cannot be read to its end.
-    """
+    """A file block by block, `(2, any number of samples)`; raises AudioFileError if it cannot be read to its end."""
     with AudioReader(path) as reader:
         channels = min(2, reader.channels)
         resampler = Resampler(reader.sample_rate, sample_rate, channels)

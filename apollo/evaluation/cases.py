@@ -38,21 +38,13 @@ Source = TypeVar("Source", bound=Place, covariant=True)
 
 @dataclass(frozen=True)
 class Case(Generic[Source]):
-    """A piece under a condition; plain data, so that it travels to another process.
+    """A piece under a condition; plain data, so that it travels to another process."""
 
-    Attributes:
-        piece: As in `apollo.evaluation.results.Score`.
-        kind: One of `KINDS`, or empty.
-        condition: What is done to the piece.
-        sources: The files whose sum the original is; nearly always one.
-        damaged: Path of the damaged version, for pairs.
-    """
-
-    piece: str
-    kind: str
-    condition: Condition
-    sources: tuple[Source, ...]
-    damaged: Source | None = None
+    piece: str  # as in `apollo.evaluation.results.Score`
+    kind: str  # one of `KINDS`, or empty
+    condition: Condition  # what is done to the piece
+    sources: tuple[Source, ...]  # the files whose sum the original is; nearly always one
+    damaged: Source | None = None  # path of the damaged version, for pairs
 
     @contextmanager
     def at_hand(self) -> Iterator[Case[Path]]:
@@ -71,26 +63,17 @@ class Case(Generic[Source]):
 
 @dataclass(frozen=True)
 class Cases:
-    """What a folder holds for an evaluation.
+    """What a folder holds for an evaluation."""
 
-    Attributes:
-        root: The folder, here or in a store.
-        summary: What was found, in a few words.
-        cases: Piece by piece, conditions in their order.
-        conditions: Each condition once.
-        problems: Files that cannot be used: which, and why.
-        layout: What the files were taken for, in a clause.
-        warnings: What may make the scores mean something else than they seem to, in sentences.
-        damaged: The folder of damaged versions where it was named apart from that of the originals, `root`.
-    """
-
-    root: Place
-    summary: str
-    cases: list[Case[Place]]
-    conditions: list[Condition]
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    layout: str = ""
+    root: Place  # the folder, here or in a store
+    summary: str  # what was found, in a few words
+    cases: list[Case[Place]]  # piece by piece, conditions in their order
+    conditions: list[Condition]  # each condition once
+    problems: list[tuple[str, str]] = field(default_factory=list)  # files that cannot be used: which, and why
+    layout: str = ""  # what the files were taken for, in a clause
+    # What may make the scores mean something else than they seem to, in sentences.
     warnings: list[str] = field(default_factory=list)
+    # The folder of damaged versions where it was named apart from that of the originals, `root`.
     damaged: Place | None = None
 
     @property

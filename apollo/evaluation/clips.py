@@ -27,31 +27,18 @@ _AROUND = 2.0  # seconds of music on either side that a network and its resampli
 
 @dataclass(frozen=True)
 class Clip:
-    """A moment of a piece under one condition, as each system left it.
+    """A moment of a piece under one condition, as each system left it."""
 
-    Attributes:
-        place: `best`, `median` or `worst` among all that `system` restored.
-        system: Whose best, median or worst it is.
-        metric: By the gain in which it was chosen.
-        piece: As in `Score`.
-        condition: As in `Score`.
-        start: Where it begins in the piece, in seconds.
-        sample_rate: Of the waveforms, in Hz.
-        original: `(channels, samples)`.
-        versions: By system, `UNPROCESSED` first; same shape.
-        scores: The systems' values of `metric` for the whole piece, where they are defined.
-    """
-
-    place: str
-    system: str
-    metric: str
-    piece: str
-    condition: Condition
-    start: float
-    sample_rate: int
-    original: Waveform
-    versions: dict[str, Waveform]
-    scores: dict[str, float]
+    place: str  # `best`, `median` or `worst` among all that `system` restored
+    system: str  # whose best, median or worst it is
+    metric: str  # by the gain in which it was chosen
+    piece: str  # as in `Score`
+    condition: Condition  # as in `Score`
+    start: float  # where it begins in the piece, in seconds
+    sample_rate: int  # of the waveforms, in Hz
+    original: Waveform  # `(channels, samples)`
+    versions: dict[str, Waveform]  # by system, `UNPROCESSED` first; same shape
+    scores: dict[str, float]  # the systems' values of `metric` for the whole piece, where they are defined
 
 
 def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[Clip]:

@@ -38,20 +38,12 @@ LAG, LOSSY = "lag in seconds", "lossy original"  # what is kept beside the score
 
 @dataclass(frozen=True)
 class _Job:
-    """A case and what is still to be scored of it; plain data, so that it travels to another process.
-
-    Attributes:
-        case: The case.
-        files: What other tools made of it, by their names.
-        keys: Under which each system's scores are kept.
-        missing: Metrics that each system still lacks.
-        settings: The evaluation's.
-    """
+    """A case and what is still to be scored of it; plain data, so that it travels to another process."""
 
     case: Case[Place]
-    files: Mapping[str, Path]
-    keys: Mapping[str, str]
-    missing: Mapping[str, Sequence[str]]
+    files: Mapping[str, Path]  # what other tools made of it, by their names
+    keys: Mapping[str, str]  # under which each system's scores are kept
+    missing: Mapping[str, Sequence[str]]  # metrics that each system still lacks
     settings: Settings
 
 

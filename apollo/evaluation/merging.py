@@ -12,11 +12,7 @@ from apollo.storage import Place
 
 
 def evaluation_of(report: Mapping[str, Any], path: Place) -> Evaluation:
-    """What a `report.json` holds.
-
-    Raises:
-        DataError: If it is another kind of file.
-    """
+    """What a `report.json` holds; raises DataError if it is another kind of file."""
     try:
         return Evaluation(
             source=str(report["source"]),

@@ -19,15 +19,10 @@ _NAMES = {"mp3": "MP3", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", PAIRS:
 
 @dataclass(frozen=True)
 class Condition:
-    """What was done to the originals before any system got them.
+    """What was done to the originals before any system got them."""
 
-    Attributes:
-        codec: As `apollo.audio.degrade` names it; `PAIRS` where the damaged versions were given.
-        bitrate: In kbit/s; None where the damaged versions were given.
-    """
-
-    codec: str
-    bitrate: int | None = None
+    codec: str  # as `apollo.audio.degrade` names it; `PAIRS` where the damaged versions were given
+    bitrate: int | None = None  # in kbit/s; None where the damaged versions were given
 
     @property
     def codec_name(self) -> str:
@@ -40,38 +35,23 @@ class Condition:
 
 @dataclass(frozen=True)
 class Score:
-    """One piece under one condition as one system left it.
+    """One piece under one condition as one system left it."""
 
-    Attributes:
-        piece: The original's path below the evaluated folder, with forward slashes.
-        kind: Kind of music, as `apollo.evaluation.cases.KINDS` names it; empty where it is not known.
-        condition: What had been done to the piece.
-        system: `UNPROCESSED`, the model as the user named it, or the name of a folder of restorations.
-        values: Metric name to value; NaN where the metric is not defined for this piece.
-    """
-
-    piece: str
-    kind: str
-    condition: Condition
-    system: str
-    values: dict[str, float]
+    piece: str  # the original's path below the evaluated folder, with forward slashes
+    kind: str  # kind of music, as `apollo.evaluation.cases.KINDS` names it; empty where it is not known
+    condition: Condition  # what had been done to the piece
+    system: str  # `UNPROCESSED`, the model as the user named it, or the name of a folder of restorations
+    values: dict[str, float]  # metric name to value; NaN where the metric is not defined for this piece
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be evaluated, and why in one sentence.
+    """What could not be evaluated, and why in one sentence."""
 
-    Attributes:
-        piece: As in `Score`.
-        condition: As in `Score`.
-        system: The system that failed; empty where the piece itself cannot be used.
-        reason: A sentence.
-    """
-
-    piece: str
-    condition: Condition
-    system: str
-    reason: str
+    piece: str  # as in `Score`
+    condition: Condition  # as in `Score`
+    system: str  # the system that failed; empty where the piece itself cannot be used
+    reason: str  # a sentence
 
     def __str__(self) -> str:
         who = f", {self.system}" if self.system else ""
@@ -80,43 +60,27 @@ class Failure:
 
 @dataclass(frozen=True)
 class Average:
-    """Mean and spread of a metric.
+    """Mean and spread of a metric."""
 
-    Attributes:
-        mean: NaN when there is nothing to average.
-        spread: Standard deviation over the pieces; NaN for fewer than two.
-        pieces: How many pieces went into it.
-    """
-
-    mean: float
-    spread: float
-    pieces: int
+    mean: float  # NaN when there is nothing to average
+    spread: float  # standard deviation over the pieces; NaN for fewer than two
+    pieces: int  # how many pieces went into it
 
 
 @dataclass
 class Evaluation:
-    """The outcome of `evaluate`, or the part of it that `at` selects.
+    """The outcome of `evaluate`, or the part of it that `at` selects."""
 
-    Attributes:
-        source: What was evaluated, as the user named it.
-        conditions: Codec by codec in the order asked for, bitrates ascending.
-        systems: `UNPROCESSED` first, then the models and the folders of restorations.
-        metrics: Names that `apollo.metrics.metric` knows.
-        scores: Every score, in the order of pieces, conditions and systems.
-        failures: What is missing from `scores`.
-        seconds: Wall time that the evaluation took.
-        made: How it was made, for those who read it later: command, date, commit, machine, versions.
-        notes: What to know before the numbers are believed, in sentences: what was aligned, lossy originals.
-    """
-
-    source: str
-    conditions: list[Condition]
-    systems: list[str]
-    metrics: list[str]
-    scores: list[Score] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    seconds: float = 0.0
+    source: str  # what was evaluated, as the user named it
+    conditions: list[Condition]  # codec by codec in the order asked for, bitrates ascending
+    systems: list[str]  # `UNPROCESSED` first, then the models and the folders of restorations
+    metrics: list[str]  # names that `apollo.metrics.metric` knows
+    scores: list[Score] = field(default_factory=list)  # every score, in the order of pieces, conditions and systems
+    failures: list[Failure] = field(default_factory=list)  # what is missing from `scores`
+    seconds: float = 0.0  # wall time that the evaluation took
+    # How it was made, for those who read it later: command, date, commit, machine, versions.
     made: dict[str, str] = field(default_factory=dict)
+    # What to know before the numbers are believed, in sentences: what was aligned, lossy originals.
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -48,11 +48,7 @@ class Scorebook:
         return dict(self._values.get(key, {}))
 
     def add(self, key: str, values: dict[str, float]) -> None:
-        """Add values under a key, and to the ledger at once.
-
-        Raises:
-            DataError: If the disk is full.
-        """
+        """Add values under a key, and to the ledger at once; raises DataError if the disk is full."""
         self._values.setdefault(key, {}).update(values)
         defined = {name: None if math.isnan(value) else value for name, value in values.items()}
         try:
@@ -94,11 +90,7 @@ def size_of(file: Path) -> int:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Make sure that what is there already is a ledger of scores.
-
-    Raises:
-        DataError: If it is something else.
-    """
+    """Make sure that what is there already is a ledger of scores; raises DataError if it is something else."""
     refuse_special(path, DataError)
     head = path.read_bytes().lstrip()[:64] if path.exists() else b""
     if head and not head.startswith(b'{"key"'):

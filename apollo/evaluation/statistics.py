@@ -16,19 +16,12 @@ FEW = 20  # pieces, under which a bootstrap by percentiles is too narrow
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference and where it would be with other pieces of the same kind.
+    """A mean difference and where it would be with other pieces of the same kind."""
 
-    Attributes:
-        mean: NaN when there is nothing to average.
-        low: Lower end of the 95 % interval; NaN for fewer than two pieces.
-        high: Its upper end.
-        pieces: How many pieces went into it.
-    """
-
-    mean: float
-    low: float
-    high: float
-    pieces: int = 0
+    mean: float  # NaN when there is nothing to average
+    low: float  # lower end of the 95 % interval; NaN for fewer than two pieces
+    high: float  # its upper end
+    pieces: int = 0  # how many pieces went into it
 
     @property
     def certain(self) -> bool:

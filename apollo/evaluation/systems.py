@@ -22,15 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Restorations:
-    """What somebody else's tool made of the damaged versions.
+    """What somebody else's tool made of the damaged versions."""
 
-    Attributes:
-        name: As tables call it.
-        folder: Where the files lie: under the path of the piece or of its damaged version, or of the folder that holds
-            both, with any ending. For originals under several conditions, `<codec>-<bitrate>/` stands before it.
-    """
-
-    name: str
+    name: str  # as tables call it
+    # Where the files lie: under the path of the piece or of its damaged version, or of the folder that holds both, with
+    # any ending. For originals under several conditions, `<codec>-<bitrate>/` stands before it.
     folder: Path
 
     def file_of(self, case: Case[Place], root: Place, several: bool) -> Path:
@@ -65,11 +61,7 @@ class Restorations:
 
 
 def parse_restorations(text: str) -> Restorations:
-    """Read `NAME=FOLDER`.
-
-    Raises:
-        DataError: It is something else, or there is no such folder.
-    """
+    """Read `NAME=FOLDER`; raises DataError if it is something else, or there is no such folder."""
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise DataError(f"--restored takes NAME=FOLDER, such as other=restored/, not {text!r}")
@@ -99,26 +91,18 @@ def _with_any_ending(name: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is compared, by which metrics, and with what.
+    """What is compared, by which metrics, and with what."""
 
-    Attributes:
-        models: Paths or names, as `apollo.load_model` takes them.
-        restorations: Folders of what other tools made of the damaged versions.
-        metrics: Names that `apollo.metrics.metric` knows.
-        workers: Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
-        device: Where the models run, as `Restorer` takes it.
-        chunk_seconds: Passed to `Restorer`; None leaves its default. It does not change the scores.
-        controls: Whether rows are added of what restores nothing (`apollo.evaluation.controls`), to see what it wins.
-        align: Whether the lag of a damaged version, or of what another tool made of it, is undone before it is scored.
-    """
-
-    models: Sequence[str] = ()
-    restorations: Sequence[Restorations] = ()
-    metrics: Sequence[str] = DEFAULT_METRICS
+    models: Sequence[str] = ()  # paths or names, as `apollo.load_model` takes them
+    restorations: Sequence[Restorations] = ()  # folders of what other tools made of the damaged versions
+    metrics: Sequence[str] = DEFAULT_METRICS  # names that `apollo.metrics.metric` knows
+    # Processes, each with one thread. With 1 everything runs in this process, with whatever threads it has.
     workers: int = 1
-    device: str = "cpu"
-    chunk_seconds: float | None = None
+    device: str = "cpu"  # where the models run, as `Restorer` takes it
+    chunk_seconds: float | None = None  # passed to `Restorer`; None leaves its default. It does not change the scores
+    # Whether rows are added of what restores nothing (`apollo.evaluation.controls`), to see what it wins.
     controls: bool = False
+    # Whether the lag of a damaged version, or of what another tool made of it, is undone before it is scored.
     align: bool = True
 
     @property
@@ -128,11 +112,7 @@ class Settings:
         return [UNPROCESSED, *restoring, *(CONTROLS if self.controls and restoring else ())]
 
     def check(self) -> None:
-        """Make sure that all metrics are known and no two systems have one name.
-
-        Raises:
-            DataError: If that is not so.
-        """
+        """Make sure that all metrics are known and no two systems have one name; raises DataError if that is not so."""
         for name in self.metrics:
             metric(name)
         for name in self.systems:

@@ -84,25 +84,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and how to read it.
+    """A metric and how to read it."""
 
-    Attributes:
-        label: As a table shows it.
-        unit: Of its value; empty where it has none.
-        higher_is_better: Whether a larger value is a better one; None where the nearer to 0 is the better.
-        function: `(original, estimate, sample_rate)` to value, and then what it `wants`.
-        meaning: What it tells, in a clause that follows its label.
-        wants: Which of `cutoff` and `lost` it is given.
-        sign: 1 for the mid and -1 for the side of stereo waveforms; 0 for all channels.
-    """
-
-    label: str
-    unit: str
-    higher_is_better: bool | None
-    function: Callable[..., float]
-    meaning: str = ""
-    wants: Sequence[Literal["cutoff", "lost"]] = ()
-    sign: int = 0
+    label: str  # as a table shows it
+    unit: str  # of its value; empty where it has none
+    higher_is_better: bool | None  # whether a larger value is a better one; None where the nearer to 0 is the better
+    function: Callable[..., float]  # `(original, estimate, sample_rate)` to value, and then what it `wants`
+    meaning: str = ""  # what it tells, in a clause that follows its label
+    wants: Sequence[Literal["cutoff", "lost"]] = ()  # which of `cutoff` and `lost` it is given
+    sign: int = 0  # 1 for the mid and -1 for the side of stereo waveforms; 0 for all channels
 
     def score(
         self,

@@ -34,17 +34,13 @@ class Waveform(Protocol):
 class Pair:
     """Two waveforms that fit together.
 
-    Attributes:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-
     Raises:
         DataError: Their shapes differ, are not `(channels, samples)`, or are empty; and from every method that reads,
             where a sample is NaN or infinite.
     """
 
-    original: Waveform
-    estimate: Waveform
+    original: Waveform  # what the estimate should equal, `(channels, samples)`
+    estimate: Waveform  # what is scored, same shape
 
     def __post_init__(self) -> None:
         shape, other = tuple(self.original.shape), tuple(self.estimate.shape)

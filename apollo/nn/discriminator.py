@@ -14,15 +14,10 @@ MOST_CHANNELS, MOST_WINDOWS, LONGEST_WINDOW = 64, 32, 1 << 16  # far beyond any 
 
 
 class Judgement(NamedTuple):
-    """The output of one branch for a batch.
+    """The output of one branch for a batch."""
 
-    Attributes:
-        logits: `(batch, 1, bins', frames')`; 1 stands for real, 0 for made.
-        features: The outputs of the first six convolutions, `(batch, channels, bins', frames')` each.
-    """
-
-    logits: Tensor
-    features: list[Tensor]
+    logits: Tensor  # `(batch, 1, bins', frames')`; 1 stands for real, 0 for made
+    features: list[Tensor]  # the outputs of the first six convolutions, `(batch, channels, bins', frames')` each
 
 
 class MultiFrequencyDiscriminator(nn.Module):

@@ -74,21 +74,13 @@ def feature_matching_loss(real: Sequence[Judgement], made: Sequence[Judgement], 
 
 @dataclass(frozen=True)
 class Spectra:
-    """The spectra that spectral terms compare, `(batch · channels, bins, frames)`; Hann windows, half a window apart.
+    """The spectra that spectral terms compare, `(batch · channels, bins, frames)`; Hann windows half a window apart."""
 
-    Attributes:
-        estimate: Of the restored waveforms.
-        reference: Of the originals.
-        make_degraded: Gives the spectrum of the input, which one term needs.
-        bands: Averages of neighbouring bins, see `hearing_bands`.
-        eps: Added to denominators.
-    """
-
-    estimate: Tensor
-    reference: Tensor
-    make_degraded: Callable[[], Tensor]
-    bands: Tensor
-    eps: float
+    estimate: Tensor  # of the restored waveforms
+    reference: Tensor  # of the originals
+    make_degraded: Callable[[], Tensor]  # gives the spectrum of the input, which one term needs
+    bands: Tensor  # averages of neighbouring bins, see `hearing_bands`
+    eps: float  # added to denominators
 
     @cached_property
     def magnitudes(self) -> tuple[Tensor, Tensor]:

@@ -35,17 +35,11 @@ _EQUAL_DB = 0.1  # what is nearer in level counts as equal
 
 @dataclass(frozen=True)
 class Compared:
-    """Two recordings, ready to be heard and seen.
+    """Two recordings, ready to be heard and seen."""
 
-    Attributes:
-        player: The player's HTML.
-        seconds: What both have in common.
-        lossless: Whether what is heard are their samples, rounded to 16 bits.
-    """
-
-    player: str
-    seconds: float
-    lossless: bool
+    player: str  # HTML
+    seconds: float  # what both have in common
+    lossless: bool  # whether what is heard are their samples, rounded to 16 bits
 
 
 def compare(

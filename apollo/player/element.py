@@ -17,31 +17,18 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Sound:
-    """One of the sounds that a player switches between.
-
-    Attributes:
-        name: What it is called.
-        chunks: Addresses of its parts, each a file of its own; none where it has a picture only.
-        tiles: Addresses of its spectrogram, left to right.
-        columns: Of the spectrogram, in all.
-        gain: Factor that makes all sounds equally loud; at most 1.
-        level: Factor that it has in the difference of two.
-        cutoff_hz: Where a line is drawn across the picture.
-        spectrum: Its mean level from 0 Hz to the top of the picture, in dB.
-        note: More about it, in one line.
-        figure: HTML to stand below the picture.
-    """
+    """One of the sounds that a player switches between."""
 
     name: str
-    chunks: Sequence[str]
-    tiles: Sequence[str]
-    columns: int
-    gain: float = 1.0
-    level: float = 1.0
-    cutoff_hz: float | None = None
-    spectrum: Sequence[float] = field(default=())
-    note: str = ""
-    figure: str = ""
+    chunks: Sequence[str]  # addresses of its parts, each a file of its own; none where it has a picture only
+    tiles: Sequence[str]  # addresses of its spectrogram, left to right
+    columns: int  # of the spectrogram, in all
+    gain: float = 1.0  # factor that makes all sounds equally loud; at most 1
+    level: float = 1.0  # factor that it has in the difference of two
+    cutoff_hz: float | None = None  # where a line is drawn across the picture
+    spectrum: Sequence[float] = field(default=())  # its mean level from 0 Hz to the top of the picture, in dB
+    note: str = ""  # more about it, in one line
+    figure: str = ""  # HTML to stand below the picture
 
 
 def element(

@@ -19,16 +19,12 @@ TRANSITION_HZ = 200.0
 class Blend:
     """How input and restored sound are mixed.
 
-    Attributes:
-        mix: Share of the restored sound, from 0 (the input alone) to 1 (the restored alone).
-        keep_below: Frequency in Hz below which the input is kept.
-
     Raises:
         ApolloError: If one is out of range.
     """
 
-    mix: float = 1.0
-    keep_below: float | None = None
+    mix: float = 1.0  # share of the restored sound, from 0 (the input alone) to 1 (the restored alone)
+    keep_below: float | None = None  # frequency in Hz below which the input is kept
 
     def __post_init__(self) -> None:
         if not 0 <= self.mix <= 1:

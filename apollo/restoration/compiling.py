@@ -38,11 +38,7 @@ def pays_to_compile(tasks: Sequence[Task], device: torch.device) -> bool:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile a small function.
-
-    Raises:
-        ApolloError: If PyTorch finds no compiler for a device that works.
-    """
+    """Compile a small function; raises ApolloError if PyTorch finds no compiler for a device that works."""
 
     def function(x: torch.Tensor) -> torch.Tensor:
         return x.sin() + 1

@@ -187,11 +187,7 @@ class Work:
         return needs_restoration(self.source, self.task.track)
 
     def decide(self) -> Outcome:
-        """Decide whether the task is skipped or `"planned"`.
-
-        Raises:
-            AudioFileError: If it cannot be done.
-        """
+        """Decide whether the task is skipped or `"planned"`; raises AudioFileError if it cannot be done."""
         if isinstance(self.task.source, Url) and self.task.source == self.task.target:
             raise AudioFileError(f"{self.task.source} would be replaced by its own restoration: choose another output")
         if done := self.finished():

@@ -26,36 +26,23 @@ Writer = AudioWriter | RawStreamWriter
 
 @dataclass(frozen=True)
 class Sink:
-    """Where a restored recording goes.
+    """Where a restored recording goes."""
 
-    Attributes:
-        name: Its name in messages.
-        scratch: Folder for samples that wait until the level is known.
-        open: Opens it for writing from the start, given a sample rate in Hz and a number of channels.
-        rewindable: Whether what was written can be discarded; if not, writing waits until the level is known.
-    """
-
-    name: Path
-    scratch: Path
+    name: Path  # its name in messages
+    scratch: Path  # folder for samples that wait until the level is known
+    # Opens it for writing from the start, given a sample rate in Hz and a number of channels.
     open: Callable[[int, int], Writer]
-    rewindable: bool = True
+    rewindable: bool = True  # whether what was written can be discarded; if not, writing waits until the level is known
 
 
 @dataclass(frozen=True)
 class Levels:
-    """How the level of a written recording was changed.
+    """How the level of a written recording was changed."""
 
-    Attributes:
-        writer: What wrote it.
-        turned_down_db: dB by which the volume was lowered to avoid clipping.
-        clamped: Number of samples cut off at full scale.
-        matched_db: dB by which the volume was raised before that to match a loudness.
-    """
-
-    writer: Writer
-    turned_down_db: float = 0.0
-    clamped: int = 0
-    matched_db: float = 0.0
+    writer: Writer  # what wrote it
+    turned_down_db: float = 0.0  # dB by which the volume was lowered to avoid clipping
+    clamped: int = 0  # number of samples cut off at full scale
+    matched_db: float = 0.0  # dB by which the volume was raised before that to match a loudness
 
 
 def write_levelled(

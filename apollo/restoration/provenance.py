@@ -23,19 +23,12 @@ PREFIX = "restored_"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the tags of a result say.
+    """What the tags of a result say."""
 
-    Attributes:
-        by: The program and its version.
-        model: The model's name, if known, and its fingerprint in brackets.
-        options: The options that change the sound.
-        source: Codec and bitrate of the source.
-    """
-
-    by: str
-    model: str
-    options: str
-    source: str = ""
+    by: str  # the program and its version
+    model: str  # the model's name, if known, and its fingerprint in brackets
+    options: str  # the options that change the sound
+    source: str = ""  # codec and bitrate of the source
 
     @classmethod
     def of(cls, restorer: Restorer, output: Output, name: str = "", track: int | None = None) -> Provenance:

@@ -33,29 +33,19 @@ Kind = Literal["chunks", "clips", "paper"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """The time and memory of one way to run a model.
+    """The time and memory of one way to run a model."""
 
-    Attributes:
-        kind: `"chunks"` is a stereo file of any length through `Restorer`, each chunk with its context; `"clips"` a
-            batch of stereo clips through the network; `"paper"` a second of mono through the network.
-        precision: `"32"`, or `"bf16"` or `"16"` for mixed precision.
-        audio_seconds: Length of a chunk or clip.
-        batch: Clips at once.
-        seconds: What a chunk or batch took, median of three.
-        floor_seconds: What the network's matrix products alone would take at `matrix_rate`.
-        matrix_rate: Floating-point operations a second of a large matrix product in this precision, measured between
-            the three runs.
-        memory: Most bytes that the runs held beyond the weights and what was held before; None where this cannot be
-            measured.
-    """
-
+    # `"chunks"` is a stereo file of any length through `Restorer`, each chunk with its context; `"clips"` a batch of
+    # stereo clips through the network; `"paper"` a second of mono through the network.
     kind: Kind
-    precision: str
-    audio_seconds: float
-    batch: int
-    seconds: float
-    floor_seconds: float
+    precision: str  # `"32"`, or `"bf16"` or `"16"` for mixed precision
+    audio_seconds: float  # length of a chunk or clip
+    batch: int  # clips at once
+    seconds: float  # what a chunk or batch took, median of three
+    floor_seconds: float  # what the network's matrix products alone would take at `matrix_rate`
+    # Floating-point operations a second of a large matrix product in this precision, measured between the three runs.
     matrix_rate: float
+    # Most bytes that the runs held beyond the weights and what was held before; None where this cannot be measured.
     memory: int | None
 
     @property
@@ -71,21 +61,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was found out about one model.
+    """What was found out about one model."""
 
-    Attributes:
-        model: Its path or name.
-        parameters: Their number.
-        flops: Floating-point operations per second of stereo audio; see `flops_per_second`.
-        file_bytes: Size of the model file.
-        measurements: Every way it was run.
-    """
-
-    model: str
+    model: str  # its path or name
     parameters: int
-    flops: float
-    file_bytes: int
-    measurements: list[Measurement]
+    flops: float  # floating-point operations per second of stereo audio; see `flops_per_second`
+    file_bytes: int  # size of the model file
+    measurements: list[Measurement]  # every way it was run
 
 
 def benchmark(

@@ -61,17 +61,11 @@ PLAIN = {"exp": "apollo.training.blocks.run_folder", "ema": "apollo.training.cal
 
 @dataclass(frozen=True)
 class Spec:
-    """What a block of a configuration describes.
-
-    Attributes:
-        name: The block's.
-        made: What it builds: a class or a function.
-        arguments: What the block gives it.
-    """
+    """What a block of a configuration describes."""
 
     name: str
-    made: Callable[..., Any]
-    arguments: Mapping[str, Any]
+    made: Callable[..., Any]  # what it builds: a class or a function
+    arguments: Mapping[str, Any]  # what the block gives it
 
     def build(self, *first: Any, **extra: Any) -> Any:
         """Build the object; what `extra` gives, the block may give otherwise.
@@ -106,22 +100,14 @@ class Spec:
 
 
 def spec(given: Any, name: str) -> Spec:
-    """What a block describes.
-
-    Raises:
-        ConfigError: If it is no block, or its target is missing or not allowed.
-    """
+    """What a block describes; raises ConfigError if it is no block, or its target is missing or not allowed."""
     arguments = block(given, name)
     made = found(PLAIN[name] if name in PLAIN else target(arguments.pop("_target_", None), name))
     return Spec(name, made, arguments)
 
 
 def block(given: Any, name: str) -> dict[str, Any]:
-    """What a block holds.
-
-    Raises:
-        ConfigError: If it is none.
-    """
+    """What a block holds; raises ConfigError if it is none."""
     if not isinstance(given, Mapping):
         raise ConfigError(f"{name} must be a block of keys and values, not {given!r}")
     return {str(key): given[key] for key in given}

@@ -114,15 +114,10 @@ OUTPUTS = {"direct": "direct", "mapping": "direct", "spectrum": "direct", "resid
 
 @dataclass
 class Conversion:
-    """A configuration in our keys, and what of the other did not get into it.
+    """A configuration in our keys, and what of the other did not get into it."""
 
-    Attributes:
-        config: Keys and values, interpolations as they stand.
-        passed_over: Reasons, and the keys that each holds for.
-    """
-
-    config: dict[str, Any]
-    passed_over: dict[str, list[str]] = field(default_factory=dict)
+    config: dict[str, Any]  # keys and values, interpolations as they stand
+    passed_over: dict[str, list[str]] = field(default_factory=dict)  # reasons, and the keys that each holds for
 
     def put(self, key: str, value: Any) -> None:
         """Set a value under a dotted key."""

@@ -29,11 +29,7 @@ class Mirror:
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> None:
-        """Bring everything here.
-
-        Raises:
-            ApolloError: If the store does not give it.
-        """
+        """Bring everything here; raises ApolloError if the store does not give it."""
         for url in self.url.files():
             file = self.folder / inside(url, self.url)
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -44,39 +44,23 @@ class Faults:
             self.told.append(str(error))
 
     def tell(self) -> None:
-        """Raise all that has been noted as one error.
-
-        Raises:
-            ConfigError: If anything has.
-        """
+        """Raise all that has been noted as one ConfigError."""
         if self.told:
             raise ConfigError("; ".join(dict.fromkeys(self.told)))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A configuration, all of it checked.
+    """A configuration, all of it checked."""
 
-    Attributes:
-        specs: By the name of their block; those that are empty are left out.
-        loggers: Those of the block `logger`, which may hold several.
-        seed: Of all randomness.
-        licence: Of the exported model.
-        yaml: The whole with its interpolations filled in.
-    """
-
-    specs: Mapping[str, Spec]
-    loggers: Sequence[Spec]
-    seed: int
-    licence: str
-    yaml: str
+    specs: Mapping[str, Spec]  # by the name of their block; those that are empty are left out
+    loggers: Sequence[Spec]  # those of the block `logger`, which may hold several
+    seed: int  # of all randomness
+    licence: str  # of the exported model
+    yaml: str  # the whole with its interpolations filled in
 
     def __getitem__(self, name: str) -> Spec:
-        """A block.
-
-        Raises:
-            ConfigError: If there is none.
-        """
+        """A block; raises ConfigError if there is none."""
         if name not in self.specs:
             raise ConfigError(f"the configuration lacks the block {name!r}")
         return self.specs[name]
@@ -202,11 +186,7 @@ def ours(config: DictConfig, path: Path) -> DictConfig:
 
 
 def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:
-    """Look at every block.
-
-    Raises:
-        ConfigError: If any of them cannot be used; it names all that cannot.
-    """
+    """Look at every block; raises one ConfigError that names all that cannot be used."""
     if held.keys() >= OF_MSST:
         raise ConfigError("this is a configuration of MSST: give it with --from-msst")
     faults, unknown = Faults(), unknown_keys(held, (*PLAIN, *TARGETS, *VALUES))

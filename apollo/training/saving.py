@@ -31,11 +31,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Say in one sentence which file cannot be written, and why.
-
-    Raises:
-        TrainingError: If it cannot.
-    """
+    """Say in a TrainingError of one sentence which file cannot be written, and why."""
     try:
         yield
     except OSError as error:
@@ -152,11 +148,7 @@ class StopOnSignal(Callback):
             self.stop_if_asked(trainer)
 
     def stop_if_asked(self, trainer: Trainer) -> None:
-        """Save and stop, on all processes of a run together, if any of them was asked to.
-
-        Raises:
-            StoppedError: If so.
-        """
+        """Save and raise StoppedError, on all processes of a run together, if any of them was asked to stop."""
         stop = self.received is not None
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
@@ -219,11 +211,7 @@ class Checkpoints(ModelCheckpoint):
         self.last_model_path = self._own(state_dict.get("last")) or ""
 
     def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:
-        """As Lightning, within the folder.
-
-        Raises:
-            ConfigError: If `filename` leads out of it.
-        """
+        """As Lightning, within the folder; raises ConfigError if `filename` leads out of it."""
         path = super().format_checkpoint_name(*arguments, **options)
         if not is_within(Path(path), Path(str(self.dirpath))):
             raise ConfigError(f"checkpoint.filename leads out of the folder {self.dirpath}: give a name in it")

@@ -28,75 +28,43 @@ class Cancelled(BaseException):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a visitor asks for.
-
-    Attributes:
-        model: Its name.
-        mix: As `Restorer` takes it.
-        keep_below: Likewise.
-        fill: Likewise.
-        file_format: One of `apollo.audio.FORMATS`.
-        force: Whether to restore what shows no damage.
-    """
+    """What a visitor asks for."""
 
     model: str
-    mix: float = 1.0
-    keep_below: float | None = None
-    fill: float = 1.0
-    file_format: str = "flac"
-    force: bool = False
+    mix: float = 1.0  # as `Restorer` takes it
+    keep_below: float | None = None  # likewise
+    fill: float = 1.0  # likewise
+    file_format: str = "flac"  # one of `apollo.audio.FORMATS`
+    force: bool = False  # whether to restore what shows no damage
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one song.
+    """What became of one song."""
 
-    Attributes:
-        number: Counted from 0.
-        name: Of the song.
-        outcome: Of its restoration.
-        message: Why it failed or was passed over, without folders that are none of the visitor's business.
-        download: The address of the restored file.
-        no_player: Why there is none.
-    """
-
-    number: int
-    name: str
+    number: int  # counted from 0
+    name: str  # of the song
     outcome: Outcome
-    message: str = ""
-    download: str = ""
-    no_player: str = ""
+    message: str = ""  # why it failed or was passed over, without folders that are none of the visitor's business
+    download: str = ""  # the address of the restored file
+    no_player: str = ""  # why there is none
 
 
 @dataclass
 class State:
-    """How far a job is.
-
-    Attributes:
-        files: How many songs there are.
-        number: The one under way, counted from 0.
-        name: Its name.
-        phase: `"reading"`, `"restoring"` or `"drawing"`.
-        done: Seconds restored of it.
-        total: Of how many.
-        elapsed: Seconds that restoring it has taken so far.
-        results: Of the songs before it.
-        over: Whether all is done, or cancelled.
-        cancelled: Whether the visitor wanted no more.
-        error: Why nothing could be begun.
-    """
+    """How far a job is."""
 
     files: int
-    number: int = 0
+    number: int = 0  # the one under way, counted from 0
     name: str = ""
-    phase: str = "reading"
-    done: float = 0.0
-    total: float = 0.0
-    elapsed: float = 0.0
-    results: list[Result] = field(default_factory=list)
-    over: bool = False
-    cancelled: bool = False
-    error: str = ""
+    phase: str = "reading"  # `"reading"`, `"restoring"` or `"drawing"`
+    done: float = 0.0  # seconds restored of it
+    total: float = 0.0  # of how many
+    elapsed: float = 0.0  # seconds that restoring it has taken so far
+    results: list[Result] = field(default_factory=list)  # of the songs before it
+    over: bool = False  # whether all is done, or cancelled
+    cancelled: bool = False  # whether the visitor wanted no more
+    error: str = ""  # why nothing could be begun
 
 
 class Job:

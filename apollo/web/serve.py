@@ -31,29 +31,17 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Settings:
-    """How the page is served.
+    """How the page is served."""
 
-    Attributes:
-        host: The address that it listens at; 127.0.0.1 is this machine alone.
-        port: Of that address; None is the first free one from 7860 on.
-        models: On offer; the first is chosen.
-        user: Who may enter, with a password; None lets in everybody who reaches the address.
-        password: Of the user.
-        share: Whether to ask Gradio for a public address that leads here.
-        jobs: How many songs are restored at once.
-        max_size: Of one upload, in bytes.
-        device: Where to compute.
-    """
-
-    host: str = "127.0.0.1"
-    port: int | None = None
-    models: tuple[str, ...] = ("default",)
-    user: str | None = None
-    password: str | None = None
-    share: bool = False
-    jobs: int = 1
-    max_size: int = 2_000_000_000
-    device: str = "auto"
+    host: str = "127.0.0.1"  # the address that it listens at; 127.0.0.1 is this machine alone
+    port: int | None = None  # of that address; None is the first free one from 7860 on
+    models: tuple[str, ...] = ("default",)  # on offer; the first is chosen
+    user: str | None = None  # who may enter, with a password; None lets in everybody who reaches the address
+    password: str | None = None  # of the user
+    share: bool = False  # whether to ask Gradio for a public address that leads here
+    jobs: int = 1  # how many songs are restored at once
+    max_size: int = 2_000_000_000  # of one upload, in bytes
+    device: str = "auto"  # where to compute
 
     @property
     def is_private(self) -> bool:

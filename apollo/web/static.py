@@ -38,17 +38,11 @@ CHUNK_SECONDS = 10
 
 @dataclass(frozen=True)
 class Site:
-    """A folder that was written.
+    """A folder that was written."""
 
-    Attributes:
-        files: How many files it has.
-        size: Of all of them, in bytes.
-        difference: Of the ONNX file from PyTorch, over the peak.
-    """
-
-    files: int
-    size: int
-    difference: float
+    files: int  # how many files it has
+    size: int  # of all of them, in bytes
+    difference: float  # of the ONNX file from PyTorch, over the peak
 
 
 def write_site(model: str, folder: Path, overwrite: bool = False) -> Site:

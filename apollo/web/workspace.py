@@ -19,36 +19,22 @@ _LONGEST = 100  # characters of a name
 
 @dataclass(frozen=True)
 class Served:
-    """A file that visitors may fetch.
+    """A file that visitors may fetch."""
 
-    Attributes:
-        path: Where it lies.
-        download: The name under which a browser is to save it; None for what belongs to the page.
-    """
-
-    path: Path
-    download: str | None = None
+    path: Path  # where it lies
+    download: str | None = None  # the name under which a browser is to save it; None for what belongs to the page
 
 
 @dataclass
 class Room:
-    """What belongs to one visitor's job: sources, results, and what the player needs.
+    """What belongs to one visitor's job: sources, results, and what the player needs."""
 
-    Attributes:
-        token: Its name in addresses, which nobody can guess: whoever knows it is the visitor.
-        folder: Where all of it lies.
-        served: What can be fetched, by address; nothing else can.
-        players: The HTML of each result's player.
-        busy: Whether the job is still running.
-        used: When something was last done with it.
-    """
-
-    token: str
-    folder: Path
-    served: dict[str, Served] = field(default_factory=dict)
-    players: dict[int, str] = field(default_factory=dict)
-    busy: bool = False
-    used: float = field(default_factory=time.monotonic)
+    token: str  # its name in addresses, which nobody can guess: whoever knows it is the visitor
+    folder: Path  # where all of it lies
+    served: dict[str, Served] = field(default_factory=dict)  # what can be fetched, by address; nothing else can
+    players: dict[int, str] = field(default_factory=dict)  # the HTML of each result's player
+    busy: bool = False  # whether the job is still running
+    used: float = field(default_factory=time.monotonic)  # when something was last done with it
     _zipping: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, name: str, path: Path, download: str | None = None) -> str:

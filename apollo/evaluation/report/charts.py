@@ -25,17 +25,11 @@ MOST_DOTS = 40  # pieces that are drawn one by one beside their box
 
 @dataclass(frozen=True)
 class Axis:
-    """The range of a chart's values, the same for all codecs so that they can be compared.
+    """The range of a chart's values, the same for all codecs so that they can be compared."""
 
-    Attributes:
-        low: The lowest tick.
-        high: The highest.
-        step: Between ticks.
-    """
-
-    low: float
-    high: float
-    step: float
+    low: float  # the lowest tick
+    high: float  # the highest
+    step: float  # between ticks
 
     @classmethod
     def around(cls, values: Sequence[float]) -> Axis:

@@ -14,32 +14,20 @@ LOW_BITRATES = range(24, 65)
 
 @dataclass(frozen=True)
 class Cell:
-    """One system in one column.
+    """One system in one column."""
 
-    Attributes:
-        average: Mean and spread over the pieces.
-        gain: Over the unprocessed signal; None for the unprocessed signal itself.
-    """
-
-    average: Average
-    gain: Interval | None
+    average: Average  # mean and spread over the pieces
+    gain: Interval | None  # over the unprocessed signal; None for the unprocessed signal itself
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One metric of all systems.
-
-    Attributes:
-        metric: Its name.
-        codec: Of all that is in it; None where all codecs are.
-        columns: Headings: bitrates and their averages, or kinds of music.
-        rows: By system, a cell a column.
-    """
+    """One metric of all systems."""
 
     metric: str
-    codec: str | None
-    columns: list[str]
-    rows: dict[str, list[Cell]]
+    codec: str | None  # of all that is in it; None where all codecs are
+    columns: list[str]  # headings: bitrates and their averages, or kinds of music
+    rows: dict[str, list[Cell]]  # by system, a cell a column
 
     @property
     def subject(self) -> str:
@@ -92,15 +80,10 @@ def _grid(metric: str, codec: str | None, columns: Sequence[tuple[str, Evaluatio
 
 @dataclass(frozen=True)
 class Grids:
-    """All grids of an evaluation: drawing ten thousand samples for every cell takes a while, so it is done once.
+    """All grids of an evaluation: drawing ten thousand samples for every cell takes a while, so it is done once."""
 
-    Attributes:
-        by_bitrate: One a metric and codec, metric by metric.
-        by_kind: One a metric; empty where no kinds are known.
-    """
-
-    by_bitrate: list[Grid]
-    by_kind: list[Grid]
+    by_bitrate: list[Grid]  # one a metric and codec, metric by metric
+    by_kind: list[Grid]  # one a metric; empty where no kinds are known
 
     @property
     def all(self) -> list[Grid]:

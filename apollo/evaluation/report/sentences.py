@@ -16,34 +16,21 @@ NAMED = 3  # pieces of many that failed alike
 
 @dataclass(frozen=True)
 class Finding:
-    """What a system did to one metric.
+    """What a system did to one metric."""
 
-    Attributes:
-        system: As in `Evaluation.systems`.
-        metric: The metric's name.
-        gain: Over the unprocessed signal.
-        sentence: The same in words, without its scope.
-    """
-
-    system: str
+    system: str  # as in `Evaluation.systems`
     metric: str
-    gain: Interval
-    sentence: str
+    gain: Interval  # over the unprocessed signal
+    sentence: str  # the same in words, without its scope
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What all systems did, averaged over some of the conditions.
+    """What all systems did, averaged over some of the conditions."""
 
-    Attributes:
-        heading: Which conditions, as short as in a table.
-        scope: Which, in words that end a sentence.
-        found: System by system, metric by metric; mid and side are left to the tables.
-    """
-
-    heading: str
-    scope: str
-    found: list[Finding]
+    heading: str  # which conditions, as short as in a table
+    scope: str  # which, in words that end a sentence
+    found: list[Finding]  # system by system, metric by metric; mid and side are left to the tables
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
