@@ -194,7 +194,8 @@ def flac(waveform: npt.NDArray[np.floating[Any]], sample_rate: int) -> bytes:
     """Encode `(channels, samples)` within ±1 as FLAC of 16 bits."""
     whole = np.clip(np.round(waveform.T * 32768.0), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
-    soundfile.write(file, whole, sample_rate, format="FLAC", subtype="PCM_16", compression_level=1.0)
+    # 1.5 % larger than at 1, in a third of the time.
+    soundfile.write(file, whole, sample_rate, format="FLAC", subtype="PCM_16", compression_level=0.2)
     return file.getvalue()
 
 

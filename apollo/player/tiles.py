@@ -112,7 +112,7 @@ def png(levels: NDArray[np.floating[Any]]) -> bytes:
     chunks: Sequence[tuple[bytes, bytes]] = (
         (b"IHDR", header),
         (b"PLTE", _MAGMA),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 5)),  # 2 % larger than at 9, in a third of the time
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
