@@ -9,8 +9,6 @@ from typing import Any
 
 from apollo.errors import ApolloError, one_line
 
-__all__ = ["EXTRAS", "puts_whole", "reached"]
-
 # The extra that installs the driver of a scheme; None if it is always installed.
 EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
 

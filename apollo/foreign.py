@@ -10,8 +10,6 @@ import json
 import unicodedata
 from collections.abc import Callable
 
-__all__ = ["shown", "shown_in_csv", "shown_in_json"]
-
 # Control, format, surrogate, line and paragraph separator. Format includes marks that reorder text or are invisible,
 # and the joiners, which Persian, Hindi and many emoji need.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from apollo.errors import ApolloError
 
-__all__ = ["refuse_special"]
-
 _SPECIAL: dict[str, Callable[[int], bool]] = {
     "a named pipe": stat.S_ISFIFO,
     "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),

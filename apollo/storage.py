@@ -24,25 +24,6 @@ from apollo.atomic import ExistsError, exists_already, temporary_folder
 from apollo.drivers import EXTRAS, puts_whole, reached
 from apollo.errors import ApolloError
 
-__all__ = [
-    "Place",
-    "Url",
-    "Where",
-    "at_hand",
-    "beginning_of",
-    "download",
-    "here",
-    "in_place_of",
-    "inside",
-    "naming_objects",
-    "origin",
-    "place",
-    "publish",
-    "refuse_existing",
-    "replacing",
-    "stand_in",
-]
-
 BUCKETS = ("s3", "gs", "az")  # must be there before anything is written
 
 # By which drivers tell one state of an object from another, the surest first.

@@ -5,9 +5,10 @@ from apollo.audio.bandwidth import Bandwidth, inspect_bandwidth
 from apollo.audio.cliff import CutoffMeter
 from apollo.audio.codecs import MARGIN, degrade
 from apollo.audio.encodings import CODECS
-from apollo.audio.files import AudioInfo, AudioReader, info, read
+from apollo.audio.files import AudioReader, info, read
 from apollo.audio.folders import SUFFIXES, audio_files
 from apollo.audio.formats import FORMATS
+from apollo.audio.metadata import AudioInfo
 from apollo.audio.pictures import Cover
 from apollo.audio.pipes import (
     RAW_FORMATS,

@@ -23,8 +23,6 @@ from apollo.audio.files import AudioReader
 from apollo.audio.resampling import resample
 from apollo.errors import ApolloError
 
-__all__ = ["Relation", "lag", "relate"]
-
 _SHORTEST = 1024
 _SEGMENT = 4096
 _OVERSAMPLING = 16

@@ -21,8 +21,6 @@ from apollo.audio.files import AudioReader
 from apollo.audio.grids import Block
 from apollo.audio.traces import block_length, find_trace
 
-__all__ = ["Bandwidth", "inspect_bandwidth"]
-
 Stretch = npt.NDArray[np.float32]
 
 _STRETCH = 2.0  # seconds

@@ -11,8 +11,6 @@ import soundfile
 
 from apollo.errors import ApolloError
 
-__all__ = ["coded_rate", "highest_bitrate", "lame_gain", "nearest_bitrate", "vorbis_quality"]
-
 # The rates (Hz) and bitrates (kbit/s) of MPEG-1, MPEG-2 and MPEG-2.5 Layer III (ISO/IEC 11172-3 and 13818-3). FFmpeg
 # silently takes the nearest bitrate of the row when it is asked for one that the sample rate does not have.
 _MP3_BITRATES: dict[tuple[int, ...], tuple[int, ...]] = {

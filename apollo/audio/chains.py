@@ -25,8 +25,6 @@ from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["ChainDecoder", "links_of"]
-
 _PAGE = struct.Struct("<4sBBqIIIB")  # header of an Ogg page (RFC 3533, section 6)
 _FIRST_PAGE = 2
 

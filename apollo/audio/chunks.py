@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["CAF", "IFF", "MP4", "RIFF", "UNKNOWN", "W64", "Chunk", "Layout", "chunk_at", "chunks", "find_chunk"]
-
 UNKNOWN = 0xFFFFFFFF  # the size that a stream states, and that an RF64 states in a chunk of its own (EBU Tech 3306)
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the names of all chunks but the first
 

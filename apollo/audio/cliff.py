@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["N_FFT", "ROUNDING", "CutoffMeter", "cliff_of", "likely_bitrate", "reach_of", "segment_powers"]
-
 ROUNDING = 2.0**-30 / 12  # variance of the error that rounding to 16 bits makes
 N_FFT = 4096
 _BAND = 100.0  # Hz

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     Packet = AnyPacket[AudioStream]
 
-__all__ = ["MARGIN", "coded", "degrade"]
-
 # Two MP3 frames: overlap and look-ahead of each codec fit in, and because it is a whole number of frames, a file with
 # mirrored edges is cut into the same frames as the bare one.
 MARGIN = 2304

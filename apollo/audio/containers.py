@@ -22,8 +22,6 @@ from apollo.audio.crowds import without_crowd
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["audio_track", "is_protected", "open_container", "open_image"]
-
 # FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.
 _FORMATS = """
     3dostr 4xm aa aac aax ac3 ac4 ace acm adp ads adx aea aiff aix alp amr amrnb amrwb apac apc ape apm aptx

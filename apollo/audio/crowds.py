@@ -11,8 +11,6 @@ from apollo.audio.chunks import MP4, find_chunk
 from apollo.audio.stated_sizes import size_of_id3v2
 from apollo.audio.views import FileView
 
-__all__ = ["without_crowd"]
-
 _MANY = 1_000
 _LARGEST = 1 << 26  # bytes looked through
 _PADDING, _COMMENT = 1, 4  # kinds of FLAC's blocks

@@ -6,8 +6,6 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-__all__ = ["Damage"]
-
 # Containers that state how long their sound lasts; of others FFmpeg guesses it from the bitrate.
 _STATE_LENGTHS = {"asf", "avi", "caf", "flv", "matroska", "mov", "nut", "w64", "wav", "wtv", "wv"}
 # Those whose stated length is right although everything that was found was decoded.

@@ -31,8 +31,6 @@ from apollo.audio.views import FileView, without_zeros
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
-__all__ = ["Decoder", "open_decoder", "past_damage"]
-
 Decoder = SoundFileDecoder | ChainDecoder | FFmpegDecoder
 
 

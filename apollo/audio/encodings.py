@@ -7,8 +7,6 @@ from typing import Literal
 
 from apollo.errors import ApolloError
 
-__all__ = ["CODECS", "COMPRESSION_LEVEL", "OLDER", "VBR_QUALITIES", "Encoding", "Stereo"]
-
 Stereo = Literal["joint", "separate"]
 
 CODECS = ("mp3", "aac", "opus", "vorbis")

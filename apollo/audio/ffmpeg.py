@@ -28,8 +28,6 @@ from apollo.audio.stated_sizes import missing_share
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["FFmpegDecoder"]
-
 # How many seconds before a sample decoding must start to give the sample as decoding from the start would have. An MP3
 # frame may draw on the 255 bytes (511 in MPEG-1) of sound before it, to which each frame of 24 ms adds as few as three:
 # stereo at 8 kbit/s and 24 kHz (ISO/IEC 13818-3, main_data_begin). Of codecs that are not listed nothing is promised.

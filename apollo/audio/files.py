@@ -19,8 +19,6 @@ from apollo.audio.remarks import Remarks, tell
 from apollo.audio.stated_sizes import missing_share
 from apollo.errors import AudioFileError
 
-__all__ = ["AudioInfo", "AudioReader", "info", "read"]
-
 _BLOCK = 1 << 18
 _NOTABLE = 0.1  # seconds that are missing; what a header counts wrong by bytes is less
 

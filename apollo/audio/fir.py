@@ -11,8 +11,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FIR", "low_pass_kernel"]
-
 ATTENUATION_DB = 80.0
 
 

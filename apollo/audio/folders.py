@@ -8,8 +8,6 @@ from pathlib import Path
 
 from apollo.storage import Url, Where
 
-__all__ = ["SUFFIXES", "audio_files"]
-
 # What to look for in folders: every name that a kind of file has which can be read. A file that is named is tried
 # whatever it is called.
 _NAMES = """

@@ -20,8 +20,6 @@ import numpy.typing as npt
 from apollo.audio.cliff import ROUNDING
 from apollo.audio.mdct import Samples
 
-__all__ = ["Block", "Curve", "against", "flatness", "repeats", "standing_out"]
-
 Curve = npt.NDArray[np.float64]  # flatness in dB, at each offset
 
 _FLOOR = np.float32(2 * ROUNDING)  # without it, how small the smallest are would tell more of rounding than of music

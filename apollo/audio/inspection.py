@@ -16,8 +16,6 @@ from apollo.audio.tags.reading import read_cover
 from apollo.audio.verdict import Verdict, judge
 from apollo.errors import AudioFileError
 
-__all__ = ["Inspection", "inspect"]
-
 
 @dataclass(frozen=True)
 class Inspection:

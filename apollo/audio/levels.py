@@ -18,8 +18,6 @@ from av.filter import Graph
 from apollo.audio.files import AudioReader
 from apollo.audio.formats import layout_of
 
-__all__ = ["Clipping", "Levels", "LoudnessMeter", "measure_levels"]
-
 Block = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 16

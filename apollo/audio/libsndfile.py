@@ -16,8 +16,6 @@ from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["SoundFileDecoder", "open_soundfile"]
-
 _UNKNOWN_LENGTH = 1 << 62  # what libsndfile reports for a stream without an end in its header, or above
 _BLOCK = 1 << 18
 

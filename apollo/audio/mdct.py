@@ -7,8 +7,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Samples", "celt_window", "derived_window", "mdct", "sine_window", "vorbis_window"]
-
 Samples = npt.NDArray[np.float32]
 Twiddles = npt.NDArray[np.complex64]
 

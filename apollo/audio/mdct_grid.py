@@ -19,8 +19,6 @@ import numpy.typing as npt
 from apollo.audio.grids import Block, Curve, against, flatness, standing_out
 from apollo.audio.mdct import Samples, celt_window, derived_window, mdct, sine_window, vorbis_window
 
-__all__ = ["CELT_RATE", "LENGTH", "celt_trace", "mdct_traces"]
-
 _LINES = 1024  # of AAC, and of Vorbis from 26 kHz on
 _FRAMES = 4  # of each block, that are looked through
 _MORE = 6  # and that are looked at closely

@@ -17,8 +17,6 @@ from apollo.audio.containers import audio_track, open_container
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.tags.reading import read_metadata
 
-__all__ = ["RESULT_TAGS", "AudioInfo", "describe"]
-
 RESULT_TAGS = frozenset({"restored_by", "restored_model"})  # of a file that Apollo restored
 
 _CONTAINERS = {"mov": "mp4", "asf": "wma"}

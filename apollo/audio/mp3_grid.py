@@ -14,8 +14,6 @@ import numpy.typing as npt
 from apollo.audio.grids import Block, flatness, standing_out
 from apollo.audio.mdct import Samples
 
-__all__ = ["LENGTH", "mp3_trace"]
-
 GRANULE = 576
 _GRANULES = 4  # of each block, that are looked at
 _TAPS = 512

@@ -9,8 +9,6 @@ from av.container import InputContainer
 
 from apollo.audio.containers import open_image
 
-__all__ = ["Cover", "open_picture", "size_of_picture"]
-
 _PICTURES = {
     b"\xff\xd8\xff": "image/jpeg",
     b"\x89PNG": "image/png",

@@ -20,8 +20,6 @@ from apollo.audio.formats import KNOWN_FORMATS, layout_of
 from apollo.audio.writing import interleaved
 from apollo.errors import AudioFileError
 
-__all__ = ["RAW_FORMATS", "RawFormat", "RawStreamWriter", "WavStreamWriter", "read_raw_stream", "read_wav_stream"]
-
 Block = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 16  # samples

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from apollo.storage import Place, origin
 
-__all__ = ["Remarks", "tell"]
-
 log = logging.getLogger(__name__)
 
 _MOST_PLACES = 5  # of damage that are named

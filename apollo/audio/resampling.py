@@ -10,8 +10,6 @@ import soxr
 
 from apollo.errors import ApolloError
 
-__all__ = ["Resampler", "resample", "resampled_length"]
-
 
 def resampled_length(frames: int, from_rate: int, to_rate: int) -> int:
     """The samples that `frames` become: frames · to_rate / from_rate, rounded, halves up."""

@@ -21,8 +21,6 @@ from apollo.audio.remarks import Remarks
 from apollo.audio.resampling import Resampler, resampled_length
 from apollo.errors import ApolloError
 
-__all__ = ["Block", "Signal", "recut"]
-
 Block = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 16

@@ -16,8 +16,6 @@ from uuid import UUID
 
 from apollo.audio.chunks import CAF, IFF, MP4, RIFF, UNKNOWN, W64, Chunk, Layout, chunk_at, chunks
 
-__all__ = ["mended_sizes", "missing_share", "size_of_id3v2", "syncsafe"]
-
 _AU_HEADER = 24  # bytes, at least
 _LOOK = 1 << 20  # bytes behind the sound: only zeros there are what a disk or a download has filled up
 _TAGS = (b"TAG", b"ID3", b"APETAGEX")  # that programs put behind any file

@@ -12,8 +12,6 @@ from apollo.audio.mdct_grid import CELT_RATE, celt_trace, mdct_traces
 from apollo.audio.mp3_grid import mp3_trace
 from apollo.audio.resampling import resample
 
-__all__ = ["Trace", "block_length", "find_trace"]
-
 RATES = (44_100, 48_000)  # in Hz, between which music is resampled, and at which it is coded
 ENOUGH = 8.0  # standard deviations: what was never coded has up to 5
 _OTHER_BLOCKS = 2  # that are resampled

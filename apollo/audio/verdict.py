@@ -13,8 +13,6 @@ from apollo.audio.formats import KNOWN_FORMATS
 from apollo.audio.metadata import AudioInfo
 from apollo.errors import AudioFileError
 
-__all__ = ["Verdict", "judge", "needs_restoration"]
-
 # As people call the codecs that are lossy, where FFmpeg's name is another.
 _NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", "ac3": "AC-3"}
 

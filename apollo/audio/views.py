@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FileView", "without_zeros"]
-
 _ZEROS = 1 << 20  # bytes
 
 

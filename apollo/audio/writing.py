@@ -29,8 +29,6 @@ from apollo.audio.tags.model import Metadata
 from apollo.audio.tags.reading import read_metadata
 from apollo.errors import ApolloError, AudioFileError
 
-__all__ = ["AudioWriter", "write"]
-
 _BLOCK = 1 << 18
 
 

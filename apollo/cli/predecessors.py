@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from apollo.cli.terminal import note
 
-__all__ = ["export_words", "restore_words", "train_words"]
-
 
 @dataclass(frozen=True)
 class Dialect:

@@ -21,8 +21,6 @@ from apollo.spectrograms.triptych import (
     show,
 )
 
-__all__ = ["draw_spectrogram"]
-
 _COLUMNS = 1200
 _WINDOWS = 8  # to a column at most
 _HOP = 256

@@ -15,8 +15,6 @@ import yaml
 from apollo.data.degradation import FORMATS
 from apollo.errors import ConfigError, near_misses
 
-__all__ = ["Conversion", "converted"]
-
 # What holds where the other file says nothing: the published recipe.
 PUBLISHED = """
 exp: {dir: ./exps, name: apollo}

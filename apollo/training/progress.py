@@ -12,8 +12,6 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
-__all__ = ["Lines", "shows_bars"]
-
 log = logging.getLogger(__name__)
 
 COLUMNS = 80

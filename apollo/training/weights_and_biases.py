@@ -11,8 +11,6 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from apollo.errors import one_line
 from apollo.training.blocks import Spec
 
-__all__ = ["begin", "finish"]
-
 log = logging.getLogger(__name__)
 
 PATIENCE = 30.0  # seconds until the service is taken for out of reach; its own 90 come before the first step

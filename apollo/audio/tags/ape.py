@@ -11,8 +11,6 @@ from typing import BinaryIO
 from apollo.audio.pictures import Cover
 from apollo.audio.tags.model import Found, utf8_or_bytes
 
-__all__ = ["FOOTER", "find_ape", "read_ape"]
-
 FOOTER = 32
 _LARGEST = 1 << 26
 _TEXT, _BINARY = 0, 1

@@ -12,8 +12,6 @@ from uuid import UUID
 from apollo.audio.pictures import Cover
 from apollo.audio.tags.model import Found
 
-__all__ = ["HEADER", "read_asf"]
-
 HEADER = UUID("75B22630-668E-11CF-A6D9-00AA0062CE6C").bytes_le
 _DESCRIPTION = UUID("75B22633-668E-11CF-A6D9-00AA0062CE6C").bytes_le
 _MORE = UUID("D2D0A440-E307-11D2-97F0-00A0C95EA850").bytes_le

@@ -24,8 +24,6 @@ from apollo.audio.tags.riff import add_to_wav
 from apollo.audio.tags.vorbis import LARGEST_BLOCK, flac_header, write_comments
 from apollo.errors import AudioFileError
 
-__all__ = ["Embedder"]
-
 _SPARE = 1024  # bytes: values may yet change, and then tags become a little longer
 _LARGEST_COVER = LARGEST_BLOCK - 1024  # bytes: what FLAC's 24 bits leave beside a description
 _LARGEST_TAGS = LARGEST_BLOCK - 65536  # bytes of text: likewise

@@ -9,8 +9,6 @@ import re
 
 from apollo.audio.tags.model import Metadata
 
-__all__ = ["corrected_gains"]
-
 
 def corrected_gains(metadata: Metadata, gain: float, peak: float) -> Metadata:
     """Metadata whose gains lead the changed sound to the loudness that the old ones led the old one to.

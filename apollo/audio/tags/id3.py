@@ -17,8 +17,6 @@ from apollo.audio.stated_sizes import size_of_id3v2, syncsafe
 from apollo.audio.tags.model import Chapter, Found
 from apollo.audio.tags.names import ID3_FRAMES
 
-__all__ = ["GENRES", "HEADER", "MUSICBRAINZ", "NEVER_ENDS", "read_id3v1", "read_id3v2"]
-
 HEADER = 10
 _LARGEST = 1 << 26  # bytes of a frame that was compressed
 MUSICBRAINZ = b"http://musicbrainz.org"

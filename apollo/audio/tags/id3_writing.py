@@ -14,8 +14,6 @@ from apollo.audio.tags.id3 import HEADER, MUSICBRAINZ, NEVER_ENDS
 from apollo.audio.tags.model import Chapter, Metadata
 from apollo.audio.tags.names import ID3_FRAMES, ID3_TEXTS
 
-__all__ = ["write_id3v2"]
-
 
 def write_id3v2(metadata: Metadata, size: int = 0) -> bytes:
     """A tag of version 2.4 in UTF-8.

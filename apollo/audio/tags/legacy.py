@@ -9,8 +9,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["decode_legacy"]
-
 # In the order of preference where they read equally well. Those that Windows and Macs of the time wrote.
 _CODE_PAGES = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp932", "gbk", "euc_kr", "big5", "koi8_r")
 _JUDGED = 4096  # bytes: more do not make it surer

@@ -13,8 +13,6 @@ from apollo.audio.pictures import Cover
 from apollo.audio.tags.model import Found
 from apollo.audio.tags.names import is_technical
 
-__all__ = ["read_matroska"]
-
 _SEGMENT, _INFO, _TRACKS, _TAGS, _ATTACHMENTS = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1254C367, 0x1941A469
 _TITLE = 0x7BA9
 _TRACK, _TRACK_ID, _TRACK_TYPE = 0xAE, 0x73C5, 0x83

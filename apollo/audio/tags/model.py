@@ -11,8 +11,6 @@ from apollo.audio.pictures import Cover
 from apollo.audio.tags.legacy import decode_legacy
 from apollo.audio.tags.names import common_name, is_purchase, is_technical
 
-__all__ = ["Chapter", "Found", "Metadata", "utf8_or_bytes"]
-
 _MOST_VALUES = 50_000  # of a file; more are no tags but an attack
 
 

@@ -19,8 +19,6 @@ from apollo.audio.tags.id3 import GENRES
 from apollo.audio.tags.model import Found, Metadata, utf8_or_bytes
 from apollo.audio.tags.names import MP4_ATOMS, MP4_NAMES
 
-__all__ = ["read_mp4", "with_ilst"]
-
 _LARGEST = 1 << 27  # bytes of a list of atoms
 _UTF8, _UTF16, _INTEGER = 1, 2, 21
 _IMAGES = {"image/jpeg": 13, "image/png": 14, "image/bmp": 27}

@@ -11,18 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = [
-    "ID3_FRAMES",
-    "ID3_TEXTS",
-    "MP4_ATOMS",
-    "MP4_NAMES",
-    "RIFF_INFO",
-    "common_name",
-    "is_purchase",
-    "is_technical",
-    "vorbis_name",
-]
-
 # Common name, ID3v2.4 frame, MP4 atom, RIFF INFO; "-" where there is none of its own.
 _TABLE = """
     title             TIT2  ©nam  INAM

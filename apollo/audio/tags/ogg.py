@@ -13,8 +13,6 @@ from typing import BinaryIO
 from apollo.audio.tags.model import Found
 from apollo.audio.tags.vorbis import read_comments, read_flac_block
 
-__all__ = ["read_ogg", "replace_opus_tags"]
-
 _LARGEST = 1 << 26  # bytes of a header
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 

@@ -31,8 +31,6 @@ from apollo.audio.tags.vorbis import read_flac
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
-__all__ = ["read_cover", "read_metadata"]
-
 # What damaged tags lead to; what was read before the damage counts.
 _DAMAGE = (struct.error, ValueError, IndexError, KeyError, OverflowError, EOFError)
 _LARGEST = 1 << 28  # bytes of ID3v2: what its header can tell

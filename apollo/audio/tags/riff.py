@@ -19,8 +19,6 @@ from apollo.audio.tags.legacy import decode_legacy
 from apollo.audio.tags.model import Chapter, Found, Metadata
 from apollo.audio.tags.names import RIFF_INFO
 
-__all__ = ["add_to_wav", "read_aiff", "read_riff"]
-
 _LARGEST = 1 << 26
 _NAMES = {chunk: name for name, chunk in RIFF_INFO.items()} | {
     "IPRT": "track", "TRCK": "track", "ISTR": "artist", "ISBJ": "subject", "IKEY": "keywords", "IENG": "engineer",

@@ -19,8 +19,6 @@ from apollo.audio.pictures import Cover, size_of_picture
 from apollo.audio.tags.model import Chapter, Found, Metadata, utf8_or_bytes
 from apollo.audio.tags.names import vorbis_name
 
-__all__ = ["LARGEST_BLOCK", "flac_header", "read_comments", "read_flac", "read_flac_block", "write_comments"]
-
 _STREAMINFO, _PADDING, _COMMENT, _CUESHEET, _PICTURE = 0, 1, 4, 5, 6
 LARGEST_BLOCK = (1 << 24) - 1
 _CHAPTER = re.compile(r"chapter(\d{3})(name|url)?", re.IGNORECASE)
