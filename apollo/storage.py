@@ -114,6 +114,8 @@ class Url:
 
     def between(self, start: int, end: int) -> bytes:
         """Some bytes of it, and nothing else; fewer where it ends before them."""
+        if self.size == 0:  # of which stores give no part
+            return b""
         with reached(self.scheme, self) as store:
             return bytes(store.cat_file(str(self), start=start, end=end))
 
@@ -233,12 +235,24 @@ def at_hand(place: Place) -> Iterator[Path]:
         yield file
 
 
+def between(place: Place, start: int, end: int) -> bytes:
+    """Some bytes of a file or object, and nothing else; fewer where it ends before them."""
+    if isinstance(place, Url):
+        return place.between(start, end)
+    with place.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)
+
+
 @contextmanager
-def beginning_of(url: Url, size: int) -> Iterator[Path]:
-    """Give a file as long as an object, with only the beginning fetched; the rest takes no room."""
-    with stand_in(url) as file:
-        file.write_bytes(url.between(0, size))
-        os.truncate(file, url.state()[1] or 0)
+def beginning_of(place: Place, size: int) -> Iterator[Path]:
+    """Give a file as long as a place's, of an object with only the beginning fetched; the rest takes no room."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with stand_in(place) as file:
+        file.write_bytes(place.between(0, size))
+        os.truncate(file, place.state()[1] or 0)
         yield file
 
 

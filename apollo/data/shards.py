@@ -8,7 +8,7 @@ through is written beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,7 +25,7 @@ from apollo.atomic import alone, make_folder, replacing
 from apollo.data.crops import Crop, Crops, bitrate_of, on_one_level
 from apollo.data.folders import side_by_side
 from apollo.errors import DataError
-from apollo.storage import Place, Url, at_hand, beginning_of, inside
+from apollo.storage import Place, Url, at_hand, beginning_of, between, inside
 from apollo.work import Progress, resumable, run
 
 MANIFEST = "shards.json"
@@ -135,7 +135,7 @@ def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None
 def finished(job: _Job, contents: Contents) -> bool:
     """Whether a shard is there and holds what it should."""
     try:
-        return len(open_shard(job.path, contents.samples)) == len(job.numbers)
+        return len(Shard.open(job.path, contents.samples).bitrates) == len(job.numbers)
     except DataError:
         return False
 
@@ -171,62 +171,48 @@ def read_manifest(folder: Place) -> Contents:
     return contents
 
 
-def open_shard(path: Path, samples: int) -> list[int]:
-    """Look at a shard: the bitrates of its crops, as `bitrate_of` gives them.
-
-    Raises:
-        DataError: If it is missing, or not what `write_shard` writes.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            slices = {side: file.get_slice(side) for side in file.keys()}  # noqa: SIM118 (it is no mapping)
-            degradations = json.loads((file.metadata() or {})["degradations"])
-        shapes = [tuple(part.get_shape()) for part in slices.values()]
-        good = sorted(slices) == sorted(SIDES) and shapes == 2 * [(len(degradations), samples)]
-        if good and all(part.get_dtype() == "I16" for part in slices.values()):
-            return [bitrate_of(degradation) for degradation in degradations]
-        reason = "its crops do not belong to the folder"
-    except (OSError, SafetensorError) as error:
-        reason = str(error)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        reason = "what it says of its crops cannot be read"
-    raise DataError(f"{path} is not a complete shard of crops ({reason}): run 'apollo data prepare' again")
-
-
 @dataclass(frozen=True)
-class Streamed:
-    """A shard in a store; only the samples that are asked for are fetched."""
+class Shard:
+    """A file of crops, here or in a store, of which only the samples that are asked for are read."""
 
-    url: Url
-    rows: int
-    samples: int  # of each
+    place: Place
+    samples: int  # of each crop
+    bitrates: list[int]  # of the crops, as `bitrate_of` gives them
     begins: Mapping[str, int]  # at which byte the samples of each side begin
 
     @classmethod
-    def open(cls, url: Url, samples: int) -> tuple[Streamed, list[int]]:
-        """Look at a shard, and give its crops' bitrates too, as `open_shard` does.
-
-        Raises:
-            DataError: If it is not what `write_shard` writes.
-        """
-        length = 8 + int.from_bytes(url.between(0, 8), "little") if url.size else 0
-        if not 8 < length <= LONGEST_HEADER:
-            raise DataError(f"{url} is not a complete shard of crops: run 'apollo data prepare' again")
-        with beginning_of(url, length) as file:
-            bitrates = open_shard(file, samples)
-            with safe_open(file, framework="np") as content:
-                sides = content.offset_keys()
-        bytes_a_side = 2 * len(bitrates) * samples
-        begins = {side: length + number * bytes_a_side for number, side in enumerate(sides)}
-        return cls(url, len(bitrates), samples, begins), bitrates
+    def open(cls, place: Place, samples: int) -> Shard:
+        """Look at a shard; raises DataError if it is missing, or not what `write_shard` writes."""
+        try:
+            header = 8 + int.from_bytes(between(place, 0, 8), "little")
+            if not 8 < header <= LONGEST_HEADER:
+                raise SafetensorError("it does not begin as one")
+            with beginning_of(place, header) as path, safe_open(path, framework="np") as file:
+                slices = {side: file.get_slice(side) for side in file.offset_keys()}
+                degradations = json.loads((file.metadata() or {})["degradations"])
+            shapes = [tuple(part.get_shape()) for part in slices.values()]
+            good = sorted(slices) == sorted(SIDES) and shapes == 2 * [(len(degradations), samples)]
+            if good and all(part.get_dtype() == "I16" for part in slices.values()):
+                size = 2 * len(degradations) * samples
+                begins = {side: header + number * size for number, side in enumerate(slices)}
+                return cls(place, samples, [bitrate_of(degradation) for degradation in degradations], begins)
+            reason = "its crops do not belong to the folder"
+        except (OSError, SafetensorError) as error:
+            reason = str(error)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            reason = "what it says of its crops cannot be read"
+        raise DataError(f"{place} is not a complete shard of crops ({reason}): run 'apollo data prepare' again")
 
     def read(self, side: str, row: int, start: int, samples: int) -> npt.NDArray[np.int16]:
-        """A stretch of one side of a crop, `(1, samples)`."""
+        """A stretch of one side of a crop, `(1, samples)`; raises DataError if the file has changed."""
         first = self.begins[side] + 2 * (row * self.samples + start)
-        stored = np.frombuffer(self.url.between(first, first + 2 * samples), "<i2")
-        if len(stored) != samples:
-            raise DataError(f"{self.url} has changed since the run began: make it again")
-        return stored[None].astype(np.int16)
+        try:
+            content = between(self.place, first, first + 2 * samples)
+        except OSError as error:
+            raise DataError(f"{self.place} cannot be read any more ({error}): make it again") from None
+        if len(content) != 2 * samples:
+            raise DataError(f"{self.place} has changed since the run began: make it again")
+        return np.frombuffer(content, "<i2")[None]
 
 
 class Shards(Dataset[Crop]):
@@ -252,17 +238,11 @@ class Shards(Dataset[Crop]):
             raise DataError(f"{folder} holds crops at {contents.sample_rate} Hz: set datas.sr to that, or make others")
         self.samples = contents.samples
         # What is there bounds the work, whatever the manifest claims.
-        self.shards: Sequence[Path | Streamed]
-        if isinstance(folder, Url):
-            urls = sorted(folder.files(), key=str)
-            names = [url for url in urls if fnmatchcase(inside(url, folder).as_posix(), f"[0-9]*{SUFFIX}")]
-            found = side_by_side(lambda url: Streamed.open(url, self.samples), names)
-            self.shards, rows = [shard for shard, _ in found], [bitrates for _, bitrates in found]
-        else:
-            self.shards = sorted(folder.glob(f"[0-9]*{SUFFIX}"))
-            rows = [open_shard(path, self.samples) for path in self.shards]
-        self.bitrates = [bitrate for row in rows for bitrate in row]
-        self.places = [(shard, row) for shard, bitrates in enumerate(rows) for row in range(len(bitrates))]
+        files: Iterable[Place] = folder.files() if isinstance(folder, Url) else folder.iterdir()
+        names = [file for file in files if fnmatchcase(inside(file, folder).as_posix(), f"[0-9]*{SUFFIX}")]
+        self.shards = side_by_side(lambda name: Shard.open(name, self.samples), sorted(names, key=str))
+        self.bitrates = [bitrate for shard in self.shards for bitrate in shard.bitrates]
+        self.places = [(shard, row) for shard in self.shards for row in range(len(shard.bitrates))]
         if len(self.places) != contents.crops:
             raise DataError(
                 f"{folder} holds {len(self.places)} of {contents.crops} crops: run 'apollo data prepare' again, it "
@@ -277,23 +257,11 @@ class Shards(Dataset[Crop]):
         return self.read(number, 0, self.samples)
 
     def read(self, number: int, start: int, samples: int, gain: float = 1.0) -> Crop:
-        """A stretch of crop `number`, brought from full scale to a gain.
-
-        Raises:
-            DataError: If the file has changed and cannot be read.
-        """
-        place, row = self.places[number]
-        shard = self.shards[place]
-        if isinstance(shard, Streamed):
-            stored = [shard.read(side, row, start, samples) for side in SIDES]
-        else:
-            try:
-                with safe_open(shard, framework="np") as file:
-                    stored = [file.get_slice(side)[row : row + 1, start : start + samples] for side in SIDES]
-            except (OSError, SafetensorError) as error:
-                raise DataError(f"{shard} cannot be read any more ({error}): make it again") from None
+        """A stretch of crop `number`, brought from full scale to a gain; raises DataError if its file has changed."""
+        shard, row = self.places[number]
         original, degraded = (
-            torch.from_numpy(side.astype(np.float32) / np.float32(FULL_SCALE) * np.float32(gain)) for side in stored
+            torch.from_numpy(side.astype(np.float32) / np.float32(FULL_SCALE) * np.float32(gain))
+            for side in (shard.read(side, row, start, samples) for side in SIDES)
         )
         return Crop(original=original, degraded=degraded, bitrate=torch.tensor(self.bitrates[number]))
 
