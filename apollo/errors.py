@@ -62,12 +62,7 @@ class TrainingError(ApolloError):
 
 
 class StoppedError(ApolloError):
-    """A signal has ended a run, which has saved everything.
-
-    Args:
-        message: What to say.
-        code: Exit code of the process.
-    """
+    """A signal has ended a run, which has saved everything; the process is to end with an exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -75,15 +70,9 @@ class StoppedError(ApolloError):
 
 
 def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "") -> None:
-    """Make sure that a block of a configuration holds known keys only.
+    """Raise ConfigError, which names them and the nearest known ones, if a block holds unknown keys.
 
-    Args:
-        block: Keys and values.
-        known: The keys that it may hold.
-        prefix: What its keys begin with in messages, such as `"datas.codec."`.
-
-    Raises:
-        ConfigError: If it holds others; the message names them all, with the nearest known ones.
+    `prefix` is what its keys begin with in messages, such as `"datas.codec."`.
     """
     if unknown := unknown_keys(block, known, prefix):
         raise ConfigError("; ".join(unknown))

@@ -103,11 +103,7 @@ class Url:
         return str(self), found.size, found.version
 
     def check_bucket(self) -> None:
-        """Make sure that there is a bucket, before there is anything to write to it.
-
-        Raises:
-            ApolloError: If there is none.
-        """
+        """Raise ApolloError if there is no bucket, before there is anything to write to it."""
         bucket = Url(self.scheme, self.path.partition("/")[0])
         if self.scheme in BUCKETS and bucket._kind() is None:
             raise ApolloError(f"there is no bucket {bucket}: make it, or choose another output")
@@ -160,8 +156,7 @@ _copies: dict[Path, Url] = {}  # what the temporary files of this process hold
 def place(text: str) -> Place:
     """Give the place that a user has named by a path or a URL.
 
-    Raises:
-        ApolloError: If the kind of URL is unknown, or it may hold a secret.
+    Raises ApolloError if the kind of URL is unknown, or it may hold a secret.
     """
     found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", text, re.DOTALL)
     if found is None:
@@ -187,11 +182,7 @@ def place(text: str) -> Place:
 
 
 def here(text: str) -> Path:
-    """Give what the user has named where only files and folders of this machine will do.
-
-    Raises:
-        ApolloError: If it is in a store.
-    """
+    """Give what the user has named where only this machine will do; raises ApolloError if it is in a store."""
     found = place(str(text))
     if isinstance(found, Url):
         raise ApolloError(f"{found} is in a store, and only what is on this machine will do here: name a path instead")
@@ -222,10 +213,7 @@ def naming_objects(text: str) -> str:
 def at_hand(place: Place) -> Iterator[Path]:
     """Give a local file with the content of a place; an object's is removed after the block.
 
-    Errors raised in the block name the object.
-
-    Raises:
-        ApolloError: If there is no such object, it cannot be downloaded, or the disk has no room for it.
+    Errors raised in the block name the object. Raises ApolloError as `download` does.
     """
     if isinstance(place, Path):
         yield place
@@ -274,9 +262,7 @@ def in_place_of(place: Place, overwrite: bool) -> Iterator[Path]:
 def publish(file: Path, place: Place, overwrite: bool) -> None:
     """Upload a whole file to its place: at once or, if the store cannot do that, under another name and renamed.
 
-    Raises:
-        ExistsError: If something is there that may not be replaced.
-        ApolloError: If the store does not take it.
+    Raises ExistsError if something is there that may not be replaced, and ApolloError if the store does not take it.
     """
     if isinstance(place, Path):
         return  # it was written there
@@ -315,11 +301,7 @@ def replacing(place: Place, overwrite: bool = True) -> Iterator[Path]:
 
 
 def refuse_existing(place: Place) -> None:
-    """Make sure that there is nothing under a name yet, as `apollo.atomic.refuse_existing` does.
-
-    Raises:
-        ExistsError: If there is something.
-    """
+    """Raise ExistsError if there is something under a name, as `apollo.atomic.refuse_existing` does."""
     if isinstance(place, Path):
         atomic.refuse_existing(place)
     elif place.is_file():
@@ -343,11 +325,7 @@ def stand_in(url: Url) -> Iterator[Path]:
 
 
 def download(url: Url, file: Path) -> None:
-    """Bring an object into a file.
-
-    Raises:
-        ApolloError: If there is none, it cannot be had, or the disk has no room for it.
-    """
+    """Bring an object into a file; raises ApolloError if it cannot be had, or the disk has no room for it."""
     with reached(url.scheme, url) as store:
         size = int(store.info(str(url))["size"] or 0)
         free = shutil.disk_usage(file.parent).free

@@ -75,14 +75,9 @@ def _outcomes(function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: 
 
 @contextmanager
 def resumable(target: Path, finished: str) -> Iterator[None]:
-    """Say in one sentence why a run ended early, and that it can go on.
+    """Say in one sentence why a run that makes `target` ended early, and that it can go on.
 
-    Args:
-        target: What the run makes.
-        finished: Name of the parts that are kept, in the plural.
-
-    Raises:
-        DataError: If a process was killed or the target cannot be written.
+    Raises DataError if a process was killed or the target cannot be written; the parts named in `finished` are kept.
     """
     try:
         yield
@@ -100,16 +95,9 @@ def resumable(target: Path, finished: str) -> Iterator[None]:
 
 
 class Ledger:
-    """A file with a JSON object a line, each written as soon as it is known.
+    """A file with a JSON object a line, each written as soon as it is known; without a path, it keeps nothing.
 
-    Args:
-        path: The file, made with the first entry; None keeps nothing.
-
-    Attributes:
-        entries: The entries that the file held.
-
-    Raises:
-        OSError: If the file cannot be read or written; so do all methods.
+    `entries` are those that the file held. All methods raise OSError if it cannot be read or written.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -177,13 +165,10 @@ def _begin() -> None:
 
 
 def leave_signals_to_parent(worker: int = 0) -> None:
-    """Let a worker survive Ctrl+C and SIGTERM, which terminals and clusters send to all processes.
+    """Let a worker (its number does not matter) survive Ctrl+C and SIGTERM, which terminals and clusters send to all.
 
     The parent answers them: it may still need its workers. A worker ends when its parent sends it a SIGTERM; only Linux
     tells who sent one, so on other systems any SIGTERM ends it.
-
-    Args:
-        worker: Its number, as a data loader gives it; not used.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "linux":

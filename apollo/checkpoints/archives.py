@@ -20,12 +20,8 @@ class ArchiveError(Exception):
 class Archive:
     """The records of a file that `torch.save` wrote.
 
-    Args:
-        path: The file.
-
-    Raises:
-        ArchiveError: If it is none, or its records are together much larger than the file itself.
-        OSError: If it cannot be read.
+    Raises ArchiveError if it is none, or its records are together much larger than the file, and OSError if it is
+    unreadable.
     """
 
     def __init__(self, path: Path) -> None:

@@ -25,19 +25,11 @@ NAMED_BY_SCORE = re.compile(r"epoch=(\d+)-val_loss=(-?\d+(?:\.\d+)?)\.ckpt")
 
 
 def read_for_export(path_or_name: str | Path, config: Path | None = None) -> tuple[Apollo, dict[str, str]]:
-    """Read a model to be written otherwise.
+    """Read a model, as `load_model` does, and the text metadata of its file, to be written otherwise.
 
-    Args:
-        path_or_name: As for `load_model`.
-        config: YAML whose block `model` describes the network; what weights do not tell, such as the sample rate, is
-            taken from there, and everything must agree.
-
-    Returns:
-        The network, and the text metadata of the file, if it has any.
-
-    Raises:
-        ModelFileError: As for `load_model`, or if the configuration is another model's.
-        ConfigError: If the configuration cannot be read.
+    The block `model` of the YAML file `config` describes the network; what weights do not tell, such as the sample
+    rate, is taken from there, and everything must agree. Raises ModelFileError as `load_model` or if the configuration
+    is another model's, and ConfigError if the configuration cannot be read.
     """
     options = model_options(config) if config is not None else {}
     with located(path_or_name) as path:
@@ -53,8 +45,7 @@ def read_for_export(path_or_name: str | Path, config: Path | None = None) -> tup
 def model_options(config: Path) -> dict[str, Any]:
     """Read the constructor options in the block `model` of a YAML file, of ours or MSST's.
 
-    Raises:
-        ConfigError: If there is no such file or block, or it has a key that no model has.
+    Raises ConfigError if there is no such file or block, or it has a key that no model has.
     """
     with parsing(config):
         block = yaml.safe_load(read_yaml(config)).get("model")
@@ -167,9 +158,7 @@ def torch_file(content: Mapping[str, Any]) -> bytes:
 def write_whole(contents: Mapping[Path, bytes], overwrite: bool = True) -> None:
     """Write all of the files or none, and the folders that they go into.
 
-    Raises:
-        ExistsError: If one exists that is not to be replaced.
-        ModelFileError: If one cannot be written; those that did not exist before still do not.
+    Raises ExistsError if one exists that is not to be replaced, and ModelFileError if one cannot be written.
     """
     new = [path for path in contents if not path.exists()]
     made: list[Path] = []

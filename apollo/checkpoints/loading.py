@@ -79,17 +79,10 @@ def located(path_or_name: str | Path) -> Iterator[Path]:
 
 
 def read_model(path: Path, options: Mapping[str, Any] | None = None) -> tuple[Apollo, dict[str, str]]:
-    """Build the network that a file describes, in evaluation mode on the CPU.
+    """Build the network that a file describes, in evaluation mode on the CPU; give the file's text metadata too.
 
-    Args:
-        path: The file.
-        options: Constructor options that are known from elsewhere; weights and file must agree with them.
-
-    Returns:
-        The network, and the text metadata of the file, if it has any.
-
-    Raises:
-        ModelFileError: As for `load_model`.
+    Weights and file must agree with `options` of the constructor that are known from elsewhere. Raises ModelFileError
+    as `load_model` does.
     """
     content, metadata = read_file(path)
     try:

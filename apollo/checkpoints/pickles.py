@@ -143,25 +143,16 @@ LITERALS = {
 
 
 def read_pickle(file: BinaryIO, load: LoadStorage) -> Any:
-    """Read the one pickle at the place where a file is.
+    """Read the one pickle at the place where a file is; `load` gives the storages that tensors view.
 
-    Args:
-        file: Stands behind the pickle afterwards.
-        load: Gives the storages that tensors view.
-
-    Raises:
-        ForeignNameError: With the dotted name of a class or function that is not on the list.
-        PickleError: If it is damaged, or larger than any model's.
+    Raises ForeignNameError with the dotted name of a class or function that is not on the list, and PickleError if the
+    pickle is damaged, or larger than any model's.
     """
     return Machine(load).run(pickletools.genops(file))
 
 
 class Machine:
-    """A stack, marks in it, and a memory of values by number.
-
-    Args:
-        load: Gives the storages that tensors view.
-    """
+    """A stack, marks in it, and a memory of values by number; `load` gives the storages that tensors view."""
 
     def __init__(self, load: LoadStorage) -> None:
         self.load = load

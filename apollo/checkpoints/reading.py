@@ -27,16 +27,9 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file or one that `torch.save` wrote, told apart by their content.
 
-    Objects that `apollo.checkpoints.inert` names are passed over. Time and memory are in proportion to the file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What the file holds, tensors on the CPU, and the text metadata of a safetensors file (else empty).
-
-    Raises:
-        ModelFileError: If there is no such file, it is damaged, it is not a model, or reading it would run code.
+    Gives what the file holds, tensors on the CPU, and the text metadata of a safetensors file. Objects that
+    `apollo.checkpoints.inert` names are passed over. Time and memory are in proportion to the file. Raises
+    ModelFileError if there is no such file, it is damaged, it is not a model, or reading it would run code.
     """
     try:
         if path.is_dir():

@@ -210,10 +210,8 @@ def prepare(
 def places_and_rates(words: Sequence[str], bitrates: Sequence[str] | None) -> tuple[Path, Path, list[int]]:
     """Tell folders from bitrates that follow the first behind `--bitrates`, as they did before they had commas.
 
-    Two words are folders, whatever they look like; of more, those that look like bitrates are bitrates.
-
-    Raises:
-        ConfigError: If there are not two folders, or a bitrate is no number.
+    Two words are folders, whatever they look like; of more, those that look like bitrates are bitrates. Raises
+    ConfigError if there are not two folders, or a bitrate is no number.
     """
     behind = [word for word in words if bitrates and len(words) > 2 and re.fullmatch(RATE, word)]
     places = [word for word in words if word not in behind]

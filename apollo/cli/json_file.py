@@ -16,10 +16,8 @@ from apollo.storage import Place, Url, place, replacing
 def json_target(name: str | None, overwrite: bool, new_folder: bool = False) -> Place | None:
     """The file that `--json` names, checked before any work; None where there is none to write.
 
-    With `-`, standard output is for the results alone: everything else that is told goes to standard error.
-
-    Raises:
-        ApolloError: If no such file can be written.
+    With `-`, standard output is for the results alone: everything else that is told goes to standard error. Raises
+    ApolloError if no such file can be written.
     """
     MANNER.only_json = name == "-"
     if name is None or MANNER.only_json:
@@ -40,11 +38,7 @@ def json_target(name: str | None, overwrite: bool, new_folder: bool = False) -> 
 
 
 def write_json(content: object, target: Place | None, overwrite: bool = True) -> None:
-    """Write results where `json_target` says: to a file, whole or not at all, or to standard output.
-
-    Raises:
-        ApolloError: If the file cannot be written.
-    """
+    """Write results whole where `json_target` says, a file or standard output; raises ApolloError if it cannot be."""
     if MANNER.only_json:
         typer.echo(shown_in_json(content, indent=2))
     elif target is not None:

@@ -35,8 +35,7 @@ ENDS = {
 def run(command: Callable[[], object]) -> NoReturn:
     """Run a command and leave with its exit code: 1 after an error, 130 or 143 after a signal, 2 after a typing error.
 
-    Args:
-        command: Gives the exit code, or None for 0, as a Typer application does that does not stand alone.
+    The command gives the exit code, or None for 0, as a Typer application does that does not stand alone.
     """
     catch_strays()
     code: object

@@ -79,8 +79,7 @@ def read(path: Place) -> dict[str, Any]:
 def merged_restorations(contents: Sequence[Mapping[str, Any]], paths: Sequence[Place]) -> dict[str, Any]:
     """Put reports of `apollo restore` together; of a file that several name, the one that restored it counts.
 
-    Raises:
-        ApolloError: If they were not restored alike, or one is no such report.
+    Raises ApolloError if they were not restored alike, or one is no such report.
     """
     files: dict[str, Mapping[str, Any]] = {}
     planned = doubles = 0

@@ -48,17 +48,8 @@ def restore_with_progress(
 ) -> int:
     """Restore files, say what became of each, and of all at the end; give the number of those that failed.
 
-    Args:
-        tasks: What is to be done.
-        restore: Does it, given what begins a file and gives what its progress is told to.
-        settings: With what.
-        model: Name of the network.
-        overwrite: Whether the report may replace any file.
-        report: Where it goes.
-        workers: What there is to say of who does it.
-
-    Raises:
-        StoppedError: If a signal ended it. What was finished until then is whole.
+    `restore` does it, given what begins a file and gives what its progress is told to. If a signal ends it, raises
+    StoppedError; what was finished until then is whole.
     """
     if report is not None:  # what cannot be written had better show at once
         write_json(content(model, settings, [], len(tasks)), report, overwrite or is_report(report))
@@ -118,8 +109,7 @@ def foretell(
 def shown_bars(files: int) -> Iterator[tuple[Callable[[Task], FileProgress], Callable[[], None]]]:
     """Two bars if a person is watching: files, and seconds of audio in the one under way.
 
-    Yields:
-        What begins a file and gives what its progress is told to, and what ends it.
+    Yields what begins a file and gives what its progress is told to, and what ends it.
     """
     columns = (words("name"), BarColumn(), words("state"), TimeRemainingColumn())
     with bars(*columns, visible=not MANNER.quiet) as progress:

@@ -62,18 +62,10 @@ def check(
     progress: Progress = lambda done, total, name: None,
     others: Callable[[Place], None] = lambda path: None,
 ) -> list[Row]:
-    """Look at everything below some folders, in whatever layout; see `apollo.data.layouts`.
+    """Look at everything below some folders, here or in a store, in whatever layout (see `apollo.data.layouts`).
 
-    Args:
-        roots: The folders, here or in a store.
-        progress: Called after each pair with how many are done, of how many, and its name.
-        others: Called with every file that is no audio by its name, and so is passed over.
-
-    Returns:
-        One row a pair, one a clean file, and one for every file or folder that lacks its partner.
-
-    Raises:
-        DataError: If a folder is missing or holds no audio.
+    `others` is called with every file that is no audio by its name. Gives one row a pair, one a clean file, and one for
+    every file or folder that lacks its partner. Raises DataError if a folder is missing or holds no audio.
     """
     work: list[tuple[Place, Place | None]] = []
     problems: list[Problem] = []
@@ -135,11 +127,7 @@ def measure_original(row: Row, path: Path) -> None:
 
 
 def measure_codec(row: Row, original: Path, codec: Path) -> None:
-    """Fill in what concerns the damaged version, and how it lies to the original.
-
-    Raises:
-        ApolloError: If it cannot be read to its end.
-    """
+    """Fill in how the damaged version lies to the original; raises ApolloError if it cannot be read to its end."""
     with AudioReader(codec) as reader:
         row.codec_sample_rate, row.codec_channels = reader.sample_rate, reader.channels
         row.codec_samples = sum(block.shape[1] for block in blocks_of(reader))

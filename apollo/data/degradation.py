@@ -158,10 +158,8 @@ class RandomCodec:
 def degraded(signal: Signal, degradation: Degradation) -> Signal:
     """A signal after what was chosen for it; the result is aligned and as long.
 
-    More than two channels are coded pair by pair, and the last of an odd number by itself, at the same bitrate.
-
-    Raises:
-        ApolloError: When it is read, if samples are not finite.
+    More than two channels are coded pair by pair, and the last of an odd number by itself, at the same bitrate. Reading
+    it raises ApolloError if samples are not finite.
     """
     pairs = [_degraded(signal[first : first + 2], degradation) for first in range(0, signal.channels, 2)]
     if len(pairs) == 1:

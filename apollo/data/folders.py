@@ -60,12 +60,9 @@ class Problem:
 
 
 def find_tracks(root: Path) -> list[Track]:
-    """All audio files below a folder, in the order of their names.
+    """All audio files below a folder, in the order of their names; what cannot be used is left out, with one warning.
 
-    What cannot be used is named in one warning and left out.
-
-    Raises:
-        DataError: If there is no such folder, or no usable audio in it.
+    Raises DataError if there is no such folder, or no usable audio in it.
     """
     tracks, problems = open_tracks(files_of(root))
     warn_of(problems, len(tracks) + len(problems))
@@ -98,10 +95,9 @@ def try_track(path: Path) -> Track | Problem:
 
 
 def open_track(path: Path) -> Track:
-    """Describe a file; its last sample is read, because a truncated file still has a whole header.
+    """Describe a file, or raise ApolloError if it is not readable audio to its end, or too short to be music.
 
-    Raises:
-        ApolloError: If it is not readable audio to its end, or too short to be music.
+    Its last sample is read, because a truncated file still has a whole header.
     """
     with AudioReader(path) as reader:
         track = Track(path, reader.count(), reader.sample_rate, reader.channels)
@@ -128,19 +124,10 @@ def warn_of(problems: Sequence[Problem], total: int) -> None:
 
 
 def read_stretch(track: Track, start: float, samples: int, sample_rate: int) -> Waveform:
-    """Read from a track at a given rate, from the sample at or before `start`.
+    """Read `(channels, samples)` of a track at a given rate, from the sample at or before `start` seconds.
 
-    Args:
-        track: The file.
-        start: Where to begin, in seconds.
-        samples: How many samples of the result.
-        sample_rate: Of the result, in Hz.
-
-    Returns:
-        `(channels, samples)`; zeros lie beyond both ends of the file, and where its samples are no numbers.
-
-    Raises:
-        AudioFileError: If the file has become unreadable.
+    Zeros lie beyond both ends of the file, and where its samples are no numbers. Raises AudioFileError if the file has
+    become unreadable.
     """
     return read_from(track, int(start * track.sample_rate), samples, sample_rate)
 
@@ -230,13 +217,10 @@ def as_stereo(waveform: Waveform) -> Waveform:
 
 
 class MusicFolder:
-    """Random crops of music; mono is made stereo, of more channels the first two are taken.
+    """Random crops of music, whose tracks are drawn by their length.
 
-    Tracks are drawn by their length. What is shorter than a crop is followed by silence.
-
-    Args:
-        tracks: The music.
-        sample_rate: Of the crops, in Hz; other rates are resampled.
+    Mono is made stereo, of more channels the first two are taken, other sample rates are resampled. What is shorter
+    than a crop is followed by silence.
     """
 
     def __init__(self, tracks: Sequence[Track], sample_rate: int) -> None:
@@ -246,11 +230,7 @@ class MusicFolder:
         self.shares = lengths / lengths.sum()
 
     def draw(self, rng: np.random.Generator, samples: int) -> Waveform:
-        """Draw `(2, samples)`; silence, and what has become unreadable, is drawn again a few times.
-
-        Raises:
-            AudioFileError: If nothing readable is found in so many tries.
-        """
+        """Draw `(2, samples)`, as `first_sounding` does."""
 
         def attempt() -> Waveform:
             track = self.tracks[rng.choice(len(self.tracks), p=self.shares)]
@@ -261,14 +241,9 @@ class MusicFolder:
 
 
 def first_sounding(attempt: Callable[[], Result], sound: Callable[[Result], Waveform]) -> Result:
-    """Try until something is not silent, or `ATTEMPTS` times; a file that breaks during a run does not end it.
+    """Try until the sound of something is not silent, or `ATTEMPTS` times; a file that breaks does not end the run.
 
-    Args:
-        attempt: Reads something.
-        sound: The waveform of what was read, by which it is judged.
-
-    Raises:
-        AudioFileError: If no attempt has found anything readable.
+    Raises AudioFileError if no attempt has found anything readable.
     """
     found: Result | None = None
     broken: AudioFileError | None = None

@@ -40,11 +40,7 @@ class Stored:
 
 @contextmanager
 def stored(path: Path) -> Iterator[Stored]:
-    """Open a file of a store.
-
-    Raises:
-        AudioFileError: If it cannot be read, or refers to other files, or holds something else than samples.
-    """
+    """Open a file of a store; raises AudioFileError if it refers to other files, or cannot be read as samples."""
     refuse_special(path, AudioFileError)
     try:
         with h5py.File(path, "r", locking=False) as file:

@@ -28,11 +28,7 @@ class Kind:
 
 
 def kinds_of(blocks: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, float]) -> list[Kind]:
-    """The kinds that the option `kinds` describes, and the shares of those that state none.
-
-    Raises:
-        ValueError: If it describes none; the message begins with the key.
-    """
+    """The kinds that the option `kinds` describes, each with its shares; raises ValueError if it describes none."""
     if not isinstance(blocks, Mapping) or not blocks:
         raise ValueError(f"kinds must be a block with one block for each kind, not {blocks!r}")
     kinds = []
@@ -63,10 +59,6 @@ def _names(value: Any) -> bool:
 
 
 def require_number(name: str, value: Any, lowest: float, highest: float) -> None:
-    """Make sure that an option is a number in its range.
-
-    Raises:
-        ValueError: If it is not; the message begins with its name.
-    """
+    """Raise ValueError, whose message begins with the option's name, if it is not a number in its range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a number from {lowest:g} to {highest:g}, not {value!r}")

@@ -29,16 +29,9 @@ class Found(Generic[Where]):
 
 
 def two_folders(original: Where, codec: Where, original_format: str = "", codec_format: str = "") -> Found[Where]:
-    """Match the files of two folders by their paths without the endings.
+    """Match the files of two folders by their paths without the endings; a format such as `wav` leaves out others.
 
-    Args:
-        original: Folder of originals.
-        codec: Folder of damaged versions.
-        original_format: Ending that originals must have, such as `wav`; any when empty.
-        codec_format: Likewise for the damaged versions.
-
-    Raises:
-        DataError: If a folder is missing or holds no such files.
+    Raises DataError if a folder is missing or holds no such files.
     """
     originals, codecs = by_name(original, original_format), by_name(codec, codec_format)
     problems: list[Problem] = []
@@ -72,15 +65,9 @@ def by_name(folder: Where, ending: str) -> dict[str, list[Where]]:
 
 
 def song_folders(root: Path, original: str, codec: str) -> Found[Path]:
-    """Look for one folder a song, at any depth.
+    """Look for one folder a song, at any depth, with two files whose names are given with their endings or without.
 
-    Args:
-        root: Folder of song folders.
-        original: Name of the original in each, with its ending or without.
-        codec: Name of the damaged version.
-
-    Raises:
-        DataError: If there is no such folder, or no folder in it.
+    Raises DataError if there is no such folder, or no folder in it.
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}: give a folder that contains one folder per song")
@@ -122,11 +109,8 @@ def join(parts: Sequence[Found[Where]]) -> Found[Where]:
 def any_layout(root: Where, others: Callable[[Where], None] = lambda path: None) -> tuple[Found[Where], list[Where]]:
     """Look for pairs in all layouts at any depth, here or in a store.
 
-    Returns:
-        The pairs, and the audio files that belong to none: clean music.
-
-    Raises:
-        DataError: If there is no such folder, or no audio in it.
+    Gives the pairs, and the audio files that belong to none: clean music. Raises DataError if there is no such folder,
+    or no audio in it.
     """
     files = files_of(root, others)
     if not files:

@@ -68,11 +68,7 @@ class CropModule(LightningDataModule):
 
     @classmethod
     def check(cls, **arguments: Any) -> None:
-        """Look at options as who makes a module of them does, without opening any data.
-
-        Raises:
-            ConfigError: If they describe no data.
-        """
+        """Raise ConfigError if options describe no data, without opening any."""
         type(cls.__name__, (cls,), {"open": lambda self: None})(**arguments)
 
     def open(self) -> None:
@@ -98,11 +94,7 @@ class CropModule(LightningDataModule):
         return cast(Crop, super().transfer_batch_to_device(batch, device, dataloader_idx))
 
     def check_shares(self, processes: int) -> None:
-        """Make sure that so many processes have something to validate on each.
-
-        Raises:
-            DataError: If there are fewer items than processes.
-        """
+        """Raise DataError if there are fewer items to validate on than processes."""
         items = len(self.validation)
         if items < processes:
             raise DataError(

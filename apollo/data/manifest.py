@@ -63,11 +63,7 @@ def is_inside(folder: Path, path: str) -> bool:
 
 
 def refuse_outside(folder: Path, paths: Iterable[str]) -> None:
-    """Make sure that what is to be written or removed lies in its folder.
-
-    Raises:
-        DataError: If a link leads out of it.
-    """
+    """Raise DataError if a link leads what is to be written or removed out of its folder."""
     for path in paths:
         if not is_inside(folder, path):
             raise DataError(f"{folder / path} leads out of {folder}: remove the link, or give another folder")

@@ -95,19 +95,10 @@ def open_stems(
     coherent_probability: float = 0.5,
     samples: int | None = None,
 ) -> StemMixer:
-    """Mix from a store where the folder is one, else from a folder of songs in stems.
+    """Mix, as `StemMixer` does, from a store where the folder is one, else from a folder of songs in stems.
 
-    Args:
-        root: Store, or folder of songs.
-        sample_rate: Of the mixes, in Hz.
-        num_stems: See `StemMixer`.
-        snr_range: See `StemMixer`.
-        coherent_probability: See `StemMixer`.
-        samples: Length of the mixes that will be drawn, if known: what a store cannot give is told at once.
-
-    Raises:
-        ConfigError: If an option is out of range.
-        DataError: If there are no stems, or they do not fit.
+    Where the length of the mixes is known, what a store cannot give is told at once. Raises ConfigError if an option is
+    out of range, and DataError if there are no stems, or they do not fit.
     """
     stored = any(True for name in (*CLASSES, MIXTURE) for _ in (root / name).glob(f"*{SUFFIX}"))
     stems = StemStore(root, sample_rate, samples) if stored else StemFiles(root, sample_rate)

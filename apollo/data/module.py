@@ -129,12 +129,9 @@ class DataModule(CropModule):
 
 
 def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> RandomCodec:
-    """The codec that a block of options describes.
+    """The codec that a block of options describes; raises ConfigError, which names the key, if it describes none.
 
     Published configurations also give `complexity` and `vbr` as words, which the published code reads and does not use.
-
-    Raises:
-        ConfigError: If it describes none; the message names the key.
     """
     idle = [name for name in ("complexity", "vbr") if isinstance(options.get(name), str) or name == "complexity"]
     if idle := [name for name in idle if name in options]:
@@ -148,11 +145,7 @@ def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> Rand
 
 
 def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Callable[[], Found[Path]]:
-    """What looks for the pairs that `datas.train` or `datas.valid` describes.
-
-    Raises:
-        ConfigError: If the block describes none.
-    """
+    """What looks for the pairs of `datas.train` or `datas.valid`; raises ConfigError if the block describes none."""
     folders = [block["dir"]] if isinstance(block.get("dir"), str) else list(block.get("dir") or ())
     if not folders:
         raise ConfigError(f"datas.{key} lacks dir: give one folder or a list of them")

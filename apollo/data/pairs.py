@@ -60,13 +60,10 @@ class Pair:
 
 
 def open_pairs(found: Found[Path]) -> list[Pair]:
-    """Open and measure pairs, several at a time.
+    """Open and measure pairs, several at a time; raises DataError if none can be used.
 
     Lags that will be corrected are logged once for every file. Files that cannot be read, drift, or are not the same
     music are named in one warning, with whatever the search had found wrong, and left out.
-
-    Raises:
-        DataError: If no pair is left.
     """
     opened = side_by_side(try_pair, found.pairs)
     pairs = [pair for pair in opened if isinstance(pair, Pair)]
@@ -126,15 +123,9 @@ def as_crop(original: Waveform, degraded: Waveform) -> Crop:
 
 
 class PairCrops(Dataset[Crop]):
-    """Random crops of pairs by number; crop `n` depends on `(seed, n)` alone.
+    """Random crops of pairs by number, drawn by their length; crop `n` depends on `(seed, n)` alone.
 
-    Pairs are drawn by their length. What is shorter than a crop is followed by silence.
-
-    Args:
-        pairs: From `open_pairs`.
-        samples: Length of a crop.
-        sample_rate: Of the crops, in Hz; other rates are resampled.
-        seed: Of all randomness.
+    Other sample rates are resampled. What is shorter than a crop is followed by silence.
     """
 
     def __init__(self, pairs: Sequence[Pair], samples: int, sample_rate: int, seed: int) -> None:
@@ -161,10 +152,6 @@ class WholePairs(Dataset[Crop]):
     """Whole songs beside their damaged versions, read one at a time: what a run is validated on.
 
     What lasts longer than `LONGEST` is divided into equal parts, so that memory does not depend on the length of files.
-
-    Args:
-        pairs: From `open_pairs`.
-        sample_rate: Of what is given, in Hz; other rates are resampled.
     """
 
     def __init__(self, pairs: Iterable[Pair], sample_rate: int) -> None:

@@ -17,11 +17,7 @@ METHOD = 1  # counts up when what is measured changes
 
 
 def relation_of(original: Path, codec: Path) -> Relation:
-    """Measure how two files relate, or remember it if neither has changed since.
-
-    Raises:
-        AudioFileError: If a file cannot be read.
-    """
+    """Measure how two files relate, or remember it if neither has changed; AudioFileError if one is unreadable."""
     memory = memory_folder() / f"{fingerprint(original, codec)}.json"
     try:
         return Relation(**json.loads(memory.read_text()))

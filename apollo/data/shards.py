@@ -83,18 +83,9 @@ def prepare(
 ) -> Prepared:
     """Write the first `count` crops to a folder, or go on where an earlier run was ended; every file appears whole.
 
-    Args:
-        crops: What makes them.
-        target: The folder; made if need be.
-        count: How many. A folder may be asked for more crops than it was made for.
-        sample_rate: Of the crops, in Hz.
-        recipe: What the crops are made by, in what JSON knows.
-        workers: Processes at work.
-        progress: Called with the number of shards that are done, that of all, and the name of the last.
-
-    Raises:
-        DataError: If the folder holds crops of another recipe or anything else, is in use or cannot be written, or a
-            process was killed.
+    A folder may be asked for more crops than it was made for. `recipe` is what the crops are made by, in what JSON
+    knows. Raises DataError if the folder holds crops of another recipe or anything else, is in use or cannot be
+    written, or a process was killed.
     """
     contents = Contents(sample_rate, crops.samples, count, json.loads(json.dumps(recipe)))
     manifest = target / MANIFEST
@@ -116,11 +107,7 @@ def prepare(
 
 
 def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None:
-    """Make sure that what a folder holds can be gone on with.
-
-    Raises:
-        DataError: If it cannot; the message names what differs.
-    """
+    """Raise DataError, which names what differs, if what a folder holds cannot be gone on with."""
     before, now = ({**asdict(c), **c.recipe} for c in (there, wanted))
     different = [key for key in (before.keys() | now.keys()) - {"crops", "recipe"} if before.get(key) != now.get(key)]
     if different:
@@ -216,20 +203,10 @@ class Shard:
 
 
 class Shards(Dataset[Crop]):
-    """All crops of a folder, whole and at full scale, each read on its own; of a folder in a store, no more than that.
+    """All crops of a folder made by `prepare`, whole and at full scale, each read on its own.
 
-    Files are opened for every crop, so that this may be handed to other processes by any means.
-
-    Args:
-        folder: Made by `prepare`.
-        sample_rate: That its crops must have, in Hz.
-
-    Attributes:
-        samples: Length of a crop.
-        bitrates: Of every crop, as `bitrate_of` gives it.
-
-    Raises:
-        DataError: If a shard is missing or damaged, or the sample rate is another.
+    Files are opened for every crop, so that this may be handed to other processes by any means. Raises DataError if a
+    shard is missing or damaged, or the sample rate is another.
     """
 
     def __init__(self, folder: Place, sample_rate: int) -> None:
@@ -269,14 +246,8 @@ class Shards(Dataset[Crop]):
 class ShardCrops(Dataset[Crop]):
     """Random stretches of stored crops by number; stretch `n` depends on `(seed, n)` alone.
 
-    Args:
-        shards: What to draw from.
-        samples: Length of a stretch.
-        seed: Of all randomness.
-        peak: Lowest and highest level in dBFS that full scale is brought to, drawn evenly.
-
-    Raises:
-        DataError: If a stretch is to be longer than the crops.
+    Full scale is brought to a level between the two of `peak` in dBFS, drawn evenly. Raises DataError if a stretch is
+    to be longer than the crops.
     """
 
     def __init__(self, shards: Shards, samples: int, seed: int, peak: tuple[float, float]) -> None:

@@ -53,14 +53,8 @@ def find_stems(corpus: Corpus, root: Path, include_test: bool = False) -> list[S
 
     Every file is a stem of its own, also where a song has several of one class. A mixture is the song's own file where
     it has one, else the sum of its stems. Kinds that are none of the 11 classes are taken as `other`, with one warning.
-
-    Args:
-        corpus: The layout.
-        root: Its folder.
-        include_test: Whether the test songs of MUSDB are taken too; they are what models are judged on.
-
-    Raises:
-        DataError: If there is no such folder, or nothing in it has that layout.
+    The test songs of MUSDB are what models are judged on, so they are taken only on request. Raises DataError if there
+    is no such folder, or nothing in it has that layout.
     """
     if corpus not in get_args(Corpus):
         raise DataError(f"there is no corpus {corpus!r}: choose one of {', '.join(get_args(Corpus))}")

@@ -37,11 +37,7 @@ class Song:
 
 
 def find_songs(root: Path) -> list[Song]:
-    """The songs of a folder, in the order of their names.
-
-    Raises:
-        DataError: If it holds none, or audio files of its own.
-    """
+    """The songs of a folder, in the order of their names; raises DataError if it holds none, or audio of its own."""
     songs: dict[Path, list[Track]] = {}
     for track in find_tracks(root):
         songs.setdefault(track.path.parent, []).append(track)
@@ -54,17 +50,8 @@ class StemFiles:
     """Crops of stems and of whole songs, straight from the files; what `apollo.data.mixing.StemMixer` mixes.
 
     A stem is drawn by class, then file, both evenly; files of no known class count as `other`. A song is its
-    `mixture.*` where it has one, else the sum of its stems. Silence follows where a crop is longer than a file.
-
-    Args:
-        root: Folder of songs.
-        sample_rate: Of the crops, in Hz; other rates are resampled.
-
-    Attributes:
-        coherent: True, since every song can be played whole.
-
-    Raises:
-        DataError: If the folder holds no songs, or no stems but mixtures.
+    `mixture.*` where it has one, else the sum of its stems. Other sample rates are resampled. Silence follows where a
+    crop is longer than a file. Raises DataError if the folder holds no songs, or no stems but mixtures.
     """
 
     coherent = True
@@ -171,15 +158,8 @@ class StemFolder:
 
     Some are stems of one song played together, the others stems of any songs of a kind, and of those nearly half a
     single one. Mono stems are placed in the stereo field and sometimes widened; levels, equalisation and pitch vary;
-    some mixes are mastered, some dull, some driven into saturation.
-
-    Args:
-        root: Folder of songs.
-        sample_rate: Of the mixes, in Hz.
-        mixing: How they are mixed.
-
-    Raises:
-        DataError: If the folder holds no songs, or one of no kind.
+    some mixes are mastered, some dull, some driven into saturation. Raises DataError if the folder holds no songs, or
+    one of no kind.
     """
 
     def __init__(self, root: Path, sample_rate: int, mixing: Mixing = Mixing()) -> None:
@@ -258,8 +238,7 @@ class StemFolder:
 def by_kind(songs: Sequence[Song], kinds: Sequence[Kind], root: Path) -> dict[str, list[Song]]:
     """Songs under the names of their kinds; kinds that would never be drawn are left out.
 
-    Raises:
-        DataError: If a song is of no kind, or none is left.
+    Raises DataError if a song is of no kind, or none is left.
     """
     found: dict[str, list[Song]] = {}
     for song in songs:

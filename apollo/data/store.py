@@ -116,10 +116,6 @@ class StemStore:
         sample_rate: That it must have been made at, in Hz.
         samples: Length of the crops that will be drawn, if known.
 
-    Attributes:
-        max_samples: The longest crop that can be drawn.
-        coherent: Whether the store holds mixtures.
-
     Raises:
         DataError: If there is no such store, it has another sample rate, or crops are to be longer than its segments.
     """

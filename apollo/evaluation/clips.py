@@ -44,15 +44,8 @@ class Clip:
 def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[Clip]:
     """Cut out and restore again the loudest 6 s of the cases that each system restored best, worst and in the middle.
 
-    Chosen by ViSQOL if it is among the metrics, otherwise by the first.
-
-    Args:
-        evaluation: Of these cases with these settings.
-        cases: From `find_cases`.
-        settings: As `evaluate` took them.
-
-    Returns:
-        Up to three clips a system; without those that can no longer be read.
+    Chosen by ViSQOL if it is among the metrics, otherwise by the first. Up to three clips a system; those that can no
+    longer be read are left out.
     """
     judge = "visqol" if "visqol" in evaluation.metrics else evaluation.metrics[0]
     by_name = {(case.piece, case.condition): case for case in cases.cases}
@@ -123,12 +116,7 @@ def _moment(
 
 
 def loudest(waveform: Waveform, samples: int) -> int:
-    """Where the stretch with the most energy begins, to a quarter of a second.
-
-    Args:
-        waveform: `(channels, any number of samples)`.
-        samples: Length of the stretch.
-    """
+    """Where the stretch of so many samples with the most energy begins, to a quarter of a second."""
     step = SAMPLE_RATE // 4
     energy = np.concatenate(
         [

@@ -20,16 +20,11 @@ SHELF_HZ, SHELF_DB = 5000.0, 6.0
 
 
 def controlled(control: str, damaged: Waveform, scratch: Path) -> Waveform:
-    """The damaged waveform as a control leaves it.
+    """The damaged waveform, `(channels, samples)` at 44.1 kHz, as a control leaves it.
 
     `NOISE` adds white noise of -70 dBFS (RMS), always the same; `SHELF` raises what lies above 5 kHz by 6 dB with a
     shelving filter of the second order (Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter
     coefficients", slope 1).
-
-    Args:
-        control: One of `apollo.evaluation.results.CONTROLS`.
-        damaged: `(channels, samples)` at 44.1 kHz.
-        scratch: As `filled` takes it.
     """
     return filled((_noisy if control == NOISE else _shelved)(damaged), damaged.shape, scratch)
 

@@ -45,17 +45,10 @@ def _values(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 def merged(evaluations: Sequence[Evaluation], names: Sequence[object]) -> Evaluation:
-    """Put evaluations of different pieces together.
+    """Put evaluations of different pieces together, of the same systems and conditions and by the same metrics.
 
-    Args:
-        evaluations: At least one; of the same systems and conditions, by the same metrics.
-        names: What each is called where something is wrong with it.
-
-    Returns:
-        All scores and failures, pieces in the order of their names; the time is that of all machines together.
-
-    Raises:
-        DataError: If they do not belong together, or one piece has two scores that differ.
+    Gives all scores and failures, pieces in the order of their names; the time is that of all machines together. Raises
+    DataError, which uses `names`, if they do not belong together, or one piece has two scores that differ.
     """
     first = evaluations[0]
     scores: dict[tuple[str, Condition, str], Score] = {}

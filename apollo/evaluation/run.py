@@ -147,11 +147,7 @@ def make_writable(folder: Place) -> None:
 
 
 def refuse_foreign(folder: Place) -> None:
-    """Make sure that what a report would replace in a folder is an earlier report, which has its scores beside it.
-
-    Raises:
-        DataError: If it is something else.
-    """
+    """Raise DataError if what a report would replace in a folder is no earlier report, with its scores beside it."""
     for place in (folder / name for name in REPORTS):
         there = place.is_file() if isinstance(place, Url) else os.path.lexists(place)
         if there and not (folder / SCOREBOOK).is_file():

@@ -18,13 +18,9 @@ UPLOADS = 0.05  # share of the time that may go into keeping scores in a store
 
 
 class Scorebook:
-    """Values of metrics under keys, kept in a ledger, or in memory alone.
+    """Values of metrics under keys, kept in a ledger, or in memory alone where it has no path.
 
-    Args:
-        path: The ledger's file, made when missing; None keeps nothing.
-
-    Raises:
-        DataError: If the file cannot be used.
+    Raises DataError if the file cannot be used.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -30,16 +30,7 @@ class Restorations:
     folder: Path
 
     def file_of(self, case: Case[Place], root: Place, several: bool) -> Path:
-        """Find what was made of a case.
-
-        Args:
-            case: The case.
-            root: The folder that is evaluated.
-            several: Whether there are several conditions.
-
-        Raises:
-            DataError: There is none, or more than one.
-        """
+        """Find what was made of a case of one or `several` conditions; raises DataError unless it is one file."""
         folder = self.folder
         if several:
             folder /= f"{case.condition.codec}-{case.condition.bitrate}"

@@ -30,16 +30,9 @@ Waveform = npt.NDArray[np.float32]
 def waveforms(case: Case[Path], scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
     """The original and the damaged version of a case at 44.1 kHz, aligned unless that is not wanted.
 
-    Args:
-        case: The case.
-        scratch: An empty folder for waveforms that are too long for memory; it must outlive them.
-        align: Whether the lag of the damaged side of a pair is undone.
-
-    Returns:
-        Two arrays `(channels, samples)` of one shape; of a pair, what both have in common in time.
-
-    Raises:
-        ApolloError: If a file cannot be read or coded, or the sides of a pair do not belong together.
+    Two arrays `(channels, samples)` of one shape; of a pair, what both have in common in time. Those that are too long
+    for memory are kept in `scratch`, an empty folder that must outlive them. Raises ApolloError if a file cannot be
+    read or coded, or the sides of a pair do not belong together.
     """
     if case.damaged is not None:
         return pair_waveforms(case.sources[0], case.damaged, scratch, align)
@@ -54,17 +47,9 @@ def waveforms(case: Case[Path], scratch: Path, align: bool = True) -> tuple[Wave
 def pair_waveforms(original: Path, other: Path, scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
     """Two recordings of the same thing at 44.1 kHz, where both last.
 
-    The second gets the channels of the first: mono goes to all of them, and many become the mean for one.
-
-    Args:
-        original: The one.
-        other: The other.
-        scratch: As `waveforms` takes it.
-        align: Whether the lag of the second is undone. Without it both are taken from their first samples on, whatever
-            they hold.
-
-    Raises:
-        ApolloError: If one cannot be read, or they are to be aligned and are not recordings of the same thing.
+    The second gets the channels of the first: mono goes to all of them, and many become the mean for one. Unless they
+    are aligned, both are taken from their first samples on. Raises ApolloError if one cannot be read, or they are to be
+    aligned and are not recordings of the same thing.
     """
     pair = measured(original, other) if align else Pair(open_track(original), open_track(other))
     # The original keeps its samples: only the other side is moved by fractions of one.
@@ -81,11 +66,7 @@ def pair_waveforms(original: Path, other: Path, scratch: Path, align: bool = Tru
 
 
 def measured(original: Path, other: Path) -> Pair:
-    """How two recordings are aligned.
-
-    Raises:
-        ApolloError: If one cannot be read, or they are not recordings of the same thing.
-    """
+    """How two recordings are aligned; raises ApolloError if one is unreadable, or they are not of the same thing."""
     pair = try_pair((original, other))
     if not isinstance(pair, Pair):
         raise DataError(str(pair))
@@ -144,11 +125,7 @@ def empty(shape: tuple[int, ...], scratch: Path) -> Waveform:
 
 
 def restored(damaged: Waveform, restorer: Restorer, scratch: Path) -> Waveform:
-    """What a model makes of a waveform at 44.1 kHz: the same shape.
-
-    Raises:
-        ApolloError: If a sample is not a finite number.
-    """
+    """What a model makes of a waveform at 44.1 kHz, same shape; raises ApolloError if a sample is not finite."""
     signal = Signal.of_array(damaged, SAMPLE_RATE)
     stream = restorer.stream(signal.measure()[0], SAMPLE_RATE)
     return filled(stream.through(signal.blocks()), damaged.shape, scratch)

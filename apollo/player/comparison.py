@@ -125,11 +125,7 @@ def compare(
 
 
 def look_at(path: Path, progress: Callable[[float, float | None], None] = lambda done, total: None) -> Inspection:
-    """Inspect a recording that is to be compared.
-
-    Raises:
-        AudioFileError: If it cannot be read to its end, or holds what is no number.
-    """
+    """Inspect a recording to be compared; raises AudioFileError if it is unreadable or holds what is no number."""
     found = inspect(path, progress)
     if not found.levels.finite:
         raise AudioFileError(f"{path} contains NaN or infinite samples: give another file")

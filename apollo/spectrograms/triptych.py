@@ -139,15 +139,7 @@ def scale_of_decibels(
 
 
 def power_spectrogram(waveform: NDArray[np.floating[Any]], hop_length: int) -> NDArray[np.float64]:
-    """Power of the mean over channels, Hann window of 2048 samples.
-
-    Args:
-        waveform: `(channels, at least 2048 samples)`.
-        hop_length: In samples.
-
-    Returns:
-        `(bins, frames)`.
-    """
+    """Power of the mean over channels of `(channels, at least 2048 samples)`, Hann window of 2048; `(bins, frames)`."""
     mono = np.asarray(waveform, dtype=np.float64).mean(axis=0)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
     framed = np.lib.stride_tricks.sliding_window_view(mono, N_FFT)[::hop_length]

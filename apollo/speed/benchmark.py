@@ -142,11 +142,7 @@ def benchmark(
 
 
 def check_precisions(precisions: Sequence[str] | None, device: torch.device) -> list[str]:
-    """Give the precisions to measure in, without doubles.
-
-    Raises:
-        ApolloError: If there is no such precision, or not on this device.
-    """
+    """The precisions to measure in, without doubles; raises ApolloError if one is unknown, or not on this device."""
     if not precisions:
         return [name for name in PRECISIONS if name != "16" or device.type != "cpu"]
     for name in precisions:
@@ -221,8 +217,7 @@ def measure(
 ) -> tuple[float, float, int | None]:
     """Measure what `prepare` returns after a warm-up, beside matrix products on the same device in the same precision.
 
-    Returns:
-        Median seconds of three runs, median rate of matrix products between them, and peak memory.
+    Gives the median seconds of three runs, the median rate of matrix products between them, and peak memory.
     """
     device, times, rates = products.device, [], []
     # Kernels that are loaded at their first use are no memory that the audio needs.

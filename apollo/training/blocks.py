@@ -68,11 +68,7 @@ class Spec:
     arguments: Mapping[str, Any]  # what the block gives it
 
     def build(self, *first: Any, **extra: Any) -> Any:
-        """Build the object; what `extra` gives, the block may give otherwise.
-
-        Raises:
-            ConfigError: If it cannot be built, whatever its class raises.
-        """
+        """Build the object; the block overrides `extra`. Raises ConfigError, whatever its class raises."""
         try:
             return self.made(*first, **{**extra, **self.arguments})
         except ApolloError:
@@ -114,11 +110,7 @@ def block(given: Any, name: str) -> dict[str, Any]:
 
 
 def target(path: Any, name: str) -> str:
-    """The full name of what a `_target_` stands for.
-
-    Raises:
-        ConfigError: If it is missing, or not one of those that the block may have.
-    """
+    """The full name of what a `_target_` stands for; raises ConfigError if the block may not have it."""
     allowed = TARGETS[name]
     if not path:
         raise ConfigError(f"{name} lacks _target_: name the class to build, such as {allowed[0]}")
@@ -132,11 +124,7 @@ def target(path: Any, name: str) -> str:
 
 
 def found(path: str) -> Callable[..., Any]:
-    """Import what a full name stands for.
-
-    Raises:
-        ConfigError: If the installed version of its library has no such thing.
-    """
+    """Import what a full name stands for; raises ConfigError if the installed library has no such thing."""
     module, _, attribute = path.rpartition(".")
     try:
         made: Callable[..., Any] = getattr(import_module(module), attribute)

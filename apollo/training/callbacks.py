@@ -21,11 +21,7 @@ from apollo.training.system import ApolloSystem
 
 
 class Speed(Callback):
-    """Shows and logs how many seconds of audio are trained on in a second.
-
-    Args:
-        sample_rate: In Hz.
-    """
+    """Shows and logs how many seconds of audio are trained on in a second."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -47,16 +43,10 @@ class Speed(Callback):
 
 
 class Clips(Callback):
-    """After every validation, writes its first items as sound and spectrograms.
+    """After every validation, writes the first `seconds` of its first items as sound and spectrograms.
 
     The newest are in the run's folder as `clips/<number>/{damaged,restored,original}.flac` and `spectrograms.png`; the
     loggers that show sound and pictures get them all.
-
-    Args:
-        folder: Where the clips go.
-        sample_rate: In Hz.
-        count: How many items.
-        seconds: How much of each, from its start.
     """
 
     def __init__(self, folder: Path, sample_rate: int, count: int = 3, seconds: float = 10.0) -> None:

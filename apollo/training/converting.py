@@ -140,15 +140,10 @@ Takes = Callable[[str, str | None], set[str] | None]
 
 
 def converted(held: Mapping[str, Any], takes: Takes) -> Conversion:
-    """Convert a configuration.
+    """Convert a configuration; raises ConfigError if a value that others are computed from is not a number.
 
-    Args:
-        held: What the file holds.
-        takes: The keys that a block of ours takes, with this `_target_` or, where that is `None`, with its usual one;
-            `None` if it cannot have that target.
-
-    Raises:
-        ConfigError: If a value that others are computed from is not a number.
+    `takes` tells the keys that a block of ours takes, with a `_target_` or, where that is `None`, with its usual one;
+    it gives `None` if the block cannot have that target.
     """
     reader = _Reader(takes)
     reader.read("", "", held, set())
@@ -160,12 +155,7 @@ def converted(held: Mapping[str, Any], takes: Takes) -> Conversion:
 
 
 class _Reader:
-    """Goes through the keys of a file and sorts them.
-
-    Attributes:
-        result: The published recipe, with what has the same name in the file.
-        found: Path and value of what has another name here, by its own.
-    """
+    """Goes through the keys of a file and sorts them."""
 
     def __init__(self, takes: Takes) -> None:
         self.takes = takes
@@ -175,14 +165,7 @@ class _Reader:
         self.known = {*RENAMED, *OTHERS, *IGNORED, *self.usual, *set().union(*self.usual.values())}
 
     def read(self, path: str, ours: str, block: Mapping[Any, Any], own: set[str]) -> None:
-        """Go through a block.
-
-        Args:
-            path: Its dotted path with a dot at the end; empty for the whole file.
-            ours: Which of our blocks it is.
-            block: What it holds.
-            own: The keys that it shares with that.
-        """
+        """Go through a block that is `ours` here and shares the keys `own` with it; its dotted path ends in a dot."""
         for key, value in block.items():
             name, full = str(key), f"{path}{key}"
             if name == "_target_":

@@ -16,12 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Mirror:
-    """A folder of this machine, and the one in a store that it stands for.
-
-    Args:
-        folder: The one; may be missing still.
-        url: The other.
-    """
+    """A folder of this machine, which may be missing still, and the one in a store that it stands for."""
 
     def __init__(self, folder: Path, url: Url) -> None:
         self.folder = folder
@@ -39,8 +34,7 @@ class Mirror:
     def send(self) -> None:
         """Bring to the store what is new here or has changed, each file whole, and remove there what is gone.
 
-        Raises:
-            ApolloError: If the store does not take it; what it has taken is not sent again.
+        Raises ApolloError if the store does not take it; what it has taken is not sent again.
         """
         found = self._found()
         for name, state in found.items():
@@ -70,9 +64,8 @@ class Mirror:
 def mirrored(folder: Url, name: str, resume: Place | None) -> Iterator[tuple[Path, Mirror]]:
     """Give a folder of runs here, and the run of a name in it, with what the store has if it is to be resumed.
 
-    Raises:
-        ConfigError: If there is such a run already, and it is not to be resumed.
-        TrainingError: If at the end the store does not take what the run has made, which is then kept here.
+    Raises ConfigError if there is such a run already and it is not to be resumed, and TrainingError if at the end the
+    store does not take what the run has made, which is then kept here.
     """
     run = folder / name
     run.check_bucket()

@@ -98,14 +98,9 @@ def naming(path: Path) -> Iterator[None]:
 def parse(path: Path, overrides: Sequence[str] = (), foreign: bool = False) -> Recipe:
     """Read a YAML file, apply `key=value` overrides, and look at every block: target, keys, and kinds of values.
 
-    Args:
-        path: The file.
-        overrides: In our keys.
-        foreign: Whether the file is one of another training code and to be converted; what of it is passed over is
-            logged.
-
-    Raises:
-        ConfigError: If anything in the file or in an override cannot be used; it names the file, the block and the key.
+    A `foreign` file is one of another training code: it is converted, and what of it is passed over is logged.
+    Overrides are in our keys. Raises ConfigError, which names the file, the block and the key, if anything cannot be
+    used.
     """
     config = read_config(path, () if foreign else overrides)
     with naming(path):
@@ -127,9 +122,8 @@ def parse(path: Path, overrides: Sequence[str] = (), foreign: bool = False) -> R
 def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Read a YAML file and apply `key=value` overrides.
 
-    Raises:
-        ConfigError: If the file is missing or not YAML, an override is malformed, or there are references to anything
-            but other keys; it names the file.
+    Raises ConfigError, which names the file, if it is missing or not YAML, an override is malformed, or there are
+    references to anything but other keys.
     """
     refuse_special(path, ConfigError)
     if not path.is_file():
@@ -148,11 +142,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def apply(config: DictConfig, override: str) -> None:
-    """Put the value of a `key=value` into a configuration.
-
-    Raises:
-        ConfigError: If it is malformed, or does not fit there.
-    """
+    """Put the value of a `key=value` into a configuration; raises ConfigError if it is malformed, or does not fit."""
     key, separator, _ = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"the override {override!r} is not key=value, such as datas.batch_size=4")
@@ -163,11 +153,7 @@ def apply(config: DictConfig, override: str) -> None:
 
 
 def ours(config: DictConfig, path: Path) -> DictConfig:
-    """Convert a configuration of another training code, if it is one.
-
-    Raises:
-        ConfigError: If a value in it cannot be used.
-    """
+    """Convert a configuration if it is one of another training code; raises ConfigError if a value cannot be used."""
     try:
         held: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:

@@ -14,16 +14,10 @@ STEPS = 16
 
 
 def check_references(values: Any) -> None:
-    """Make sure that all references of a configuration are to other keys, and come to an end of moderate size.
+    """Raise ConfigError unless all references of a configuration are to other keys, and end at a moderate size.
 
     OmegaConf's resolvers, such as `${oc.env:…}`, would copy what is not the configuration's into it, and so into all
     that is saved and logged of a run.
-
-    Args:
-        values: The configuration with its references as they stand.
-
-    Raises:
-        ConfigError: If one is not; the message names it.
     """
     sizes: dict[str, int] = {}
 
@@ -69,12 +63,9 @@ def chosen(values: Any, key: str) -> Any:
 
 
 def with_references(values: Any, raw: Any, start: str) -> Any:
-    """Values, but as they stand those texts that refer to keys beginning with `start`, and to no others.
+    """Values with references filled in, but for those to keys that begin with `start`, such as `"exp."`.
 
-    Args:
-        values: The configuration with its references filled in.
-        raw: The same as they stand.
-        start: Such as `"exp."`.
+    Their texts are taken from `raw`, the same configuration with its references as they stand.
     """
     if isinstance(values, dict):
         return {key: with_references(value, raw[key], start) for key, value in values.items()}

@@ -53,8 +53,7 @@ class CSVLogger(loggers.CSVLogger):
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes checkpoints beside their target and renames them once they are on the disk; reads them as model files.
 
-    Args:
-        written: Called after each.
+    `written` is called after each.
     """
 
     def __init__(self, written: Callable[[], None] = lambda: None) -> None:
@@ -62,11 +61,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         self.written = written
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        """Read a checkpoint onto the CPU, whatever else is asked for.
-
-        Raises:
-            ModelFileError: If it is damaged, or reading it would run code.
-        """
+        """Read a checkpoint onto the CPU, whatever else is asked for; raises ModelFileError as `read_file` does."""
         return read_file(Path(path))[0]
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -76,11 +71,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             path.unlink()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint whole or not at all.
-
-        Raises:
-            TrainingError: If it cannot be written; what was there before is untouched.
-        """
+        """Write a checkpoint whole, or raise TrainingError and leave what was there before."""
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,9 +107,6 @@ class StopOnSignal(Callback):
     """Ends a run on SIGTERM or Ctrl-C after the step at work, with a checkpoint; a second signal ends it at once.
 
     A signal at the end of an epoch waits for its validation, after which `Checkpoints` asks for what to do.
-
-    Args:
-        last: Where the checkpoint goes.
     """
 
     def __init__(self, last: Path) -> None:

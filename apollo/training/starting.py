@@ -21,17 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
-    """Make sure that a run does not write over another.
+    """Raise ConfigError if a run would write over another; `last` is where its newest checkpoint would go.
 
-    Every process of a run checks this before it joins the others, so before any of them writes.
-
-    Args:
-        run: The run's folder.
-        last: Where its newest checkpoint would go.
-        resume: The checkpoint to resume from; a run resumes itself, or another one under a new name.
-
-    Raises:
-        ConfigError: If there is one already.
+    A run resumes itself, or another one under a new name. Every process of a run checks this before it joins the
+    others, so before any of them writes.
     """
     own = resume is not None and any(folder.resolve() in resume.resolve().parents for folder in (run, last.parent))
     if last.exists() and not own:
@@ -43,9 +36,7 @@ def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
 def check_checkpoint(system: ApolloSystem, path: Path) -> None:
     """Make sure that a run can resume from a file.
 
-    Raises:
-        ModelFileError: If the file is damaged, or no checkpoint of a run.
-        ConfigError: If it is one of other networks than the configuration's.
+    Raises ModelFileError if the file is damaged or no checkpoint, and ConfigError if it is one of other networks.
     """
     content, _ = read_file(path)
     if not (content.keys() >= {"loops", "optimizer_states"} and isinstance(content.get("state_dict"), dict)):
@@ -115,11 +106,7 @@ def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:
 
 @contextmanager
 def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
-    """Attribute errors before the first step of a resumed run to its checkpoint.
-
-    Raises:
-        ModelFileError: If the checkpoint holds what no run has saved.
-    """
+    """Turn errors before a resumed run's first step into a ModelFileError: its checkpoint is to blame."""
     try:
         yield
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
@@ -136,11 +123,8 @@ def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
 def start_from(system: ApolloSystem, path: Path | str) -> None:
     """Take the weights of a model file, and of its discriminator if it has one that fits.
 
-    A file without blocks gives its fill to a network with blocks; the blocks are new.
-
-    Raises:
-        ModelFileError: If the file is no model.
-        ConfigError: If its network has other sizes than the configuration's.
+    A file without blocks gives its fill to a network with blocks; the blocks are new. Raises ModelFileError if the file
+    is no model, and ConfigError if its network has other sizes than the configuration's.
     """
     model, _ = read_for_export(path)
     refuse_other_sizes(path, model.config, system)
@@ -158,11 +142,7 @@ def start_from(system: ApolloSystem, path: Path | str) -> None:
 
 
 def refuse_other_sizes(path: Path | str, there: Mapping[str, Any], system: ApolloSystem) -> None:
-    """Make sure that the generator in a file is of the sizes that the configuration states.
-
-    Raises:
-        ConfigError: If it is not; the message names them.
-    """
+    """Raise ConfigError, which names the sizes, if the generator in a file has others than the configuration."""
     own = system.generator.config
     if there["layer"] == 0:
         own = {key: own[key] for key in ("sr", "win", "output", "fill") if key in own}

@@ -165,11 +165,7 @@ class ApolloSystem(LightningModule):
                 torch.cuda.set_rng_state_all([state.cpu() for state in checkpoint["random"]["cuda"]])
 
     def on_train_start(self) -> None:
-        """Make sure that no schedule ends before the run does; a resumed run has that of its checkpoint.
-
-        Raises:
-            ConfigError: If one does.
-        """
+        """Raise ConfigError if a schedule ends before the run does; a resumed run has that of its checkpoint."""
         for scheduler in self._schedulers():
             length = getattr(scheduler, "total_steps", None)
             if length is not None and length < (self.trainer.max_epochs or 0):

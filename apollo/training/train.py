@@ -81,11 +81,7 @@ def train(
 
 @contextmanager
 def telling(path: Path, recipe: Recipe) -> Iterator[None]:
-    """Turn errors of a configuration or a run into one sentence.
-
-    Raises:
-        ApolloError: Whatever it is that a user can cause.
-    """
+    """Turn errors of a configuration or a run that a user can cause into an ApolloError of one sentence."""
     try:
         with naming(path):
             yield
@@ -126,11 +122,7 @@ def lost_another(error: Exception) -> bool:
 
 
 def check(path: Path, recipe: Recipe) -> None:
-    """Look at all that a recipe says as its run would before it reads any data, on a machine of any kind.
-
-    Raises:
-        ApolloError: If the run would end there.
-    """
+    """Raise ApolloError if a run of this recipe would end before it reads any data, on a machine of any kind."""
     faults = Faults()
     with telling(path, recipe):
         if "datas" in recipe.specs:

@@ -45,17 +45,10 @@ def build_trainer(
     saved: Callable[[], None] = lambda: None,
     here: bool = True,
 ) -> Trainer:
-    """The Lightning trainer of a recipe, with its loggers.
+    """The Lightning trainer of a recipe, with its loggers; `saved` is called after each checkpoint.
 
-    Args:
-        recipe: The recipe.
-        system: What it is to train.
-        callbacks: All of the run's.
-        saved: Called after each checkpoint.
-        here: Whether it trains on this machine; if not, the trainer is one for a CPU, to check the rest.
-
-    Raises:
-        ConfigError: If the block has values that no run can use (it names all), or the accelerator is missing.
+    If it is not to train here, it is one for a CPU, to check the rest. Raises ConfigError if the block has values that
+    no run can use (it names all), or the accelerator is missing.
     """
     settings = recipe["trainer"].arguments
     if faults := [*faults_of(recipe, system), *faults_of_monitors(callbacks, system)]:

@@ -19,12 +19,7 @@ PATIENCE = 30.0  # seconds until the service is taken for out of reach; its own 
 def begin(loggers: Sequence[Logger], specs: Sequence[Spec]) -> list[Logger]:
     """Begin the run at Weights & Biases, offline where it has no key or no answer comes.
 
-    Args:
-        loggers: Of a run.
-        specs: What they were built from.
-
-    Returns:
-        The loggers, that of Weights & Biases perhaps another.
+    Gives the loggers, that of Weights & Biases perhaps another; `specs` are what they were built from.
     """
     asked = [spec for spec in specs if spec.made is WandbLogger]
     return [begun(each, asked.pop(0)) if isinstance(each, WandbLogger) else each for each in loggers]

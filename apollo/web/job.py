@@ -68,15 +68,7 @@ class State:
 
 
 class Job:
-    """Restores songs in a thread of its own, and tells how far it is.
-
-    Args:
-        room: Where everything goes.
-        uploads: The songs.
-        wish: What is asked for.
-        restorer: Makes what does the work.
-        players: Whether to make results ready for the player.
-    """
+    """Restores songs in a thread of its own, makes them ready for `players`, and tells how far it is."""
 
     def __init__(
         self,

@@ -93,12 +93,9 @@ def described(model: Apollo, graph: bytes) -> str:
 
 @cache
 def fetch_runtime() -> dict[str, bytes]:
-    """Fetch what is needed of onnxruntime-web, and make sure that it is what its makers published.
+    """Fetch what is needed of onnxruntime-web; raises ApolloError if it cannot be, or is not what its makers published.
 
     The environment variable `NPM_CONFIG_REGISTRY` names another registry, as for npm.
-
-    Raises:
-        ApolloError: If it cannot be fetched, or is something else.
     """
     registry = os.environ.get("NPM_CONFIG_REGISTRY") or os.environ.get("npm_config_registry") or REGISTRY  # noqa: SIM112
     address = f"{registry.rstrip('/')}/{PACKAGE}"

@@ -67,11 +67,7 @@ class Room:
 
 
 class Workspace:
-    """A folder of uploads and rooms; what has not been used for an hour is removed.
-
-    Args:
-        folder: Is removed by whoever made it.
-    """
+    """A folder of uploads and rooms, removed by whoever made it; what has not been used for an hour is removed."""
 
     def __init__(self, folder: Path) -> None:
         self.uploads = folder / "uploads"

@@ -38,15 +38,7 @@ def document(evaluation: Evaluation, grids: Grids) -> str:
 
 
 def markdown_tables(evaluation: Evaluation, grids: Grids | None = None) -> str:
-    """One table a metric and codec, then, where kinds of music are known, one a metric by kind.
-
-    Args:
-        evaluation: What to show.
-        grids: Its averages where they are at hand already.
-
-    Returns:
-        Sections with headings of the second and third level, ending in a line break.
-    """
+    """One table a metric and codec, then, where kinds of music are known, one a metric by kind, under headings."""
     grids = grids or Grids.of(evaluation)
     lines = []
     for metric in evaluation.metrics:

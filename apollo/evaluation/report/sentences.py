@@ -70,8 +70,7 @@ def grouped(failures: Sequence[Failure]) -> list[str]:
 def findings(evaluation: Evaluation) -> list[Findings]:
     """Over the low bitrates, where there is much to win, then over the others, where there is much to lose.
 
-    Returns:
-        As many as there are such bitrates; one over everything where there are no bitrates.
+    There is one over everything where there are no bitrates.
     """
     if len(evaluation.systems) < 2:
         return []

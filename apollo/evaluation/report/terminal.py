@@ -26,13 +26,6 @@ def tables(evaluation: Evaluation, grids: Grids) -> RenderableType:
 
     Under every system stands what it gained over the unprocessed signal: green for better and red for worse where the
     95 % interval leaves out zero. Fits into 80 columns up to six bitrates and their averages; more are continued below.
-
-    Args:
-        evaluation: What to show.
-        grids: Its averages and gains.
-
-    Returns:
-        Something for `rich.console.Console.print`.
     """
     parts: list[RenderableType] = []
     for codec in evaluation.codecs:
