@@ -42,14 +42,7 @@ MP4 = Layout(0, 4, struct.Struct(">I"), 1, whole=True, size_first=True)
 
 
 def chunks(file: BinaryIO, layout: Layout, start: int | None = None, stop: int | None = None) -> Iterator[Chunk]:
-    """The chunks of a file in order; the file may be moved between two of them.
-
-    Args:
-        file: Opened for reading.
-        layout: Of the container.
-        start: Where the first one begins; None is where the layout has it.
-        stop: Where no more begin; None is the end of the file.
-    """
+    """The chunks of an open file from `start` to `stop`, in order; the file may be moved between two."""
     at = layout.first if start is None else start
     stop = file.seek(0, os.SEEK_END) if stop is None else stop
     long_size: int | None = None

@@ -110,12 +110,9 @@ def degrade(
 
 
 def coded(signal: Signal, encoding: Encoding) -> Signal:
-    """Encode and decode a signal: what `degrade` gives for the whole.
+    """Encode and decode a signal: what `degrade` gives for the whole, and with the same errors, also when it is read.
 
     Memory does not grow with the length, but for the coded bytes of Vorbis (30 MB for an hour at 64 kbit/s).
-
-    Raises:
-        ApolloError: As `degrade`; for what is wrong with samples, when they are read.
     """
     channels, sample_rate = signal.channels, signal.sample_rate
     if channels not in (1, 2):

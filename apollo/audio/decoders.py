@@ -35,12 +35,7 @@ Decoder = SoundFileDecoder | ChainDecoder | FFmpegDecoder
 
 
 def open_decoder(path: Path, track: int | None = None) -> Decoder:
-    """Open a file with the library that can read it; raises AudioFileError if none can.
-
-    Args:
-        path: The file.
-        track: Which of its audio tracks, counted from 1; None is the default one.
-    """
+    """Open a track of a file, by default its default one, with the library that can; AudioFileError if none can."""
     try:
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):

@@ -43,12 +43,8 @@ class FFmpegDecoder:
     """A file that FFmpeg reads; `remarks` tell of what is damaged, which is left out (in FLAC, silence stands for it).
 
     Of several tracks, the one that is marked as the default is read, else the first, unless one is chosen. Where rate
-    or channels change on the way, as in MP3s that were joined, what follows is brought to those of the start.
-
-    Args:
-        path: The file.
-        view: Opens what FFmpeg should see of it; None is the file itself.
-        track: Which of its audio tracks to read, counted from 1; None is the default one.
+    or channels change on the way, as in MP3s that were joined, what follows is brought to those of the start. `view`
+    opens what FFmpeg should see of the file; None is the file itself.
     """
 
     def __init__(self, path: Path, view: Callable[[], FileView] | None = None, track: int | None = None) -> None:

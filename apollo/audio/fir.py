@@ -17,13 +17,8 @@ ATTENUATION_DB = 80.0
 def low_pass_kernel(sample_rate: int, cutoff: float, transition: float) -> npt.NDArray[np.float64]:
     """A low-pass: a sinc under a Kaiser window (Oppenheim and Schafer, Discrete-Time Signal Processing, 7.5.3).
 
-    Args:
-        sample_rate: In Hz.
-        cutoff: In Hz, where it is 6 dB down; half the sample rate and more let all pass.
-        transition: In Hz; half of it above the cutoff, it is 80 dB down.
-
-    Returns:
-        The kernel, symmetric, of an odd length and of gain 1 at 0 Hz.
+    It is 6 dB down at the cutoff and, half a transition in Hz above it, 80 dB; from half the sample rate on, it lets
+    all pass. The kernel is symmetric, of an odd length and of gain 1 at 0 Hz.
     """
     if cutoff >= sample_rate / 2:
         return np.ones(1)
@@ -35,14 +30,10 @@ def low_pass_kernel(sample_rate: int, cutoff: float, transition: float) -> npt.N
 
 
 class FIR:
-    """Filters a stream by overlap-save; how it comes cut into blocks does not show.
+    """Filters a stream by overlap-save with a symmetric kernel of odd length; how it is cut into blocks does not show.
 
     What comes out, joined, is the convolution where the kernel lies on samples throughout: `2 * reach` samples less
     than went in, `reach` at either end. What is to lie beyond the ends goes in before and after.
-
-    Args:
-        kernel: Symmetric, of an odd length.
-        channels: Number of channels.
     """
 
     def __init__(self, kernel: npt.NDArray[np.float64], channels: int) -> None:

@@ -26,11 +26,7 @@ def audio_files(root: Where, others: Callable[[Where], None] = lambda path: None
     """The files below a folder, at any depth, whose names are those of audio, sorted; hidden ones are left out.
 
     Links to folders are not followed. A folder that may not be looked into is given itself, so that what it holds is
-    not missed in silence: whoever opens it learns what is wrong.
-
-    Args:
-        root: The folder, here or in a store.
-        others: Called with every file that is of another kind by its name.
+    not missed in silence: whoever opens it learns what is wrong. `others` is called with every other file.
     """
     found: list[Where] = []
     if isinstance(root, Url):

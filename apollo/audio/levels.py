@@ -45,14 +45,9 @@ class Levels:
 
 
 def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda frames: None) -> Levels:
-    """Measure a recording from where its reader stands to its end.
+    """Measure a recording from where its reader stands to its end; raises AudioFileError if it is damaged.
 
-    Args:
-        reader: Of the file.
-        progress: Called after each block with the samples a channel read so far.
-
-    Raises:
-        AudioFileError: The file is damaged.
+    `progress` is called after each block with the samples a channel read so far.
     """
     rate, channels = reader.sample_rate, reader.channels
     loudness = LoudnessMeter(rate, channels)
@@ -88,12 +83,7 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
 
 
 class LoudnessMeter:
-    """Measures the loudness of a recording whose blocks go by.
-
-    Args:
-        sample_rate: In Hz.
-        channels: Their number.
-    """
+    """Measures the loudness of a recording whose blocks go by."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._filter = _Filter("ebur128=metadata=1", sample_rate, channels)

@@ -46,21 +46,14 @@ _OGG_ORDER: dict[int, list[int] | slice] = {
 def open_soundfile(path: Path) -> soundfile.SoundFile:
     """Open a file with libsndfile, whatever its name.
 
-    Raises:
-        soundfile.LibsndfileError: If libsndfile cannot read it.
-        TypeError: If it is called `.raw`.
+    Raises soundfile.LibsndfileError if it cannot read it, and TypeError if it is called `.raw`.
     """
     # soundfile takes a text for UTF-8, which the names of old collections need not be.
     return soundfile.SoundFile(path if sys.platform == "win32" else os.fsencode(path))
 
 
 class SoundFileDecoder:
-    """A file that libsndfile reads.
-
-    Args:
-        path: The file.
-        view: Opens what libsndfile should see of it; None is the file itself.
-    """
+    """A file that libsndfile reads; `view` opens what it should see of that, and None is the file itself."""
 
     def __init__(self, path: Path, view: Callable[[], FileView] | None = None) -> None:
         self.remarks = Remarks()  # what a listener would not expect

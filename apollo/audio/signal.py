@@ -60,12 +60,9 @@ class Signal:
     def of_file(
         cls, path: str | Path, track: int | None = None, ended: Callable[[Remarks], None] = lambda remarks: None
     ) -> Signal:
-        """An audio file, opened again each time it is read; raises AudioFileError as `AudioReader` does.
+        """A track of an audio file, opened again each time it is read; raises AudioFileError as `AudioReader` does.
 
-        Args:
-            path: The file.
-            track: Which of its audio tracks, counted from 1; None is the default one.
-            ended: Called with what a listener would not expect of the file, each time it was read to its end.
+        `ended` is called with what a listener would not expect of the file, each time it was read to its end.
         """
 
         def read() -> Iterator[Block]:

@@ -13,13 +13,9 @@ _ZEROS = 1 << 20  # bytes
 
 
 class FileView(io.RawIOBase):
-    """A part of a file, read only.
+    """A part of a file, read only; `stop` None is the file's end.
 
-    Args:
-        path: The file.
-        start: Its first byte in the file.
-        stop: The byte after its last; None is the end of the file.
-        patches: Bytes that stand in place of others, by where they begin.
+    `patches` are bytes that stand in place of others, by where they begin in the file.
     """
 
     def __init__(

@@ -228,14 +228,7 @@ _SIGNS = {"mid": 1, "side": -1}
 
 
 def metric(name: str) -> Metric:
-    """Look a metric up.
-
-    Args:
-        name: A key of `METRICS`, alone or followed by `_mid` or `_side`.
-
-    Raises:
-        DataError: There is none of that name.
-    """
+    """A metric by its key in `METRICS`, alone or followed by `_mid` or `_side`; raises DataError if there is none."""
     if name in METRICS:
         return METRICS[name]
     whole, _, part = name.rpartition("_")

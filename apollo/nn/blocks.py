@@ -17,15 +17,7 @@ EPS = 1e-5
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """Divide by the root mean square over the last dimension, measured in float32, and scale.
-
-    Args:
-        x: `(..., channels)`.
-        weight: `(channels,)`, or any shape that broadcasts to that of `x`.
-
-    Returns:
-        Shape of `x`, and its type.
-    """
+    """Divide `(..., channels)` by its root mean square over channels, measured in float32, and scale by `weight`."""
     if weight.dim() == 1 and x.dtype == weight.dtype and x.device.type == "cpu" and torch.is_grad_enabled():
         return cast(Tensor, _RMSNormCPU.apply(x, weight))  # type: ignore[no-untyped-call]
     return x * inverse_rms(x).to(x.dtype) * weight.to(x.dtype)
@@ -79,15 +71,10 @@ TILE = 640 * 256  # features whose hidden layers, some eight times as wide, fit 
 
 
 def frame_by_frame(function: Callable[[Tensor], Tensor], x: Tensor, base: Tensor) -> Tensor:
-    """Compute `base + function(x)` for a function that treats every frame on its own.
+    """Compute `base + function(x)`, both `(batch, frames, bands, channels)`, for a function of each frame alone.
 
     On a CPU without gradients it takes a few frames at a time, so that the hidden layers stay in the cache and take
     little memory.
-
-    Args:
-        function: Of `(1, frames, bands, channels)` to the same shape.
-        x: `(batch, frames, bands, channels)`.
-        base: Same shape.
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return base + function(x)
@@ -180,10 +167,7 @@ def rotary_table(positions: int, channels: int, base: float = 10000.0) -> tuple[
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotate neighbouring channels, (x0, x1) → (x0 cos − x1 sin, x1 cos + x0 sin).
 
-    Args:
-        x: `(items, positions, heads, any, channels)`.
-        cosine: `(positions, channels)`, from `rotary_table`.
-        sine: Likewise.
+    `x` is `(items, positions, heads, any, channels)`, and both of `rotary_table` are `(positions, channels)`.
     """
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         # A product of complex numbers is one kernel, several times as fast; the compiler does not support it.

@@ -217,11 +217,7 @@ class Apollo(nn.Module):
 
 
 def band_widths(n_fft: int) -> list[int]:
-    """Bins in each of the 80 bands from 0 Hz up: 79 of `n_fft // 160`, the last takes the rest.
-
-    Raises:
-        ValueError: If the transform has too few bins for 80 bands.
-    """
+    """Bins in each of the 80 bands: 79 of `n_fft // 160`, the last takes the rest; raises ValueError if too few."""
     bins, width = n_fft // 2 + 1, n_fft // 160
     if width < 1:
         raise ValueError(f"a window of {n_fft} samples is too short for {BANDS} bands: use a longer win")

@@ -23,14 +23,7 @@ OUTPUTS = ("direct", "residual")
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that no network has, before anything is made of them.
-
-    Args:
-        options: Some or all of the arguments of `Apollo`; those of the fill are `Fill`'s to check.
-
-    Raises:
-        ValueError: If there is one.
-    """
+    """Raise ValueError for options of `Apollo` that no network has; those of the fill are `Fill`'s to check."""
     for name in (name for name in SIZES if name in options):
         _check_size(name, options[name], fills=options.get("fill") is not None)
     output = options.get("output", "residual")

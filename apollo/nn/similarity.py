@@ -94,15 +94,7 @@ def power_response(n_fft: int, sample_rate: int) -> npt.NDArray[np.float64]:
 
 
 def similarity(original: Tensor, estimate: Tensor) -> Tensor:
-    """NSIM of two gammatone spectra, from 0 to 1 for the same in every band and frame.
-
-    Args:
-        original: Power, `(items, bands, frames)`.
-        estimate: The same of another version.
-
-    Returns:
-        `(items, bands, frames)`.
-    """
+    """NSIM of two gammatone spectra, powers `(items, bands, frames)` → same, from 0 to 1 for the same."""
     loudest = torch.maximum(original, estimate.detach()).amax(1, keepdim=True)
     floor = (FLOOR * loudest).clamp(min=SILENCE)
     # ViSQOL takes 10 log10 of amplitudes and lets the lowest floor of a recording be 0.

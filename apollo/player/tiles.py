@@ -36,15 +36,9 @@ def top_frequency(sample_rate: int) -> float:
 
 
 class Spectrogram:
-    """The mean power of each moment of a recording that comes in blocks.
+    """The mean power of each moment of a recording that comes in blocks; at most `columns` moments.
 
-    Args:
-        samples: Length of the recording.
-        sample_rate: In Hz.
-        columns: Moments at most: the longer the recording, the longer they are.
-
-    Attributes:
-        power: When all has been taken: `(rows, moments)`, low frequencies first, from 0 Hz to `top_frequency`.
+    When all has been taken, `power` is `(rows, moments)`, low frequencies first, from 0 Hz to `top_frequency`.
     """
 
     def __init__(self, samples: int, sample_rate: int, columns: int = MAX_TILES * TILE) -> None:

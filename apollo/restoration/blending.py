@@ -17,11 +17,7 @@ TRANSITION_HZ = 200.0
 
 @dataclass(frozen=True)
 class Blend:
-    """How input and restored sound are mixed.
-
-    Raises:
-        ApolloError: If one is out of range.
-    """
+    """How input and restored sound are mixed; raises ApolloError if a value is out of range."""
 
     mix: float = 1.0  # share of the restored sound, from 0 (the input alone) to 1 (the restored alone)
     keep_below: float | None = None  # frequency in Hz below which the input is kept
@@ -43,11 +39,6 @@ class BlendStream:
 
     `out = in + mix · (restored − in)`; with `keep_below`, the difference goes through a linear-phase high-pass, which
     is a delay minus a low-pass. Where the network changes nothing, the output is exactly the input.
-
-    Args:
-        blend: How they are mixed.
-        channels: Number of channels.
-        sample_rate: In Hz.
     """
 
     def __init__(self, blend: Blend, channels: int, sample_rate: int) -> None:

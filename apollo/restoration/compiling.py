@@ -59,10 +59,6 @@ def compiled_for(whole: bool, device: torch.device) -> Iterator[None]:
     On a CPU, code compiled for any length takes a third longer than code compiled for one, and compiling for the length
     of each song's end would take half a minute. On a CPU the weights become constants of the compiled code, laid out
     for its matrix products, so they must not change afterwards (`benchmarks/README.md` has what both gain).
-
-    Args:
-        whole: Whether the chunk is whole.
-        device: Where the network computes.
     """
     if not whole:
         with torch.compiler.set_stance("force_eager"):

@@ -230,14 +230,7 @@ class Restorer:
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """Find the device to compute on.
-
-    Args:
-        name: A PyTorch device, or `"auto"` for a GPU where there is one.
-
-    Raises:
-        ApolloError: If this machine has no such device.
-    """
+    """A PyTorch device by its name, or by `auto` a GPU where there is one; raises ApolloError if it is not here."""
     if name == "auto":
         cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")

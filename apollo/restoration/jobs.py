@@ -220,8 +220,7 @@ class Work:
     def finished(self) -> Outcome | None:
         """The outcome of a task that was done before and may not be done again; None of others.
 
-        Raises:
-            AudioFileError: If it was done with another model or other options.
+        Raises AudioFileError if it was done with another model or other options.
         """
         if self.overwrite or not self.is_finished():
             return None

@@ -48,13 +48,9 @@ class Levels:
 def write_levelled(
     signal: Signal, sink: Sink, output: Output, loudness: Callable[[], float | None] = lambda: None
 ) -> Levels:
-    """Write a signal while it is being made, and again if it turns out too loud.
+    """Write a signal, which is read once, while it is being made, and again if it turns out too loud.
 
-    Args:
-        signal: The recording; it is read once.
-        sink: Where it goes.
-        output: Says what happens if it is too loud.
-        loudness: Gives the loudness to match in LUFS, if `output` asks for it; called once the signal has been read.
+    `loudness` gives what to match in LUFS, if `output` asks for it; it is called once the signal has been read.
     """
     meter = LoudnessMeter(signal.sample_rate, signal.channels) if output.match_loudness else None
     loudest, clamped = 0.0, 0

@@ -62,13 +62,7 @@ class Output:
         return self
 
     def rate_for(self, sample_rate: int, network_rate: int, lossy: Callable[[], bool]) -> int:
-        """The sample rate in Hz of a result.
-
-        Args:
-            sample_rate: The source's, in Hz.
-            network_rate: The network's, in Hz.
-            lossy: Tells whether the source has been through a lossy codec; called only if that matters.
-        """
+        """The sample rate in Hz of a result; whether the source was lossily coded is asked only if that matters."""
         if self.sample_rate == "keep":
             return sample_rate
         if self.sample_rate is not None:

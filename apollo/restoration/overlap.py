@@ -38,9 +38,8 @@ def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
 def behind(function: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]:
     """Call a function in a thread, with one item after another, in order.
 
-    Yields:
-        A function that takes the next item. It waits while too many items are queued, and raises what the function has
-        raised. The end of the `with` block waits for the last item; an exception drops the queued ones.
+    Yields what takes the next item. It waits while too many items are queued, and raises what the function has raised.
+    The end of the `with` block waits for the last item; an exception drops the queued ones.
     """
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "apollo-encoder") as thread:

@@ -32,14 +32,7 @@ class Provenance:
 
     @classmethod
     def of(cls, restorer: Restorer, output: Output, name: str = "", track: int | None = None) -> Provenance:
-        """What results of a restorer say.
-
-        Args:
-            restorer: Does the work.
-            output: How results are written.
-            name: Of the model; of a path, only the file's name is used.
-            track: Of the source, if one was chosen.
-        """
+        """What results of a restorer say; of a model given by its path, only the file's name is used."""
         blend = restorer.blend
         options = {
             "fill": f"{restorer.fill:g}",

@@ -226,18 +226,10 @@ def restore_recording(
     progress: FileProgress = lambda done, total: None,
     lossy: Callable[[], bool] = lambda: True,
 ) -> Report:
-    """Restore a recording of any origin into a sink.
+    """Restore a recording of any origin, which is read twice, into a sink.
 
-    Args:
-        source: The recording; it is read twice.
-        sink: Where the result goes.
-        restorer: Does the work.
-        output: How the result is written.
-        lossy: Tells whether the recording has been through a lossy codec; called only if that matters.
-        progress: Called with (seconds restored, seconds in all) from time to time.
-
-    Raises:
-        AudioFileError: If the source cannot be read or restored, the sink cannot be written, or memory runs out.
+    Whether it has been through a lossy codec is asked only if that matters. Raises AudioFileError if the source cannot
+    be read or restored, the sink cannot be written, or memory runs out.
     """
     began = time.monotonic()
     check_rate(source)

@@ -20,10 +20,9 @@ MANY_CHANNELS = 8  # an array with more channels, and fewer samples than channel
 
 
 def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) -> Tensor:
-    """Give a waveform as a tensor without a graph, in the same memory if possible.
+    """A waveform as a tensor without a graph, in the same memory if possible.
 
-    Raises:
-        WaveformError: If it is not floating point of shape `(channels, samples)`.
+    Raises WaveformError if it is not floating point of shape `(channels, samples)`.
     """
     if not isinstance(waveform, Tensor | np.ndarray):
         raise WaveformError(f"a waveform must be a NumPy array or a torch tensor, not {type(waveform).__name__}")
@@ -52,11 +51,7 @@ def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) 
 
 
 def as_rate(sample_rate: float) -> int:
-    """Give a sample rate in Hz as a whole number.
-
-    Raises:
-        ApolloError: If it is not a whole number, or one that no recording has.
-    """
+    """A sample rate in Hz as a whole number; raises ApolloError if it is none, or one that no recording has."""
     number = isinstance(sample_rate, int | float | np.integer | np.floating) and not isinstance(sample_rate, bool)
     if not number or not RATES[0] <= sample_rate <= RATES[1] or sample_rate != int(sample_rate):
         raise ApolloError(
@@ -69,8 +64,7 @@ def as_rate(sample_rate: float) -> int:
 def peaks_of(waveform: Tensor) -> list[float]:
     """Largest magnitude in each channel of `(channels, samples)`, at least one sample.
 
-    Raises:
-        ApolloError: If a sample is NaN, infinite or too large for float32.
+    Raises ApolloError if a sample is NaN, infinite or too large for float32.
     """
     peaks = [float(peak) for peak in torch.maximum(waveform.amax(dim=1), -waveform.amin(dim=1))]
     if not all(math.isfinite(peak) for peak in peaks):

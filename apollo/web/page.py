@@ -24,13 +24,8 @@ MOST_FILES = 200
 class Page:
     """The page and the jobs that its visitors have begun.
 
-    Args:
-        workspace: Where uploads and results lie.
-        restorer: Makes what does the work.
-        models: Names of the models on offer; the first is chosen.
-        any_model: Whether a visitor may name any other file or hub id: only where the visitor owns this machine.
-        jobs: How many songs are restored at once.
-        translate: Marks a word for translation by the browser's language.
+    A visitor may name any model file or hub id (`any_model`) only where the visitor owns this machine. `translate`
+    marks a word for translation by the browser's language.
     """
 
     def __init__(

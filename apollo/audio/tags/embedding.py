@@ -80,11 +80,7 @@ class Embedder:
             )
 
     def finish(self, metadata: Metadata) -> None:
-        """Write the tags into the file that FFmpeg has closed.
-
-        Raises:
-            AudioFileError: They are much longer than those that the file was begun with.
-        """
+        """Write the tags into the file that FFmpeg has closed; raises AudioFileError if they are much longer now."""
         metadata, file = self._fitting(metadata), self._whole
         if self._muxer == "mp3":
             self._put(write_id3v2(metadata, self._reserved), self._reserved)

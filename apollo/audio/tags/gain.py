@@ -11,15 +11,9 @@ from apollo.audio.tags.model import Metadata
 
 
 def corrected_gains(metadata: Metadata, gain: float, peak: float) -> Metadata:
-    """Metadata whose gains lead the changed sound to the loudness that the old ones led the old one to.
+    """Metadata whose gains lead changed sound to the loudness that the old ones led the old sound to.
 
-    Args:
-        metadata: Of the sound as it was.
-        gain: In dB, by which it was turned up; below 0, down.
-        peak: Of the sound as it is; full scale is 1.
-
-    Returns:
-        The same with other gains and peaks; those that cannot be read are dropped.
+    The sound was turned up by `gain` dB, and has this peak now; full scale is 1. Gains that cannot be read are dropped.
     """
     values: dict[str, list[str]] = {}
     unreadable = []

@@ -16,12 +16,7 @@ from apollo.audio.tags.names import ID3_FRAMES, ID3_TEXTS
 
 
 def write_id3v2(metadata: Metadata, size: int = 0) -> bytes:
-    """A tag of version 2.4 in UTF-8.
-
-    Args:
-        metadata: What it is to hold.
-        size: Bytes that it is to take at least, padding included.
-    """
+    """A tag of version 2.4 in UTF-8, of at least so many bytes, padding included."""
     frames = [frame for name, values in metadata.tags.items() for frame in _written(name, values)]
     people = [(role, name) for role in ("arranger", "engineer", "producer") for name in metadata.tags.get(role, ())]
     people += [("mix", name) for name in metadata.tags.get("mixer", ())]

@@ -18,14 +18,10 @@ _HANGUL = (0xB0A1, 0xC8FE)  # KS X 1001
 
 
 def decode_legacy(pieces: Sequence[bytes]) -> tuple[list[str], str | None]:
-    """Decode pieces of text that are in one unknown code page.
+    """Decode pieces of text of one file that are in one unknown code page.
 
-    Args:
-        pieces: Of one file.
-
-    Returns:
-        The texts, and the code page that was guessed: None where there was nothing to guess, since all is ASCII, UTF-8,
-        or what Western Windows writes.
+    Gives the texts, and the code page that was guessed: None where there was nothing to guess, since all is ASCII,
+    UTF-8, or what Western Windows writes.
     """
     try:
         return [piece.decode("utf-8") for piece in pieces], None

@@ -123,13 +123,7 @@ class Found:
         return not self._tags
 
     def add(self, name: str, *values: str | bytes, common: bool = False) -> None:
-        """Add values of a tag.
-
-        Args:
-            name: By which the file calls it.
-            values: Texts, or bytes where the file does not state the code page.
-            common: Whether the name is a common one already.
-        """
+        """Add values of a tag by the file's or a common name: texts, or bytes where the code page is not stated."""
         name = name if common else common_name(name)
         if not name or is_technical(name):
             return

@@ -103,12 +103,7 @@ def read_flac_block(kind: int, content: bytes, found: Found) -> None:
 
 
 def write_comments(metadata: Metadata, pictures: bool) -> bytes:
-    """A Vorbis comment from its vendor on.
-
-    Args:
-        metadata: What it is to hold.
-        pictures: Whether it holds the pictures as well, as in Ogg.
-    """
+    """A Vorbis comment from its vendor on; in Ogg, it holds the pictures as well."""
     comments = [comment for name, values in metadata.tags.items() for comment in _comments(name, values)]
     for number, chapter in enumerate(metadata.chapters[:1000]):
         milliseconds = round(1000 * chapter.start)
@@ -146,13 +141,7 @@ def _picture(cover: Cover) -> bytes:
 
 
 def flac_header(streaminfo: bytes, metadata: Metadata, size: int = 0) -> bytes:
-    """All of a FLAC file before its first frame.
-
-    Args:
-        streaminfo: The block's content.
-        metadata: What the other blocks are to hold.
-        size: Bytes that it takes, filled up with padding; 0 is as few as possible.
-    """
+    """All of a FLAC file before its first frame, in at least so many bytes, filled up with padding."""
     blocks = [(_STREAMINFO, streaminfo), (_COMMENT, write_comments(metadata, pictures=False))]
     blocks += [(_PICTURE, _picture(cover)) for cover in metadata.covers]
     if metadata.cuesheet is not None:
