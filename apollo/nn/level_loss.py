@@ -7,6 +7,7 @@ follows from its levels (`FillPower`), and adds to the power of the music, becau
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -80,6 +81,19 @@ class FillPower(nn.Module):
         return cast(Tensor, seen).transpose(1, 2)
 
 
+@dataclass(frozen=True)
+class Bands:
+    """What is judged in the network's bands, `(items, frames, bands)` each."""
+
+    power: Tensor  # of the original
+    error: Tensor  # power of what the damage has added and taken away
+    kept: Tensor  # power of the damaged
+    repaired: Tensor  # power of the error after lowering
+    amplitude: Tensor  # of the fill
+    target: Tensor  # the level in dB that should be predicted
+    lost: Tensor  # 1 in lost bands, else 0
+
+
 class LevelLoss(nn.Module):
     """The loss of the level network alone: a weighted sum of named terms.
 
@@ -137,6 +151,15 @@ class LevelLoss(nn.Module):
     def _terms(
         self, predicted: Levels, there: Tensor, left: Tensor, heard: Tensor, heard_left: Tensor
     ) -> dict[str, Tensor]:
+        bands = self._bands(predicted, there, left)
+        terms = self._of_levels(predicted, bands)
+        if {"harm", "excess", "repair"} & self.weights.keys():
+            terms |= self._of_error(bands)
+        if {"similarity", "worse"} & self.weights.keys():
+            terms |= self._of_hearing(predicted.gain, bands, heard, heard_left)
+        return {name: term for name, term in terms.items() if name in self.weights}
+
+    def _bands(self, predicted: Levels, there: Tensor, left: Tensor) -> Bands:
         widths = band_widths(2 * self.gammatone.hop_length)
         power, error, kept = (gather(power_of(s), widths) for s in (there, there - left, left))
         # |x - g y|² = |x - y|² + 2 (1 - g) Re (x - y) y* + (1 - g)² |y|²
@@ -145,42 +168,45 @@ class LevelLoss(nn.Module):
         repaired = (error + 2 * lowering * cross + lowering.square() * kept).clamp(min=0)
         amplitude = predicted.share * 10 ** (predicted.level / 20)
         target = target_levels(power)
-        lost = lost_bands(target, kept).float()
+        return Bands(power, error, kept, repaired, amplitude, target, lost_bands(target, kept).float())
+
+    def _of_levels(self, predicted: Levels, bands: Bands) -> dict[str, Tensor]:
         terms = {}
         if "level" in self.weights:
-            weight = KEPT_WEIGHT + lost
-            missing = target - predicted.level
+            weight = KEPT_WEIGHT + bands.lost
+            missing = bands.target - predicted.level
             surprise = (missing.abs() + LEAN * missing) / predicted.deviation + predicted.deviation.log()
             terms["level"] = (surprise * weight).sum() / weight.sum()
         if "ripple" in self.weights:
-            terms["ripple"] = ripple(predicted.share, lost)
-        if {"harm", "excess", "repair"} & set(self.weights):
-            unheard = UNHEARD_ERROR * power.sum((1, 2)) + 1e-9
-            before, after = (x.sum((1, 2)) + unheard for x in (error, repaired))
-            weight = (power.sum((1, 2)) / before / 10 ** (FRAGILE_DB / 10)).clamp(0.5, 12)
-            gentle = weight.clamp(max=3)
-            harm = 10 * torch.log10((after + amplitude.square().sum((1, 2))) / before)
-            of_error = {
-                "harm": (harm * weight).mean(),
-                "excess": ((harm - BEARABLE_DB).clamp(min=0) * gentle).mean(),
-                "repair": (10 * torch.log10(after / before) * gentle).mean(),
-            }
-            terms |= {name: value for name, value in of_error.items() if name in self.weights}
-        if {"similarity", "worse"} & set(self.weights):
-            frames = slice(EDGE, heard.shape[-1] - EDGE)
-            added, lowered, unlowered = (
-                self.fill_power(x)[..., : heard.shape[-1]]
-                for x in (amplitude, predicted.gain * (kept + 1e-12).sqrt(), (kept + 1e-12).sqrt())
-            )
-            filled = similarity(heard, heard_left * lowered / unlowered + added)[..., frames].mean((1, 2))
-            with torch.no_grad():
-                unfilled = similarity(heard, heard_left)[..., frames].mean((1, 2))
-            of_hearing = {
-                "similarity": 1 - filled.mean(),
-                "worse": ((unfilled - filled).clamp(min=0) / (1.02 - unfilled)).mean(),
-            }
-            terms |= {name: value for name, value in of_hearing.items() if name in self.weights}
+            terms["ripple"] = ripple(predicted.share, bands.lost)
         return terms
+
+    def _of_error(self, bands: Bands) -> dict[str, Tensor]:
+        power = bands.power.sum((1, 2))
+        unheard = UNHEARD_ERROR * power + 1e-9
+        before, after = (x.sum((1, 2)) + unheard for x in (bands.error, bands.repaired))
+        weight = (power / before / 10 ** (FRAGILE_DB / 10)).clamp(0.5, 12)
+        gentle = weight.clamp(max=3)
+        harm = 10 * torch.log10((after + bands.amplitude.square().sum((1, 2))) / before)
+        return {
+            "harm": (harm * weight).mean(),
+            "excess": ((harm - BEARABLE_DB).clamp(min=0) * gentle).mean(),
+            "repair": (10 * torch.log10(after / before) * gentle).mean(),
+        }
+
+    def _of_hearing(self, gain: Tensor, bands: Bands, heard: Tensor, heard_left: Tensor) -> dict[str, Tensor]:
+        frames = slice(EDGE, heard.shape[-1] - EDGE)
+        root = (bands.kept + 1e-12).sqrt()
+        added, lowered, unlowered = (
+            self.fill_power(x)[..., : heard.shape[-1]] for x in (bands.amplitude, gain * root, root)
+        )
+        filled = similarity(heard, heard_left * lowered / unlowered + added)[..., frames].mean((1, 2))
+        with torch.no_grad():
+            unfilled = similarity(heard, heard_left)[..., frames].mean((1, 2))
+        return {
+            "similarity": 1 - filled.mean(),
+            "worse": ((unfilled - filled).clamp(min=0) / (1.02 - unfilled)).mean(),
+        }
 
 
 def ripple(share: Tensor, lost: Tensor) -> Tensor:
