@@ -20,7 +20,7 @@ import apollo
 from apollo.errors import ModelFileError
 from apollo.machine import describe
 from apollo.speed.benchmark import RUNS, flops_per_second
-from apollo.speed.measuring import MatrixProduct, clock
+from apollo.speed.measuring import MatrixProduct, seconds_of
 
 
 def main() -> None:
@@ -83,11 +83,11 @@ def models() -> dict[str, apollo.Apollo]:
 
 def side_by_side(forward: Callable[[], object], product: MatrixProduct) -> tuple[float, float]:
     """Median seconds of some calls, after one that warms up, and the matrix product's median rate between them."""
-    clock(forward, product.device)
+    seconds_of(forward, product.device)
     durations = []
     rates = [product.rate()]
     for _ in range(RUNS):
-        durations.append(clock(forward, product.device))
+        durations.append(seconds_of(forward, product.device))
         rates.append(product.rate())
     return statistics.median(durations), statistics.median(rates)
 

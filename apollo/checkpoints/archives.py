@@ -1,4 +1,4 @@
-"""The zip files that `torch.save` writes, judged by their directory before anything in them is read."""
+"""The zip files that `torch.save` writes; their sizes are checked before anything in them is read."""
 
 from __future__ import annotations
 

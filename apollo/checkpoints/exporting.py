@@ -25,7 +25,7 @@ NAMED_BY_SCORE = re.compile(r"epoch=(\d+)-val_loss=(-?\d+(?:\.\d+)?)\.ckpt")
 
 
 def read_for_export(path_or_name: str | Path, config: Path | None = None) -> tuple[Apollo, dict[str, str]]:
-    """Read a model, as `load_model` does, and the text metadata of its file, to be written otherwise.
+    """Read a model, as `load_model` does, and the text metadata of its file, to write it in another format.
 
     The block `model` of the YAML file `config` describes the network; what weights do not tell, such as the sample
     rate, is taken from there, and everything must agree. Raises ModelFileError as `load_model` or if the configuration

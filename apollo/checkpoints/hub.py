@@ -104,7 +104,7 @@ def choose(files: Sequence[str], wanted: HubModel) -> str:
 
 
 def fetched(model: HubModel) -> dict[str, Path]:
-    """The files of a model in the hub's cache, by name; asks nobody. `hf cache ls` lists all that is there."""
+    """The files of a model in the hub's cache, by name; the hub is not asked. `hf cache ls` lists them all."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

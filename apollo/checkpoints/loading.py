@@ -73,7 +73,7 @@ def located(path_or_name: str | Path) -> Iterator[Path]:
             yield path
         return
     published = None
-    if isinstance(path_or_name, str) and not os.path.exists(path_or_name):  # noqa: PTH110 (bears any text)
+    if isinstance(path_or_name, str) and not os.path.exists(path_or_name):  # noqa: PTH110 (accepts any text)
         published = hub.parse(hub.KNOWN.get(path_or_name, path_or_name))
     yield hub.fetch(published) if published else known
 
@@ -150,7 +150,7 @@ def generator_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def named_states(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what may be states: what a file holds, as `""`, and the dictionaries in it, under their names."""
+    """What may be states: all that a file holds, named `""`, and the dictionaries in it, by their names."""
     for name, state in [("", content), *content.items()]:
         if isinstance(state, dict) and all(isinstance(key, str) for key in [name, *state]):
             yield name, state
@@ -212,7 +212,7 @@ def check_fill(state: Mapping[str, Tensor], stated: Any) -> None:
 
 
 def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read off a state under our names the constructor options that its shapes determine."""
+    """The constructor options that the shapes of a state under our names show."""
     if not any(name.startswith("band_split.") for name in state):
         return {"layer": 0, "output": "residual"}
     try:
@@ -229,7 +229,7 @@ def visible_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def spectrum_bins(state: Mapping[str, Tensor]) -> int:
-    """Read off the number of bins in the spectrum; a band of b bins has 2b + 1 features."""
+    """The number of bins in the spectrum that a state shows; a band of b bins has 2b + 1 features."""
     equal, last = (state.get(f"band_split.{part}.norm") for part in ("equal", "last"))
     if equal is None or last is None or equal.dim() != 2 or last.dim() != 2:
         raise ModelFileError("its weights are incomplete or have wrong shapes (band_split)")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from apollo.checkpoints.inert import INERT_DICTIONARIES, INERT_OBJECTS, Inert
+from apollo.checkpoints.stand_ins import HARMLESS_DICTIONARIES, HARMLESS_OBJECTS, StandIn
 
 INSTRUCTIONS = 1_000_000  # a state of 16 million weights with its optimiser has 60,000
 INTEGER_BITS = 128
@@ -41,14 +41,14 @@ class Function:
 
 
 class Storage(Function):
-    """The type of a storage, which is called by no pickle."""
+    """The type of a storage; no pickle calls it."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__(lambda *arguments: INERT)
+        super().__init__(lambda *arguments: STAND_IN)
         self.dtype = dtype
 
 
-INERT = Inert()
+STAND_IN = StandIn()
 MARK = object()
 
 
@@ -81,7 +81,7 @@ def dictionary(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
 
 def of_type(function: Any, _type: Any, arguments: Any, *_: Any) -> Any:
     """What a subclass of tensors is made from."""
-    return function.make(*arguments) if isinstance(function, Function) and isinstance(arguments, tuple) else INERT
+    return function.make(*arguments) if isinstance(function, Function) and isinstance(arguments, tuple) else STAND_IN
 
 
 def first(value: Any = None, *_: Any) -> Any:
@@ -89,9 +89,9 @@ def first(value: Any = None, *_: Any) -> Any:
     return value
 
 
-def nothing(*_: Any) -> Inert:
+def nothing(*_: Any) -> StandIn:
     """Something that is not needed."""
-    return INERT
+    return STAND_IN
 
 
 STORAGES = {
@@ -107,8 +107,8 @@ STORAGES = {
     "Bool": torch.bool,
 }
 KNOWN: dict[str, Function] = {
-    **dict.fromkeys(INERT_OBJECTS, Function(nothing)),
-    **dict.fromkeys(INERT_DICTIONARIES, Function(lambda *_: {})),
+    **dict.fromkeys(HARMLESS_OBJECTS, Function(nothing)),
+    **dict.fromkeys(HARMLESS_DICTIONARIES, Function(lambda *_: {})),
     **{f"torch.{name}Storage": Storage(dtype) for name, dtype in STORAGES.items()},
     **{str(dtype): Function(nothing) for dtype in STORAGES.values()},
     "_codecs.encode": Function(nothing),
@@ -160,7 +160,7 @@ class Machine:
         self.memory: dict[int, Any] = {}
 
     def run(self, instructions: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Any:
-        """Follow instructions to the last, and give what is on the stack."""
+        """Follow all instructions, and return what is then on the stack."""
         for count, (instruction, argument, _) in enumerate(instructions):
             if count >= INSTRUCTIONS:
                 raise PickleError("it has more parts than any model")
@@ -215,7 +215,7 @@ class Machine:
             values = self.marked()
             stack.append(dictionary(list(zip(values[::2], values[1::2], strict=False))))
         elif name in ("EMPTY_LIST", "EMPTY_SET"):
-            stack.append([] if name == "EMPTY_LIST" else INERT)
+            stack.append([] if name == "EMPTY_LIST" else STAND_IN)
         elif name == "LIST":
             stack.append(self.marked())
         elif name in ("APPEND", "APPENDS", "ADDITEMS"):
@@ -227,13 +227,13 @@ class Machine:
             self.top()
         elif name == "FROZENSET":
             self.marked()
-            stack.append(INERT)
+            stack.append(STAND_IN)
         elif name == "NEWOBJ_EX":
             self.pop()
             arguments = self.pop()
             stack.append(self.call(self.pop(), arguments))
         elif name == "BYTEARRAY8":
-            stack.append(INERT)
+            stack.append(STAND_IN)
         elif name not in ("PROTO", "FRAME"):
             raise PickleError(f"it has the instruction {name}, which no model has")
 
@@ -244,13 +244,13 @@ class Machine:
         return self.stack[-1]
 
     def pop(self) -> Any:
-        """Take the last value off the stack."""
+        """Remove the last value from the stack and return it."""
         value = self.top()
         self.stack.pop()
         return value
 
     def marked(self) -> list[Any]:
-        """Take all values after the last mark, and the mark."""
+        """Remove the last mark and all values after it, and return those."""
         values: list[Any] = []
         while self.stack:
             value = self.stack.pop()

@@ -1,4 +1,4 @@
-"""From a file to tensors, whatever it is, without running anything that it may carry."""
+"""Reads the tensors of any model file, without running anything in it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from apollo.checkpoints.archives import PICKLE_BYTES, Archive, ArchiveError
-from apollo.checkpoints.inert import Inert
 from apollo.checkpoints.pickles import ForeignNameError, PickleError, read_pickle
+from apollo.checkpoints.stand_ins import StandIn
 from apollo.errors import ModelFileError, one_line
 from apollo.regular import refuse_special
 
@@ -28,7 +28,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a safetensors file or one that `torch.save` wrote, told apart by their content.
 
     Gives what the file holds, tensors on the CPU, and the text metadata of a safetensors file. Objects that
-    `apollo.checkpoints.inert` names are passed over. Time and memory are in proportion to the file. Raises
+    `apollo.checkpoints.stand_ins` names are left out. Time and memory are in proportion to the file. Raises
     ModelFileError if there is no such file, it is damaged, it is not a model, or reading it would run code.
     """
     try:
@@ -74,7 +74,7 @@ def read_torch(path: Path) -> dict[str, Any]:
     except Exception:  # a damaged archive can raise anything
         raise ModelFileError(f"{path} is damaged or not a model file: download it again, or give another") from None
     if not isinstance(content, dict):
-        kind = "value" if isinstance(content, Inert) else type(content).__name__
+        kind = "value" if isinstance(content, StandIn) else type(content).__name__
         raise ModelFileError(f"{path} is not a model file: it holds a {kind}, not named weights")
     return content
 
@@ -140,5 +140,5 @@ def each_once(load: Callable[[str, torch.dtype, int], Tensor]) -> Callable[[str,
 
 
 def numbers(content: bytearray, dtype: torch.dtype) -> Tensor:
-    """Take bytes for numbers."""
+    """The numbers that some bytes are."""
     return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)

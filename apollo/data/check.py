@@ -16,11 +16,10 @@ from apollo.data.layouts import any_layout
 from apollo.data.relations import relation_of
 from apollo.errors import ApolloError, one_file
 from apollo.storage import Place, at_hand
+from apollo.work import Progress
 
 BLOCK = 1 << 16
 QUIET = 1e-4  # root mean square of a block that counts as silent
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass

@@ -21,7 +21,7 @@ from apollo.nn import Apollo
 from apollo.nn.memory import is_out_of_memory
 from apollo.restoration import Restorer, choose_device
 from apollo.restoration.precision import PRECISIONS
-from apollo.speed.measuring import MatrixProduct, PeakMemory, clock
+from apollo.speed.measuring import MatrixProduct, PeakMemory, seconds_of
 
 RUNS = 3
 CHUNKS = (20.0, 5.0)
@@ -225,7 +225,7 @@ def measure(
     memory = PeakMemory(device)
     run = memory.during(prepare)
     for _ in range(RUNS):
-        times.append(memory.during(lambda: clock(run, device)))
+        times.append(memory.during(lambda: seconds_of(run, device)))
         rates.append(products.rate())
     return statistics.median(times), statistics.median(rates), memory.peak
 

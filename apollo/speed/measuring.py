@@ -1,4 +1,4 @@
-"""What a benchmark measures with: a clock, the rate of the machine's matrix products, and memory in use."""
+"""What a benchmark measures with: time, the rate of the machine's matrix products, and memory in use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MatrixProduct:
 
     def rate(self) -> float:
         """Floating-point operations per second, measured once."""
-        return self.repetitions * 2 * math.prod(PRODUCT) / clock(self.repeat, self.device)
+        return self.repetitions * 2 * math.prod(PRODUCT) / seconds_of(self.repeat, self.device)
 
     def repeat(self) -> None:
         """Multiply several times."""
@@ -40,7 +40,7 @@ class MatrixProduct:
             torch.mm(self.a, self.b, out=self.product)
 
 
-def clock(function: Callable[[], object], device: torch.device) -> float:
+def seconds_of(function: Callable[[], object], device: torch.device) -> float:
     """Seconds that a call takes, to the end of its work on a GPU."""
     synchronise(device)
     start = time.perf_counter()

@@ -148,12 +148,12 @@ class Part:
 
     def seconds_of(self, function: Callable[[], object], for_seconds: float = 0.5) -> float:
         """Median seconds of a call, to the end of its work, after two that warm up."""
-        from apollo.speed.measuring import clock
+        from apollo.speed.measuring import seconds_of
 
-        clock(function, self.device)
-        one = clock(function, self.device)
+        seconds_of(function, self.device)
+        one = seconds_of(function, self.device)
         calls = 1 if self.small else max(3, min(50, round(for_seconds / one)))
-        return statistics.median(clock(function, self.device) for _ in range(calls))
+        return statistics.median(seconds_of(function, self.device) for _ in range(calls))
 
 
 def set_precision(name: str) -> torch.dtype:

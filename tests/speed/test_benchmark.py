@@ -43,7 +43,7 @@ def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def half_second_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock by which every run, of the network or of the matrix products, takes 0.5 s."""
     for place in (module, measuring):
-        monkeypatch.setattr(place, "clock", lambda function, device: 0.5)
+        monkeypatch.setattr(place, "seconds_of", lambda function, device: 0.5)
 
 
 def by_hand(n: int, e: int, k: int, layers: int, convolutions: int, width: int, last: int) -> int:
@@ -127,7 +127,7 @@ def test_every_timed_chunk_is_one_pass_with_context_on_both_sides(model: str, mo
         return 1.0
 
     for place in (module, measuring):
-        monkeypatch.setattr(place, "clock", clock)
+        monkeypatch.setattr(place, "seconds_of", clock)
     benchmark([model], precisions=["32"], chunks=[1], batches=[], clip_seconds=0.1)
     network = tiny(win=40)
     whole = (50 + 2 * network.context_frames) * network.hop_length

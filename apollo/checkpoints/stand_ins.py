@@ -2,14 +2,14 @@
 
 A file may hold PyTorch's version as an object of its own class, scores as NumPy's numbers, or the whole configuration
 of its run as OmegaConf objects. The weights need none of them, so no such object is ever made: each of these names, and
-no other, gives something that stands in its place.
+no other, gives something in its place.
 """
 
 from __future__ import annotations
 
 
-class Inert:
-    """Stands in the place of an object that is not made."""
+class StandIn:
+    """Takes the place of an object that is not made."""
 
 
 NUMBERS = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
@@ -53,7 +53,7 @@ DICTIONARIES = {
 }
 
 # Dotted names in a pickle: of objects, and of subclasses of `dict`, which are filled after they are made.
-INERT_OBJECTS, INERT_DICTIONARIES = (
+HARMLESS_OBJECTS, HARMLESS_DICTIONARIES = (
     frozenset(f"{module}.{name}" for module, names in names_of.items() for name in names)
     for names_of in (OBJECTS, DICTIONARIES)
 )
