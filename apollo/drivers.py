@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from apollo.errors import ApolloError, one_line
@@ -23,7 +24,7 @@ def reached(scheme: str, url: object) -> Iterator[Any]:
     import fsspec
 
     try:
-        store = fsspec.filesystem(scheme)
+        store = fsspec.filesystem(scheme, **({"session": _s3_session()} if scheme == "s3" else {}))
         store.invalidate_cache()  # others write there too
         yield store
     except ApolloError:
@@ -43,6 +44,20 @@ def reached(scheme: str, url: object) -> Iterator[Any]:
             raise _refused(url) from None
         reason = _without_secrets(one_line(error))[:200]
         raise ApolloError(f"{url} cannot be reached ({kind}: {reason}): check the connection and the address") from None
+
+
+@cache
+def _s3_session() -> Any:
+    """A session of S3's driver whose uploads begin at once.
+
+    By itself it waits for the server's "100 Continue", for ever where none comes: no time-out counts meanwhile.
+    """
+    from aiobotocore.session import get_session
+    from botocore.handlers import add_expect_header
+
+    session = get_session()
+    session.unregister("before-call.s3", add_expect_header)
+    return session
 
 
 def _refused(url: object) -> ApolloError:

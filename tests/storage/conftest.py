@@ -70,12 +70,17 @@ class Store:
 
 
 def watched(store: Store, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """The server: nobody may enter the bucket `closed`, and who has sent half of a result may be killed."""
+    """The server: it grants no "100 Continue", nobody may enter the bucket `closed`, and who has sent half of a result
+    may be killed.
+    """
 
     def application(environment: dict[str, Any], respond: Callable[..., Any]) -> Iterable[bytes]:
         if environment["PATH_INFO"].startswith("/closed"):
             respond("403 Forbidden", [("Content-Type", "text/xml")])
             return [] if environment["REQUEST_METHOD"] == "HEAD" else [b"<Error><Code>AccessDenied</Code></Error>"]
+        if "HTTP_EXPECT" in environment and "aiobotocore" in environment["HTTP_USER_AGENT"]:  # it might wait for ever
+            respond("417 Expectation Failed", [])
+            return []
         whole = "HTTP_RANGE" not in environment and "list-type" not in environment["QUERY_STRING"]
         if environment["REQUEST_METHOD"] == "GET" and whole:
             store.downloads.append(environment["PATH_INFO"])
