@@ -1,12 +1,16 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,8 @@ from apollo.audio import degrade
 torch.set_num_threads(1)
 # The processes that they start have as many: sums in another order would differ in their last bits.
 os.environ["OMP_NUM_THREADS"] = "1"
+# One that hangs shows where (see Process).
+os.environ["PYTHONFAULTHANDLER"] = "1"
 
 RATE = 44100
 GOLDEN = Path(__file__).parent / "golden"
@@ -186,24 +192,57 @@ def compiler() -> None:
         pytest.skip("torch.compile needs a C++ compiler, and there is none")
 
 
-@pytest.fixture(scope="session")
-def start_python() -> Callable[..., "subprocess.Popen[Any]"]:
-    """Starts a Python of its own as `subprocess.Popen` does, with what follows `python` and the same options."""
+def started_by(pid: int) -> list[int]:
+    """The numbers of the processes below one, where Linux tells them."""
+    lists = [file.read_text(encoding="ascii") for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    children = [int(number) for numbers in lists for number in numbers.split()]
+    return [number for child in children for number in (*started_by(child), child)]
 
-    def start(*words: object, **options: Any) -> "subprocess.Popen[Any]":
+
+class Process(subprocess.Popen[Any]):
+    """A Python of its own. One that runs for ten minutes hangs: it prints the stacks of its threads, and is killed."""
+
+    def __init__(self, *words: object, **options: Any) -> None:
         texts = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in words]
-        return subprocess.Popen([sys.executable, *texts], **options)
+        super().__init__([sys.executable, *texts], **options)
+        self.watch = Timer(600, self.abort)
+        self.watch.daemon = True
+        self.watch.start()
 
-    return start
+    def abort(self) -> None:
+        """End it, and on Linux what it started. No test expects the code of this end."""
+        with suppress(OSError):  # some have ended
+            for pid in (self.pid, *started_by(self.pid)) if self.poll() is None else ():
+                os.kill(pid, signal.SIGABRT)
+                time.sleep(0.1)  # one after the other, so that their stacks can be read
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code."""
+        code = super().wait(timeout)
+        self.watch.cancel()
+        return code
+
+    def communicate(self, given: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """What it prints until its end; if it was aborted, the test fails with that."""
+        output, errors = super().communicate(given, timeout)
+        if self.returncode == -signal.SIGABRT:
+            pytest.fail(f"{self.args} hung, or crashed:\n{output}\n{errors}")
+        return output, errors
 
 
 @pytest.fixture(scope="session")
-def run_python(start_python: Callable[..., "subprocess.Popen[Any]"]) -> Callable[..., subprocess.CompletedProcess[Any]]:
+def start_python() -> Callable[..., Process]:
+    """Starts a Python of its own as `subprocess.Popen` does, with what follows `python` and the same options."""
+    return Process
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[Any]]:
     """Runs such a Python to its end and keeps what it prints, as `subprocess.run` does; text unless told otherwise."""
 
     def run(*words: object, given: str | bytes | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        with start_python(*words, **{"encoding": "utf-8", **streams, **options}) as process:
+        with Process(*words, **{"encoding": "utf-8", **streams, **options}) as process:
             output, errors = process.communicate(given)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,9 +95,12 @@ def test_who_is_about_to_end_removes_what_it_has_begun(tmp_path: Path) -> None:
             assert not list(tmp_path.iterdir())
 
 
+Claim = Callable[[Path], "subprocess.Popen[str]"]
 CLAIMING = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from apollo.atomic import claimed
 with claimed(Path(sys.argv[1])) as ours:
     print(ours, flush=True)
@@ -104,12 +109,14 @@ with claimed(Path(sys.argv[1])) as ours:
 """
 
 
-def claim(path: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", CLAIMING, str(path)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def claim(start_python: Callable[..., Any]) -> Claim:
+    """Starts a process that claims a path until it reads a line."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return lambda path: start_python("-c", CLAIMING, path, **pipes)
 
 
-def test_one_process_has_a_claim_at_a_time(tmp_path: Path) -> None:
+def test_one_process_has_a_claim_at_a_time(tmp_path: Path, claim: Claim) -> None:
     path = tmp_path / ("a" * 250)
     first = claim(path)
     assert first.stdout is not None
@@ -123,7 +130,7 @@ def test_one_process_has_a_claim_at_a_time(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_killed_process_gives_up_its_claim(tmp_path: Path) -> None:
+def test_a_killed_process_gives_up_its_claim(tmp_path: Path, claim: Claim) -> None:
     path = tmp_path / "a.flac"
     first = claim(path)
     assert first.stdout is not None
@@ -151,9 +158,11 @@ with claimed(Path(sys.argv[1])):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that part")
-def test_a_claim_ends_with_its_process_though_others_parted_from_it(tmp_path: Path) -> None:
+def test_a_claim_ends_with_its_process_though_others_parted_from_it(
+    tmp_path: Path, start_python: Callable[..., Any]
+) -> None:
     path = tmp_path / "a.flac"
-    first = subprocess.Popen([sys.executable, "-c", PARTING, str(path)], stdout=subprocess.PIPE, text=True)
+    first = start_python("-c", PARTING, path, stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     child = int(first.stdout.readline())
     try:

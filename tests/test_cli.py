@@ -30,12 +30,6 @@ VERBS = [
 ]
 
 
-def apollo(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
-    command = [sys.executable, "-m", "apollo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, encoding="utf-8", **options)  # type: ignore[call-overload, no-any-return]
-
-
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command in this process, which has imported torch already."""
@@ -77,7 +71,7 @@ def song(tmp_path: Path, coded: np.ndarray) -> Path:
     return tmp_path / "a song.wav"
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_help_does_not_wait_for_torch(run_python: Callable[..., Any]) -> None:
     program = """
 import sys
 from apollo.cli import main
@@ -91,7 +85,7 @@ for words in sys.argv[1:]:
     assert not heavy, (words, heavy)
 """
     words = ["--help", "--version", *(f"{verb} --help" for verb in VERBS)]
-    result = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, encoding="utf-8")
+    result = run_python("-c", program, *words)
     assert result.returncode == 0, result.stderr
 
 
@@ -102,12 +96,12 @@ def test_every_verb_has_an_example_in_its_help(verb: str, here: Run) -> None:
     assert re.search(rf"Examples?: apollo {verb}\b", here(*verb.split(), "--help").stdout)
 
 
-def test_version() -> None:
-    assert apollo("--version").stdout == f"apollo {__version__}\n"
+def test_version(run_python: Callable[..., Any]) -> None:
+    assert run_python("-m", "apollo", "--version").stdout == f"apollo {__version__}\n"
 
 
-def test_restore_says_what_it_did_where_and_how_fast(song: Path, model: Path) -> None:
-    result = apollo("restore", song, "-m", model, "--chunk", 1, "--device", "cpu")
+def test_restore_says_what_it_did_where_and_how_fast(song: Path, model: Path, run_python: Callable[..., Any]) -> None:
+    result = run_python("-m", "apollo", "restore", song, "-m", model, "--chunk", 1, "--device", "cpu")
     assert (result.returncode, result.stderr) == (0, "")
     target = song.with_name("a song.restored.flac")
     assert f"{song} → {target}: 1.4 s of audio in" in result.stdout
@@ -197,7 +191,9 @@ def test_what_the_user_can_mend_is_one_sentence(song: Path, model: Path, tmp_pat
 
 
 @pytest.mark.parametrize(("verb", "package"), [("train", "lightning"), ("evaluate", "visqol")])
-def test_missing_extra_names_the_command_that_installs_it(tmp_path: Path, verb: str, package: str) -> None:
+def test_missing_extra_names_the_command_that_installs_it(
+    tmp_path: Path, verb: str, package: str, run_python: Callable[..., Any]
+) -> None:
     program = f"""
 import importlib.util, sys
 import apollo.cli, apollo.cli.terminal
@@ -207,7 +203,7 @@ sys.argv = ["apollo", *sys.argv[1:]]
 apollo.cli.main()
 """
     arguments = ["train", "-c", "x.yaml"] if verb == "train" else ["evaluate", str(tmp_path)]
-    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    result = run_python("-c", program, *arguments)
     assert_one_sentence(result, package, "pip install")
 
 

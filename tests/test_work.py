@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,10 +65,10 @@ def test_a_process_that_is_killed_is_told_and_what_is_finished_is_kept(tmp_path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path, start_python: Callable[..., Any]) -> None:
     script = tmp_path / "waiters.py"
     script.write_text(WAITERS)
-    parent = subprocess.Popen([sys.executable, script, tmp_path / "never"], stdout=subprocess.PIPE, text=True)
+    parent = start_python(script, tmp_path / "never", stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     for _ in range(2):
         parent.stdout.readline()

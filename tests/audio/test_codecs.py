@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -281,9 +278,9 @@ def test_unusable_waveform_is_told(waveform, says):
         degrade(waveform, SAMPLE_RATE)
 
 
-def test_importing_audio_does_not_import_torch():
+def test_importing_audio_does_not_import_torch(run_python):
     code = "import apollo.audio, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert run_python("-c", code).returncode == 0
 
 
 @pytest.mark.parametrize("codec", OLDER)

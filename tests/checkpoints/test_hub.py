@@ -6,12 +6,11 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -130,21 +129,13 @@ def hub(paper: bytes, predecessors_files: dict[str, bytes]) -> Iterator[Threadin
     server.shutdown()
 
 
-def asked(endpoint: str, folder: Path, *names: str) -> list[str]:
+def asked(run_python: Callable[..., Any], endpoint: str, folder: Path, *names: str) -> list[str]:
     """The lines that the script prints with a hub, and its cache in a folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *names],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=600,
-    )
+    result = run_python("-c", SCRIPT, *names, env=environment, cwd=folder)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
 
@@ -156,7 +147,7 @@ def weights(content: bytes, folder: Path) -> float:
 
 
 def test_models_are_fetched_once_by_any_name_and_refused_like_any_other_file(
-    hub: ThreadingHTTPServer, tmp_path: Path, paper: bytes
+    hub: ThreadingHTTPServer, tmp_path: Path, paper: bytes, run_python: Callable[..., Any]
 ) -> None:
     found = {
         "JusperLee/Apollo": paper,
@@ -176,7 +167,7 @@ def test_models_are_fetched_once_by_any_name_and_refused_like_any_other_file(
         "someone/planted": "would run posix.system",
     }
     expected = [weights(content, tmp_path) for content in found.values()]
-    lines = asked(f"http://127.0.0.1:{hub.server_port}", tmp_path, *found, *refused)
+    lines = asked(run_python, f"http://127.0.0.1:{hub.server_port}", tmp_path, *found, *refused)
     assert [float(line) for line in lines[: len(found)]] == expected
     for line, words in zip(lines[len(found) :], refused.values(), strict=False):
         assert line.startswith("Error: ")
@@ -184,7 +175,7 @@ def test_models_are_fetched_once_by_any_name_and_refused_like_any_other_file(
     assert not list(tmp_path.rglob(EVIDENCE))
 
     # The hub is gone: what was fetched is there, what was not is not.
-    lines = asked("http://127.0.0.1:1", tmp_path, *found, "someone/absent")
+    lines = asked(run_python, "http://127.0.0.1:1", tmp_path, *found, "someone/absent")
     assert [float(line) for line in lines[: len(found)]] == expected
     assert "cannot be fetched and is not in the cache" in lines[len(found)]
     listed = [line for line in lines[len(found) + 1 :] if line.startswith(("default", "paper"))]

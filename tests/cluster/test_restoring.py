@@ -153,18 +153,17 @@ def test_command_that_is_ended_goes_on_when_started_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    start_python: Callable[..., Any],
 ) -> None:
     songs, out = make_songs(8), tmp_path / "out"
     words = ["apollo", "restore", "-m", str(model), "-o", str(out), "--ray", str(songs)]
     for end in (signal.SIGINT, signal.SIGKILL):
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        process = start_python("-m", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         while "→" not in process.stdout.readline():
             assert process.poll() is None, process.communicate()
         process.send_signal(end)
-        errors = process.communicate(timeout=600)[1]
+        errors = process.communicate()[1]
         if end == signal.SIGINT:
             assert process.returncode == 130
             assert "run the same command again to continue" in errors

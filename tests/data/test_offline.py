@@ -3,9 +3,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -240,7 +239,7 @@ def test_what_has_changed_is_made_again(tmp_path: Path) -> None:
     assert not (target / "0" / "codec.wav").exists()
 
 
-def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path, run_python: Callable[..., Any]) -> None:
     source, target = few(tmp_path / "in", seconds=3, count=6), tmp_path / "out"
     (tmp_path / "run.py").write_text(
         """
@@ -254,9 +253,8 @@ if __name__ == "__main__":
     degrade_folder(Path(sys.argv[1]), Path(sys.argv[2]), workers=2, progress=killed)
 """
     )
-    command = [sys.executable, tmp_path / "run.py", source, target]
     # All output has come when its workers have found it gone, and have ended too.
-    assert subprocess.run(command, stdout=subprocess.PIPE).returncode == -signal.SIGKILL
+    assert run_python(tmp_path / "run.py", source, target).returncode == -signal.SIGKILL
     finished = len(read_manifest(target / MANIFEST))
     assert finished == 1
     report = degrade_folder(source, target)
@@ -329,6 +327,6 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     shutil.rmtree(target)
 
 
-def test_making_pairs_loads_neither_torch_nor_lightning() -> None:
+def test_making_pairs_loads_neither_torch_nor_lightning(run_python: Callable[..., Any]) -> None:
     code = "import apollo.data.offline, sys; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert run_python("-c", code).returncode == 0

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,21 +32,16 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to processes")
-def test_a_signal_to_all_processes_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_signal_to_all_processes_leaves_nothing_behind(tmp_path: Path, start_python: Callable[..., Any]) -> None:
     program, folder = tmp_path / "program.py", tmp_path / "out"
     program.write_text(PROGRAM)
     folder.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, program, folder / "a", folder / "b"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = start_python(program, folder / "a", folder / "b", **streams, start_new_session=True)
     assert process.stdout is not None
     assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "ready\n"]
     os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert re.fullmatch(r"Error: [^\n]+\n", errors), errors
     assert not list(folder.iterdir())

@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -182,7 +183,9 @@ def test_a_source_that_changed_is_taken_anew(tmp_path: Path) -> None:
     assert report.segments == {"bass": 3, "drums": 2, "mixture": 3}
 
 
-def test_after_a_kill_the_next_run_makes_the_store_of_an_unbroken_one(tmp_path: Path) -> None:
+def test_after_a_kill_the_next_run_makes_the_store_of_an_unbroken_one(
+    tmp_path: Path, start_python: Callable[..., Any]
+) -> None:
     for song in ("a", "b", "c"):
         for seed, name in enumerate(("bass", "drums")):
             save(tmp_path / "in" / song / f"{name}.wav", tune(60, seed))
@@ -197,12 +200,12 @@ def test_after_a_kill_the_next_run_makes_the_store_of_an_unbroken_one(tmp_path: 
         """)
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, program], cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as process:
+    with start_python(program, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"0 9\n"
         assert process.stdout.readline() == b"1 9\n"
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=600)  # returns when its workers, who share its output, have ended too
+        process.communicate()  # returns when its workers, who share its output, have ended too
     finished = sorted((tmp_path / "killed").rglob("sample*.hdf5"))
     assert 1 <= len(finished) < 9
     times = {path: path.stat().st_mtime_ns for path in finished}

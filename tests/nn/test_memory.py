@@ -1,7 +1,8 @@
 """What was freed is used again where that was asked for."""
 
-import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is that of Linux")
-def test_freed_memory_is_used_again_only_where_it_is_kept() -> None:
-    faults = {
-        name: int(subprocess.run([sys.executable, "-c", CODE, name], capture_output=True, text=True, check=True).stdout)
-        for name in ("keep", "give")
-    }
+def test_freed_memory_is_used_again_only_where_it_is_kept(run_python: Callable[..., Any]) -> None:
+    faults = {name: int(run_python("-c", CODE, name).stdout) for name in ("keep", "give")}
     assert faults["keep"] < 0.1 * faults["give"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,15 +54,13 @@ def test_a_network_knows_that_it_is_compiled(
 
 
 @pytest.mark.slow
-def test_missing_compiler_is_one_sentence_and_nothing_is_written(tmp_path: Path, music: np.ndarray) -> None:
+def test_missing_compiler_is_one_sentence_and_nothing_is_written(
+    tmp_path: Path, music: np.ndarray, run_python: Callable[..., Any]
+) -> None:
     write(tmp_path / "a.wav", music[:, :20_000], 44100)
-    run = subprocess.run(
-        [sys.executable, "-m", "apollo", "restore", "--force", "--compile", "on", tmp_path / "a.wav"],
-        env={**os.environ, "CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    command = ("-m", "apollo", "restore", "--force", "--compile", "on", tmp_path / "a.wav")
+    run = run_python(*command, env=environment)
     assert run.returncode == 1
     assert run.stderr.startswith("Error: PyTorch cannot compile for cpu here (")
     assert "Traceback" not in run.stderr

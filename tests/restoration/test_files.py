@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -219,7 +218,7 @@ def test_long_names_work_or_are_one_sentence(source: Path, identity: Restorer) -
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="measures peak memory through getrusage")
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, run_python: Callable[..., Any]) -> None:
     program = """
 import resource, sys
 import torch
@@ -234,10 +233,7 @@ with soundfile.SoundFile(f"{folder}/{minutes}.wav", "w", 8000, 1, "PCM_16") as f
 restore_file(f"{folder}/{minutes}.wav", None, Restorer(Apollo(8000, 200, 16, 1, output="residual"), 5))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    peaks = [
-        int(subprocess.run([sys.executable, "-c", program, minutes, tmp_path], capture_output=True, check=True).stdout)
-        for minutes in ("1", "15")
-    ]
+    peaks = [int(run_python("-c", program, minutes, tmp_path).stdout) for minutes in ("1", "15")]
     unit = 1 if sys.platform == "darwin" else 1024
     # Fourteen minutes more would be 27 MB as float32, let alone as features.
     assert (peaks[1] - peaks[0]) * unit < 12e6

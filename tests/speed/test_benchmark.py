@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,7 +169,7 @@ def test_the_size_of_a_model_of_the_hub_is_that_of_its_file(model: str, monkeypa
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux tells the peak of a while")
-def test_peak_memory_is_what_calls_hold_at_most_beyond_what_was_held() -> None:
+def test_peak_memory_is_what_calls_hold_at_most_beyond_what_was_held(run_python: Callable[..., Any]) -> None:
     # In a process of its own: training, in this one, may have had glibc keep freed memory.
     code = """
 import torch
@@ -182,7 +182,7 @@ memory.during(lambda: torch.ones(400_000_000 // 4).sum())
 memory.during(lambda: torch.ones(100_000_000 // 4).sum())
 print(memory.peak)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = run_python("-c", code)
     nothing, peak = map(int, run.stdout.split())
     assert nothing < 20e6
     assert peak == pytest.approx(400e6, abs=20e6)
@@ -275,7 +275,7 @@ def test_too_little_memory_is_said_with_what_it_was_for(model: str, monkeypatch:
         benchmark([model], precisions=["32"], chunks=[1])
 
 
-def test_help_has_an_example_and_does_not_wait_for_torch() -> None:
+def test_help_has_an_example_and_does_not_wait_for_torch(run_python: Callable[..., Any]) -> None:
     program = """
 import sys
 from apollo.cli import main
@@ -285,6 +285,6 @@ try:
 finally:
     assert not {"torch", "numpy"} & set(sys.modules)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8")
+    result = run_python("-c", program)
     assert result.returncode == 0, result.stderr
     assert "Example: apollo benchmark " in result.stdout

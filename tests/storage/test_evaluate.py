@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,17 +125,16 @@ def test_layouts_are_told_by_what_lies_in_the_bucket(
     assert scores(reports[0]) == scores(reports[1])
 
 
-def test_evaluation_that_is_killed_in_an_upload_goes_on(store: Any, songs: Path, tmp_path: Path, run: Run) -> None:
+def test_evaluation_that_is_killed_in_an_upload_goes_on(
+    store: Any, songs: Path, tmp_path: Path, run: Run, start_python: Callable[..., Any]
+) -> None:
     store.watched, store.spared = "scores.jsonl", 1
     store.fill(songs, "songs/")
     command = ["evaluate", "s3://music/songs", "-o", "s3://music/report", "-m", "default", *QUICK]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "apollo", *command],
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
-    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    process = start_python("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
     store.victim = process.pid
-    assert process.wait(600) != 0
+    assert process.wait() == -signal.SIGKILL
     assert store.keys("music")[0] == "report/scores.jsonl"
     book = store.get("music", "report/scores.jsonl")
     assert book.endswith(b"\n")

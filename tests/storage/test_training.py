@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,23 +107,19 @@ def weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
-    store: Any, made: Path, config: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    store: Any, made: Path, config: Path, tmp_path: Path, run: Run, start_python: Callable[..., Any]
 ) -> None:
     store.fill(made, "shards/")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     here = [f"datas.{name}_dir={made}" for name in ("train", "valid")]
     there = [f"datas.{name}_dir=s3://music/shards" for name in ("train", "valid")]
     assert run("train", "-c", config, f"exp.dir={tmp_path}/exps", *here)[0] == 0
 
     command = ["train", "-c", str(config), "exp.dir=s3://music/exps/", "datas.num_workers=1", *there]
     store.watched, store.spared = "last.ckpt", 1
-    process = subprocess.Popen(
-        [sys.executable, "-m", "apollo", *command],
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = start_python("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
     store.victim = process.pid
-    assert process.wait(600) != 0
+    assert process.wait() == -signal.SIGKILL
     before = store.get("music", "exps/run/checkpoints/last.ckpt")
     assert before
     assert "exps/run/config.yaml" in store.keys("music")

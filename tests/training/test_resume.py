@@ -107,7 +107,7 @@ def signalled(self, trainer, *arguments):
 Clips.on_validation_batch_end = signalled
 """
     process = start(run.name, prepare=prepare)
-    _, errors = process.communicate(timeout=600)  # until no worker holds the output any longer
+    _, errors = process.communicate()  # until no worker holds the output any longer
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert "resume with -m" in errors.replace("\n", " ")
@@ -152,7 +152,7 @@ def test_workers_do_not_outlive_a_killed_run(config: Path, start: Callable[..., 
     process = start("orphans", "trainer.max_epochs=1000", stderr=subprocess.STDOUT)
     wait_for(config.parent / "orphans" / "clips")
     process.kill()
-    process.communicate(timeout=600)  # it comes to an end when no worker holds the output any longer
+    process.communicate()  # it comes to an end when no worker holds the output any longer
     assert process.returncode == -signal.SIGKILL
 
 
@@ -170,7 +170,7 @@ def test_a_killed_worker_ends_the_run_in_one_sentence(
     for child in children:
         with suppress(ProcessLookupError):
             os.kill(int(child), number)
-    _, said = process.communicate(timeout=600)
+    _, said = process.communicate()
     assert process.returncode == 1
     assert "Traceback" not in said
     # PyTorch's own handler of a SIGSEGV ends its lines with a NUL.
