@@ -92,7 +92,6 @@ def open_stems(
     sample_rate: int,
     num_stems: int = 8,
     snr_range: Sequence[int] = (-10, 10),
-    coherent_probability: float = 0.5,
     samples: int | None = None,
 ) -> StemMixer:
     """Mix, as `StemMixer` does, from a store where the folder is one, else from a folder of songs in stems.
@@ -102,4 +101,4 @@ def open_stems(
     """
     stored = any(True for name in (*CLASSES, MIXTURE) for _ in (root / name).glob(f"*{SUFFIX}"))
     stems = StemStore(root, sample_rate, samples) if stored else StemFiles(root, sample_rate)
-    return StemMixer(stems, num_stems, snr_range, coherent_probability)
+    return StemMixer(stems, num_stems, snr_range)

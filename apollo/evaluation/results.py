@@ -155,8 +155,8 @@ class Evaluation:
         """The mean of `average`."""
         return self.average(system, metric).mean
 
-    def gain(self, system: str, metric: str, over: str = UNPROCESSED) -> Interval:
-        """By how much a system's metric exceeds another's where both are defined, with what chance alone would do.
+    def gain(self, system: str, metric: str) -> Interval:
+        """By how much a system's metric exceeds that of the unprocessed signal, with what chance alone would do.
 
         What counts as one observation is a piece with all its conditions, because the bitrates of one piece tell the
         same story: a paired bootstrap draws such pieces, and under 20 of them Student's t is used.
@@ -164,7 +164,7 @@ class Evaluation:
         Returns:
             Mean difference and its 95 % interval; NaN where there are no common scores.
         """
-        ours, theirs = self.values(system, metric), self.values(over, metric)
+        ours, theirs = self.values(system, metric), self.values(UNPROCESSED, metric)
         common = {key: ours[key] - theirs[key] for key in ours if key in theirs}
         return paired_interval(_grouped(common, 0))
 

@@ -61,18 +61,14 @@ def paired_t(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[fl
     return float(mean - reach), float(mean + reach)
 
 
-def paired_bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+def paired_bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
     """The 2.5 and 97.5 percentiles of 10,000 bootstrapped mean differences.
 
     Efron & Tibshirani, "An Introduction to the Bootstrap", ch. 13. Pieces are drawn with replacement, each whole: the
-    mean is over all differences of the pieces drawn.
-
-    Args:
-        sums: Of each piece's differences.
-        counts: Of each piece's differences.
-        seed: Of the drawing, so that the same scores always give the same interval.
+    mean is over all differences of the pieces drawn. `sums` and `counts` are those of each piece's differences.
     """
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLINGS, len(sums)))
+    # Seeded, so that the same scores always give the same interval.
+    drawn = np.random.default_rng(0).integers(len(sums), size=(RESAMPLINGS, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, (tail, 1 - tail))

@@ -153,13 +153,13 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return mixed
 
 
-def rotary_table(positions: int, channels: int, base: float = 10000.0) -> tuple[Tensor, Tensor]:
+def rotary_table(positions: int, channels: int) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotary position embedding (Su et al. 2021, eq. 15).
 
     Returns:
         Two tensors `(positions, channels)`; the angle of a pair of neighbouring channels stands twice.
     """
-    rates = base ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
+    rates = 10000.0 ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
     angles = torch.outer(torch.arange(positions, dtype=torch.float64), rates).repeat_interleave(2, dim=-1)
     return angles.cos().float(), angles.sin().float()
 

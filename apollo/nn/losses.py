@@ -289,15 +289,15 @@ def log_ratio(numerator: Tensor, denominator: Tensor, floor: Tensor) -> Tensor:
     return torch.log(numerator + floor + 1e-12) - torch.log(denominator + floor + 1e-12)
 
 
-def hearing_bands(n_fft: int, sample_rate: int = 44100, spacing: float = 1.0) -> Tensor:
+def hearing_bands(n_fft: int, sample_rate: int = 44100) -> Tensor:
     """Averages of neighbouring bins, `(bands, bins)`, about one equivalent rectangular bandwidth wide.
 
-    Edges stand `spacing` apart on the ERB-number scale `21.4 · log10(1 + 0.00437 f)` (Glasberg & Moore 1990, eq. 4);
+    Edges stand 1 apart on the ERB-number scale `21.4 · log10(1 + 0.00437 f)` (Glasberg & Moore 1990, eq. 4);
     bands narrower than a bin are merged. Every row sums to one.
     """
     bins = n_fft // 2 + 1
     frequency = torch.arange(bins, dtype=torch.float64) * sample_rate / n_fft
-    number = torch.floor(21.4 * torch.log10(1 + 0.00437 * frequency) / spacing)
+    number = torch.floor(21.4 * torch.log10(1 + 0.00437 * frequency))
     _, index = torch.unique(number, return_inverse=True)
     rows = nn.functional.one_hot(index).T.double()
     return (rows / rows.sum(1, keepdim=True)).float()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 N_FFT = 2048
 HOP_LENGTH = 256
+TOP_HZ = 22_000.0  # of the frequency axis
+RANGE_DB = 90.0  # how far the scale reaches below 0
 BACKGROUND = "#0d1117"
 FOREGROUND = "#e6edf3"
 MUTED = "#8b949e"
@@ -31,8 +33,6 @@ def spectrogram_triptych(
     path: Path,
     *,
     titles: tuple[str, str, str] = ("Degraded", "Restored", "Original"),
-    max_frequency: float = 22_000.0,
-    range_db: float = 90.0,
 ) -> None:
     """Draw three spectrograms side by side on one scale, as a PNG of 1800 × 630 pixels.
 
@@ -46,8 +46,6 @@ def spectrogram_triptych(
         sample_rate: Of all three, in Hz.
         path: The PNG file, replaced when it exists.
         titles: Above each spectrogram.
-        max_frequency: Top of the frequency axis, in Hz.
-        range_db: How far the scale reaches below 0, in dB.
 
     Raises:
         DataError: The waveforms have different shapes, or are shorter than one window.
@@ -61,21 +59,22 @@ def spectrogram_triptych(
     powers = [power_spectrogram(waveform, HOP_LENGTH) for waveform in waveforms]
     loud = loudness(powers[-1])
     seconds = waveforms[0].shape[1] / sample_rate
+    top = min(TOP_HZ, sample_rate / 2)
 
     figure = blank(12, 4.2)
     axes = figure.subplots(1, 3, sharey=True)
     figure.subplots_adjust(left=0.058, right=0.93, top=0.885, bottom=0.135, wspace=0.04)
     for axis, power, title in zip(axes, powers, titles, strict=True):
-        image = show(axis, power, loud, seconds, sample_rate, range_db, 13, interpolation="bilinear")
+        image = show(axis, power, loud, seconds, sample_rate, RANGE_DB, 13, interpolation="bilinear")
         axis.set_title(title, color=FOREGROUND, fontsize=17, fontweight="bold", pad=9)
         # A label at the right end would run into the next picture's 0.
         axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick < 0.95 * seconds])
-        axis.set_ylim(0, min(max_frequency, sample_rate / 2) / 1000)
-        axis.set_yticks([tick for tick in range(0, 100, 5) if tick * 1000 <= min(max_frequency, sample_rate / 2)])
+        axis.set_ylim(0, top / 1000)
+        axis.set_yticks([tick for tick in range(0, 100, 5) if tick * 1000 <= top])
     for axis in axes[1:]:
         axis.set_ylabel(None)
         axis.tick_params(axis="y", length=0)
-    scale_of_decibels(figure, image, (0.943, 0.135, 0.011, 0.75), range_db)
+    scale_of_decibels(figure, image, (0.943, 0.135, 0.011, 0.75), RANGE_DB)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     save(figure, path)

@@ -19,6 +19,8 @@ from apollo.spectrograms.triptych import spectrogram_triptych
 from apollo.training.saving import written
 from apollo.training.system import ApolloSystem
 
+CLIPS, CLIP_SECONDS = 3, 10  # how many items are written after a validation, and how much of each
+
 
 class Speed(Callback):
     """Shows and logs how many seconds of audio are trained on in a second."""
@@ -43,27 +45,27 @@ class Speed(Callback):
 
 
 class Clips(Callback):
-    """After every validation, writes the first `seconds` of its first items as sound and spectrograms.
+    """After every validation, writes the beginnings of its first items as sound and spectrograms.
 
     The newest are in the run's folder as `clips/<number>/{damaged,restored,original}.flac` and `spectrograms.png`; the
     loggers that show sound and pictures get them all.
     """
 
-    def __init__(self, folder: Path, sample_rate: int, count: int = 3, seconds: float = 10.0) -> None:
+    def __init__(self, folder: Path, sample_rate: int) -> None:
         self.folder = folder
         self.sample_rate = sample_rate
-        self.count = count
-        self.samples = round(seconds * sample_rate)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Crop, batch_idx: int, *rest: Any
     ) -> None:
         """Write one item, if it is among the first."""
-        if batch_idx >= self.count or trainer.sanity_checking or not trainer.is_global_zero:
+        if batch_idx >= CLIPS or trainer.sanity_checking or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ApolloSystem)
         sides = {"damaged": batch["degraded"], "restored": outputs, "original": batch["original"]}
-        clips = {name: side[0, :, : self.samples].float().cpu().numpy() for name, side in sides.items()}
+        clips = {
+            name: side[0, :, : CLIP_SECONDS * self.sample_rate].float().cpu().numpy() for name, side in sides.items()
+        }
         folder = self.folder / str(batch_idx)
         folder.mkdir(parents=True, exist_ok=True)
         loudest = max(1.0, *(float(np.abs(clip).max()) for clip in clips.values()))

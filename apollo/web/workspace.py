@@ -96,15 +96,15 @@ class Workspace:
             room.used = time.monotonic()
         return room
 
-    def clean(self, lifetime: float = LIFETIME) -> None:
-        """Remove what has not been used for so many seconds."""
+    def clean(self) -> None:
+        """Remove what has not been used for an hour."""
         for token, room in list(self._open.items()):
-            if not room.busy and time.monotonic() - room.used > lifetime:
+            if not room.busy and time.monotonic() - room.used > LIFETIME:
                 del self._open[token]
                 shutil.rmtree(room.folder, ignore_errors=True)
         for upload in self.uploads.iterdir():
             with suppress(OSError):  # it may be gone by now
-                if time.time() - upload.stat().st_mtime > lifetime:
+                if time.time() - upload.stat().st_mtime > LIFETIME:
                     shutil.rmtree(upload) if upload.is_dir() else upload.unlink()
 
     def keep_clean(self, stopped: threading.Event) -> None:
