@@ -89,6 +89,12 @@ for words in sys.argv[1:]:
     assert result.returncode == 0, result.stderr
 
 
+def test_a_model_is_loaded_without_the_compiler() -> None:
+    program = "import sys, apollo; apollo.load_model('default'); assert 'torch._dynamo' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8")
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_an_example_in_its_help(verb: str, here: Run) -> None:
     group, *_ = verb.split()

@@ -86,7 +86,9 @@ class Apollo(nn.Module):
         # of a block for a fraction of the memory.
         self.checkpointing = False
         self.compiled = False  # whether `compile_blocks` has been called
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        # Not on the meta device, where loading builds a network first: it would import the compiler, for a second.
+        window = torch.hann_window(self.n_fft, device="cpu").to(torch.get_default_device())
+        self.register_buffer("window", window, persistent=False)
         if layer:
             level_scale = 0.125 if output == "residual" else 1.0
             self.band_split = BandSplit(self.band_widths, feature_dim, level_scale)
