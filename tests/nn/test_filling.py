@@ -11,7 +11,7 @@ from torch import Tensor
 from apollo import load_model, save_model
 from apollo.nn import Apollo
 from apollo.nn.chunks import restore_in_chunks
-from apollo.nn.filling import Fill, gather, power_of, source_bins, spread
+from apollo.nn.filling import Fill, gather, power_of, scaled, source_bins
 from apollo.nn.generator import band_widths
 
 OPTIONS: dict[str, Any] = {"win": 40, "feature_dim": 16, "layer": 1, "output": "residual"}
@@ -105,10 +105,12 @@ def test_a_copy_repeats_one_span() -> None:
     assert source[10:20] == list(range(20, 30))
 
 
-def test_bands_are_gathered_and_spread_by_their_widths() -> None:
+def test_bands_are_gathered_and_scaled_by_their_widths() -> None:
     widths = [2, 2, 3]
     assert gather(torch.arange(7.0), widths).tolist() == [1, 5, 15]
-    assert spread(torch.tensor([1.0, 2, 3]), widths).tolist() == [1, 1, 2, 2, 3, 3, 3]
+    numbers = torch.arange(14.0).view(7, 2)
+    factors = torch.tensor([1.0, 1, 2, 2, 3, 3, 3])
+    assert torch.equal(scaled(numbers, torch.tensor([1.0, 2, 3]), widths), numbers * factors[:, None])
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ def test_an_untrained_residual_network_is_the_identity(samples: int, win: float)
         assert (model(waveform) - waveform).abs().max() <= 1e-5 * waveform.abs().max()
 
 
+@pytest.mark.parametrize("win", [20, 25.03])  # the second has an odd number of samples
+def test_the_inverse_transform_gives_the_samples_of_pytorch(win: float) -> None:
+    model = Apollo(win=win, **SMALL)
+    spectrum = model.stft(music(2, 1, 10_000)[:, 0])
+    complex_ = torch.view_as_complex(spectrum).transpose(1, 2)
+    expected = torch.istft(complex_, model.n_fft, model.hop_length, window=model.window, length=10_000)
+    assert torch.equal(model.istft(spectrum, 10_000), expected)
+
+
 def test_the_end_of_a_file_is_no_louder_than_the_rest(model: Apollo) -> None:
     waveform = music(1, 1, 44100)
     with torch.no_grad():
