@@ -111,7 +111,7 @@ class Scratch:
     def keep(self, signal: Signal, pass_on: Callable[[Block], None] = lambda block: None) -> Signal:
         """Read a signal to its end and pass its blocks on; the copy can be read as long as the file is open."""
         for block in signal.blocks():
-            self.file.write(np.ascontiguousarray(block.T, np.float32).tobytes())
+            self.file.write(np.ascontiguousarray(block.T, np.float32).data)
             pass_on(block)
         self.file.flush()  # a full disk shows here, while the blocks passed on can still be discarded
 
