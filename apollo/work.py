@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from apollo.atomic import discard_unfinished
+from apollo.atomic import alone, discard_unfinished
 from apollo.errors import DataError
 
 Job = TypeVar("Job")
@@ -74,13 +74,22 @@ def _outcomes(function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: 
 
 
 @contextmanager
-def resumable(target: Path, finished: str) -> Iterator[None]:
-    """Say in one sentence why a run that makes `target` ended early, and that it can go on.
+def resumable(target: Path, finished: str, manifest: str = "") -> Iterator[None]:
+    """Claim the folder that a run makes, and say in one sentence why the run ended early, and that it can go on.
 
-    Raises DataError if a process was killed or the target cannot be written; the parts named in `finished` are kept.
+    The folder is made if need be. Raises ApolloError if another run is at work in it, and DataError if it holds
+    anything but lacks the manifest of an earlier run, a process was killed, or it cannot be written; the parts named
+    in `finished` are kept.
     """
     try:
-        yield
+        target.mkdir(parents=True, exist_ok=True)
+        with alone(target):
+            foreign = next((path.name for path in target.iterdir() if not path.name.startswith(".")), None)
+            if manifest and foreign and not (target / manifest).is_file():
+                raise DataError(
+                    f"{target} contains {foreign} but no {manifest} from Apollo: give an empty folder for {finished}"
+                )
+            yield
     except BrokenProcessPool:
         raise DataError(
             f"a process that worked on {target} was killed, perhaps for lack of memory or disk quota: run again with "

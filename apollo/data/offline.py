@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from apollo.atomic import alone, replacing
+from apollo.atomic import replacing
 from apollo.audio import AudioReader, AudioWriter
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
@@ -106,34 +106,27 @@ def degrade_folder(
     inside, outside = target.resolve(), source.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         raise DataError(f"{target} and {source} must not contain each other: give a folder elsewhere for the pairs")
-    with resumable(target, "pairs"):
-        target.mkdir(parents=True, exist_ok=True)
-        with alone(target):
-            foreign = next((path.name for path in target.iterdir() if not path.name.startswith(".")), None)
-            if foreign is not None and not (target / MANIFEST).is_file():
-                raise DataError(
-                    f"{target} contains {foreign} but no {MANIFEST} from Apollo: give an empty folder for the pairs"
-                )
-            pairs = _resume(target)
-            jobs = []
-            for path, name in _names(source, paths).items():
-                files = [f"{name}/{side}" if layout == "songs" else f"{side}/{name}" for side in ("original", "codec")]
-                refuse_outside(target, files)
-                earlier = pairs.get(f"{files[1]}.wav")
-                jobs.append(_Job(source, path, target, files[0], files[1], codec_options, seed, earlier))
-            made, kept, failures = 0, 0, []
-            with Ledger(target / MANIFEST) as manifest:
-                for job, outcome in run(_make, jobs, workers, progress, lambda job: job.source):
-                    if isinstance(outcome, Problem):
-                        failures.append(outcome)
-                        pairs.pop(f"{job.codec}.wav", None)
-                    elif outcome is None:
-                        kept += 1
-                    else:
-                        made += 1
-                        pairs[outcome.codec.path] = outcome
-                        manifest.add(asdict(outcome))
-            write_manifest(target, pairs.values())
+    with resumable(target, "pairs", MANIFEST):
+        pairs = _resume(target)
+        jobs = []
+        for path, name in _names(source, paths).items():
+            files = [f"{name}/{side}" if layout == "songs" else f"{side}/{name}" for side in ("original", "codec")]
+            refuse_outside(target, files)
+            earlier = pairs.get(f"{files[1]}.wav")
+            jobs.append(_Job(source, path, target, files[0], files[1], codec_options, seed, earlier))
+        made, kept, failures = 0, 0, []
+        with Ledger(target / MANIFEST) as manifest:
+            for job, outcome in run(_make, jobs, workers, progress, lambda job: job.source):
+                if isinstance(outcome, Problem):
+                    failures.append(outcome)
+                    pairs.pop(f"{job.codec}.wav", None)
+                elif outcome is None:
+                    kept += 1
+                else:
+                    made += 1
+                    pairs[outcome.codec.path] = outcome
+                    manifest.add(asdict(outcome))
+        write_manifest(target, pairs.values())
     failures.sort(key=lambda failure: failure.path.parts)
     return PairsReport(target / MANIFEST, made, kept, tuple(failures))
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch.utils.data import Dataset
 
-from apollo.atomic import alone, make_folder, replacing
+from apollo.atomic import replacing
 from apollo.data.crops import Crop, Crops, bitrate_of, on_one_level
 from apollo.data.folders import side_by_side
 from apollo.errors import DataError
@@ -89,14 +89,9 @@ def prepare(
     """
     contents = Contents(sample_rate, crops.samples, count, json.loads(json.dumps(recipe)))
     manifest = target / MANIFEST
-    make_folder(target)
-    with resumable(target, "shards"), alone(target):
+    with resumable(target, "shards", MANIFEST):
         if manifest.exists():
             refuse_other_recipe(target, read_manifest(target), contents)
-        elif foreign := next((path.name for path in target.iterdir() if not path.name.startswith(".")), None):
-            raise DataError(
-                f"{target} contains {foreign} but no {MANIFEST} from Apollo: give an empty folder for the crops"
-            )
         jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
         missing = [job for job in jobs if not finished(job, contents)]
         with replacing(manifest) as temporary:

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from apollo.atomic import alone, replacing
+from apollo.atomic import replacing
 from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import as_stereo
@@ -99,22 +99,21 @@ def build_store(
         )
     settings = {"corpus": corpus, "dtype": dtype, "include_test": include_test, "sample_rate": sample_rate}
     plan = plan_store(corpus, source, include_test)
+    if target.is_file():
+        raise DataError(f"{target} is a file: give a folder for the store")
     with resumable(target, "files"):
-        if not target.is_file():
-            target.mkdir(parents=True, exist_ok=True)
-        with alone(target):
-            refuse_outside(target, [file.name for file in plan])
-            plan = _resume(target, settings, plan)
-            for folder in {(target / file.name).parent for file in plan}:
-                folder.mkdir(parents=True, exist_ok=True)
-            _write_manifest(target, source, settings, plan)
-            done = {file.name: file for file in plan if file.segments is not None}
-            kept = sum(1 for file in done.values() if file.segments)
-            jobs = [(file, source, target, dtype, sample_rate) for file in plan if file.name not in done]
-            for _, finished in run(_make, jobs, workers, progress, lambda job: job[0].name, len(done)):
-                done[finished.name] = finished
-            plan = [done[file.name] for file in plan]
-            _write_manifest(target, source, settings, plan)
+        refuse_outside(target, [file.name for file in plan])
+        plan = _resume(target, settings, plan)
+        for folder in {(target / file.name).parent for file in plan}:
+            folder.mkdir(parents=True, exist_ok=True)
+        _write_manifest(target, source, settings, plan)
+        done = {file.name: file for file in plan if file.segments is not None}
+        kept = sum(1 for file in done.values() if file.segments)
+        jobs = [(file, source, target, dtype, sample_rate) for file in plan if file.name not in done]
+        for _, finished in run(_make, jobs, workers, progress, lambda job: job[0].name, len(done)):
+            done[finished.name] = finished
+        plan = [done[file.name] for file in plan]
+        _write_manifest(target, source, settings, plan)
     return _report(plan, kept)
 
 
@@ -136,8 +135,6 @@ def plan_store(corpus: Corpus, source: Path, include_test: bool = False) -> list
 
 def _resume(target: Path, settings: dict[str, Any], plan: list[StoreFile]) -> list[StoreFile]:
     """Take over what an earlier run finished, and clear away what it did not."""
-    if target.exists() and not target.is_dir():
-        raise DataError(f"{target} is a file: give a folder for the store")
     manifest = target / MANIFEST
     if not manifest.is_file():
         if any(target.glob(f"*/*{SUFFIX}")):
