@@ -325,7 +325,7 @@ def stand_in(url: Url) -> Iterator[Path]:
 
 
 def download(url: Url, file: Path) -> None:
-    """Bring an object into a file; raises ApolloError if it cannot be had, or the disk has no room for it."""
+    """Download an object to a file; raises ApolloError if that fails, or the disk has no room for it."""
     with reached(url.scheme, url) as store:
         size = int(store.info(str(url))["size"] or 0)
         free = shutil.disk_usage(file.parent).free

@@ -38,7 +38,7 @@ class Comparison:
 
     difference: float  # largest difference between their samples, over the peak
     runtime_speed: float  # seconds of mono audio that onnxruntime restores in a second
-    torch_speed: float  # likewise PyTorch
+    torch_speed: float  # the same for PyTorch
 
 
 class WaveformGraph(nn.Module):

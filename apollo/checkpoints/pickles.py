@@ -66,7 +66,7 @@ def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -
 
 
 def scalar(value: Any) -> bool:
-    """Tell whether a value may be a key: hashing what holds others can take for ever."""
+    """Whether a value may be a key: hashing a value that holds others may never end."""
     return value is None or isinstance(value, (str, bytes, int, float))
 
 

@@ -111,7 +111,7 @@ def sentence(error: Exception) -> str:
 
 
 def catch_strays() -> None:
-    """Tell of errors in threads in one sentence too, and of those that Python cannot raise only who asks for it.
+    """Print errors in threads as one sentence too, and those that Python cannot raise only with --debug.
 
     For good: threads may outlive the command, and fail as the process ends.
     """

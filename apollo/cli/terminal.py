@@ -61,7 +61,7 @@ def say(*lines: object, error: bool = False) -> None:
 
 
 def note(*lines: object, error: bool = False) -> None:
-    """Print lines that nobody needs who asked for quiet."""
+    """Print lines, unless --quiet was given."""
     if not MANNER.quiet:
         say(*lines, error=error)
 
@@ -72,7 +72,7 @@ def complain(error: object) -> None:
 
 
 def warn(message: object) -> None:
-    """Print what went wrong, but not so wrong that the work ends."""
+    """Print what went wrong without ending the work."""
     say(f"Warning: {message}", error=True)
 
 

@@ -135,10 +135,10 @@ class CropBatches(Sampler[list[int]]):
     Several processes share the numbers out as one would have drawn them in batches so many times as large.
 
     Args:
-        batches: Batches in an epoch, and how many are given. A run that needs fewer until its epoch ends, as it was
-            interrupted in its midst or is limited, takes so many, and the next epoch begins with the first not taken.
+        batches: Batches in an epoch, and how many are given. A run that was interrupted in an epoch, or is limited,
+            takes fewer, and the next epoch begins with the first batch that was not taken.
         batch_size: Crops in a batch of one process.
-        place: Tells where the run stands whenever an epoch begins or is gone on with.
+        place: Tells where the run stands whenever an epoch begins or continues.
     """
 
     def __init__(self, batches: int, batch_size: int, place: Callable[[], Place] = Place) -> None:

@@ -1,4 +1,4 @@
-"""The damage that training teaches to undo: codecs with settings drawn afresh for every crop or file.
+"""The damage that training teaches to undo: codecs with settings drawn for every crop or file.
 
 What is drawn is data, a `Degradation`, so that it can be written down beside what it was done to.
 """

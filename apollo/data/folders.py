@@ -177,7 +177,7 @@ class Readers(threading.local):
         self.opened: OrderedDict[tuple[Path, int, int], AudioReader] = OrderedDict()
 
     def open(self, path: Path) -> AudioReader:
-        """A reader of this file, standing anywhere; raises AudioFileError if the file cannot be read."""
+        """A reader of this file, at any position; raises AudioFileError if the file cannot be read."""
         if self.process != os.getpid():
             self.process, self.opened = os.getpid(), OrderedDict()
         try:

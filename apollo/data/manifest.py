@@ -30,8 +30,8 @@ class Pair:
     source: str  # path relative to the source folder
     sha256: str  # of the source, in hexadecimal
     sample_rate: int  # of source, original and damaged version, in Hz
-    channels: int  # likewise
-    samples: int  # likewise, a channel
+    channels: int  # of all three
+    samples: int  # of all three, in each channel
     degradation: dict[str, Any]  # what was done, as `Degradation.as_dict` gives it
     original: Written  # the clean side
     codec: Written  # the damaged side

@@ -45,7 +45,7 @@ _LOSSLESS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"
 
 @dataclass(frozen=True)
 class PairsReport:
-    """What became of a folder."""
+    """What was made of a folder of music."""
 
     manifest: Path  # the list of all pairs, a JSON object a line
     made: int  # pairs made now

@@ -58,7 +58,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of it."""
+    """What a folder of shards holds after a run."""
 
     crops: int
     shards: int  # files that hold them
@@ -102,7 +102,7 @@ def prepare(
 
 
 def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None:
-    """Raise DataError, which names what differs, if what a folder holds cannot be gone on with."""
+    """Raise DataError, which names what differs, if the crops of a folder cannot be continued."""
     before, now = ({**asdict(c), **c.recipe} for c in (there, wanted))
     different = [key for key in (before.keys() | now.keys()) - {"crops", "recipe"} if before.get(key) != now.get(key)]
     if different:
@@ -137,7 +137,7 @@ def write_shard(job: _Job) -> None:
 
 
 def read_manifest(folder: Place) -> Contents:
-    """What a folder says of itself; raises DataError if it is no folder of shards."""
+    """The manifest of a folder; raises DataError if it is no folder of shards."""
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder} holds no {MANIFEST}: give a folder made by 'apollo data prepare'")

@@ -17,7 +17,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed for the next who asks, for as long as the process lives; nothing elsewhere.
+    """Make glibc keep freed memory for later use, for as long as the process lives; does nothing on other systems.
 
     Networks take and free tensors of many megabytes all the time. glibc gets them from the system and gives them back
     at once, and the system clears their pages one by one when they are touched: on a CPU that is a quarter of the time

@@ -61,7 +61,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was found out about one model."""
+    """The measurements of one model."""
 
     model: str  # its path or name
     parameters: int

@@ -120,7 +120,7 @@ class StopOnSignal(Callback):
                 signal.signal(number, self.receive)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Remember to stop; a second signal has its usual effect."""
+        """Stop after this step; a second signal has its usual effect."""
         self.received = number
         log.warning("finishing the current step and saving; a second signal ends the run at once")
         for other in SIGNALS:

@@ -82,7 +82,7 @@ def not_finite(value: Any, name: str = "") -> str:
 
 
 def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:
-    """Tell whether a checkpoint has a state for every optimiser and scheduler, of the shapes of what they train."""
+    """Whether a checkpoint has a state for every optimiser and scheduler, with the shapes of what they train."""
     optimizers, schedulers = content["optimizer_states"], content.get("lr_schedulers")
     for states in (optimizers, schedulers):
         if not isinstance(states, list) or len(states) != len(system.networks):

@@ -1,4 +1,4 @@
-"""What becomes of a visitor's songs: each is restored as `apollo restore` does it, then made ready for the player."""
+"""Restores a visitor's songs as `apollo restore` does, and makes each ready for the player."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Cancelled(BaseException):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a visitor asks for."""
+    """The options that a visitor has chosen."""
 
     model: str
     mix: float = 1.0  # as `Restorer` takes it
-    keep_below: float | None = None  # likewise
-    fill: float = 1.0  # likewise
+    keep_below: float | None = None  # the same
+    fill: float = 1.0  # the same
     file_format: str = "flac"  # one of `apollo.audio.FORMATS`
     force: bool = False  # whether to restore what shows no damage
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one song."""
+    """The result for one song."""
 
     number: int  # counted from 0
     name: str  # of the song

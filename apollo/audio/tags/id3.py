@@ -131,7 +131,7 @@ def _size_as_written(body: bytes, at: int, size: int) -> int:
 
 
 def _plain(content: bytes, version: int, flags: int, unsynchronised: bool) -> bytes | None:
-    """The content of a frame without compression and the like; None where it cannot be had."""
+    """The content of a frame without compression and the like; None if it cannot be read."""
     compressed, encrypted, grouped = (0x08, 0x04, 0x40) if version == 4 else (0x80, 0x40, 0x20)
     if flags & encrypted:
         return None
@@ -294,7 +294,7 @@ def _genre_of(name: str) -> str:
 
 
 def _texts(content: bytes, empty: bool = False) -> list[str | bytes]:
-    """The values of a text frame; bytes where it says Latin-1, since hardly anybody meant it."""
+    """The values of a text frame; bytes where it says Latin-1, which is seldom true."""
     coding, text = content[:1], content[1:]
     values: list[str | bytes]
     if coding in (b"\1", b"\2"):

@@ -16,7 +16,7 @@ NAMED = 3  # pieces of many that failed alike
 
 @dataclass(frozen=True)
 class Finding:
-    """What a system did to one metric."""
+    """How a system changed one metric."""
 
     system: str  # as in `Evaluation.systems`
     metric: str
@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """What all systems did, averaged over some of the conditions."""
+    """How all systems changed all metrics, averaged over some of the conditions."""
 
     heading: str  # which conditions, as short as in a table
     scope: str  # which, in words that end a sentence
