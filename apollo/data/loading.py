@@ -36,6 +36,7 @@ class CropModule(LightningDataModule):
 
     training: Crops | PairCrops | ShardCrops
     validation: Subset[Crop] | WholePairs
+    streams = False  # whether crops come from a store; the threads of its driver must not be forked
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class CropModule(LightningDataModule):
             "num_workers": self.num_workers,
             "pin_memory": self.pin_memory,
             "persistent_workers": self.num_workers > 0,
+            "multiprocessing_context": "spawn" if self.streams and self.num_workers else None,
             "worker_init_fn": leave_signals_to_parent,
         }
 

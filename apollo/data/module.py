@@ -250,6 +250,7 @@ class ShardDataModule(CropModule):
         super().__init__(**loading)
         self.levels = (float(peak[0]), float(peak[-1]))
         self.train_dir, self.valid_dir, self.valid_crops = place(train_dir), place(valid_dir), valid_crops
+        self.streams = isinstance(self.train_dir, Url) or isinstance(self.valid_dir, Url)
         self.open()
 
     def open(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from apollo.data import shards
+from apollo.data import ShardDataModule, shards
 from apollo.data.crops import Crops
 from apollo.data.degradation import RandomCodec
 from apollo.data.shards import ShardCrops, Shards, prepare
@@ -77,6 +77,16 @@ def test_streamed_crops_are_those_of_the_files(store: Any, made: Path) -> None:
     assert not [name for name in store.downloads if "/shards/" in name and name.endswith(".safetensors")]
 
 
+def test_workers_that_stream_are_not_forked(store: Any, made: Path) -> None:
+    store.fill(made, "shards/")
+    kinds = []
+    for train, valid in [(made, made), ("s3://music/shards", made), (made, "s3://music/shards")]:
+        module = ShardDataModule(str(train), str(valid), segments=0.2, num_workers=1)
+        loaders = module.train_dataloader(), module.val_dataloader()
+        kinds.append({getattr(loader.multiprocessing_context, "_name", None) for loader in loaders})
+    assert kinds == [{None}, {"spawn"}, {"spawn"}]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -114,7 +124,7 @@ def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
     there = [f"datas.{name}_dir=s3://music/shards" for name in ("train", "valid")]
     assert run("train", "-c", config, f"exp.dir={tmp_path}/exps", *here)[0] == 0
 
-    command = ["train", "-c", str(config), "exp.dir=s3://music/exps/", "datas.num_workers=1", *there]
+    command = ["train", "-c", str(config), "exp.dir=s3://music/exps/", *there]
     store.watched, store.spared = "last.ckpt", 1
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     process = start_python("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
@@ -134,8 +144,7 @@ def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
     assert store.get("music", "exps/run/checkpoints/last.ckpt") == before
 
     last = "s3://music/exps/run/checkpoints/last.ckpt"
-    # Without a worker: it would be a fork of this process, with the threads of the store and of other tests.
-    code, said, errors = run(*command, "datas.num_workers=0", "-m", last)
+    code, said, errors = run(*command, "datas.num_workers=1", "-m", last)
     assert code == 0, errors
     assert "The best model is s3://music/exps/run/best_model.safetensors" in said
     assert b"s3://music/exps/" in store.get("music", "exps/run/config.yaml")
