@@ -17,7 +17,7 @@ from apollo.evaluation.systems import Settings
 from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, waveforms
 from apollo.metrics import metric
 from apollo.restoration import Restorer
-from apollo.storage import Place
+from apollo.storage import Place, at_hand
 
 PLACES = ("best", "median", "worst")
 SECONDS = 6.0
@@ -106,8 +106,8 @@ def _moment(
         versions[model] = _restored_moment(settings.restorer(model), damaged, moment)
     for folder in settings.restorations:
         try:
-            path = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
-            _, other = pair_waveforms(here.sources[0], path, scratch, settings.align)
+            with at_hand(folder.file_of(case, cases.root, several=len(cases.conditions) > 1)) as path:
+                _, other = pair_waveforms(here.sources[0], path, scratch, settings.align)
         except ApolloError:
             continue
         if other.shape[1] >= min(moment.stop, original.shape[1]):

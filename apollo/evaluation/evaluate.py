@@ -21,12 +21,12 @@ from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.controls import controlled
 from apollo.evaluation.results import CONTROLS, UNPROCESSED, Evaluation, Failure, Score
 from apollo.evaluation.scorebook import Scorebook
-from apollo.evaluation.systems import Settings, mark_of_model, restorer_of
+from apollo.evaluation.systems import Settings, mark_of_model, objects_in, restorer_of
 from apollo.evaluation.waveforms import SAMPLE_RATE, measured, pair_waveforms, restored, waveforms
 from apollo.metrics import metric
 from apollo.metrics.bands import Powers, cutoff_of
 from apollo.metrics.levels import lost_of
-from apollo.storage import Place, naming_objects, origin
+from apollo.storage import Place, at_hand, naming_objects, origin
 from apollo.work import Progress, run
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class _Job:
     """A case and what is still to be scored of it; plain data, so that it travels to another process."""
 
     case: Case[Place]
-    files: Mapping[str, Path]  # what other tools made of it, by their names
+    files: Mapping[str, Place]  # what other tools made of it, by their names
     keys: Mapping[str, str]  # under which each system's scores are kept
     missing: Mapping[str, Sequence[str]]  # metrics that each system still lacks
     settings: Settings
@@ -78,7 +78,8 @@ def evaluate(
     began = time.monotonic()
     settings = settings or Settings()
     settings.check()
-    restorer_of.cache_clear()  # A checkpoint may have changed since the last evaluation in this process.
+    for remembered in (restorer_of, objects_in):
+        remembered.cache_clear()  # What it is of may have changed since the last evaluation in this process.
     # A bad model is one error now rather than one a piece later.
     marks = {UNPROCESSED: "", **{model: mark_of_model(settings.restorer(model)) for model in settings.models}}
     failures = [Failure(name, cases.conditions[0], "", reason) for name, reason in cases.problems]
@@ -176,9 +177,10 @@ def _hides_damage(path: Path, state: str) -> bool:
     return verdict.lossy and (verdict.bandwidth is not None or origin(path) != path)
 
 
-def _files(case: Case[Place], cases: Cases, settings: Settings) -> tuple[dict[str, Path], list[Failure]]:
+def _files(case: Case[Place], cases: Cases, settings: Settings) -> tuple[dict[str, Place], list[Failure]]:
     """What other tools made of a case, and what is missing of it."""
-    files, failures = {}, []
+    files: dict[str, Place] = {}
+    failures = []
     for folder in settings.restorations:
         try:
             files[folder.name] = folder.file_of(case, cases.root, several=len(cases.conditions) > 1)
@@ -187,7 +189,9 @@ def _files(case: Case[Place], cases: Cases, settings: Settings) -> tuple[dict[st
     return files, failures
 
 
-def _keys(case: Case[Place], marks: Mapping[str, str], files: Mapping[str, Path], settings: Settings) -> dict[str, str]:
+def _keys(
+    case: Case[Place], marks: Mapping[str, str], files: Mapping[str, Place], settings: Settings
+) -> dict[str, str]:
     """Under which the scores of each system are kept: the same only for the same files, weights and method."""
     mark = case.fingerprint
     marks = {**marks, **{name: fingerprint(path) for name, path in files.items()}}
@@ -249,9 +253,10 @@ def _evaluate_one(job: _Job) -> _Outcome:
                     if case.damaged is not None and align:
                         about[LAG] = measured(case.sources[0], case.damaged).lag
                 elif system in job.files:
-                    truth, version = pair_waveforms(case.sources[0], job.files[system], scratch, align)
-                    if align:
-                        about[LAG] = measured(case.sources[0], job.files[system]).lag
+                    with at_hand(job.files[system]) as theirs:
+                        truth, version = pair_waveforms(case.sources[0], theirs, scratch, align)
+                        if align:
+                            about[LAG] = measured(case.sources[0], theirs).lag
                 elif system in CONTROLS:
                     version = controlled(system, damaged, scratch)
                 else:

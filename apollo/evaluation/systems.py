@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -14,7 +14,7 @@ from apollo.errors import DataError
 from apollo.evaluation.cases import Case
 from apollo.evaluation.results import CONTROLS, UNPROCESSED
 from apollo.metrics import DEFAULT_METRICS, metric
-from apollo.storage import Place, inside
+from apollo.storage import Place, Url, inside, place
 
 if TYPE_CHECKING:
     from apollo.restoration import Restorer
@@ -27,14 +27,14 @@ class Restorations:
     name: str  # as tables call it
     # Where the files lie: under the path of the piece or of its damaged version, or of the folder that holds both, with
     # any ending. For originals under several conditions, `<codec>-<bitrate>/` stands before it.
-    folder: Path
+    folder: Place
 
-    def file_of(self, case: Case[Place], root: Place, several: bool) -> Path:
+    def file_of(self, case: Case[Place], root: Place, several: bool) -> Place:
         """Find what was made of a case of one or `several` conditions; raises DataError unless it is one file."""
         folder = self.folder
         if several:
             folder /= f"{case.condition.codec}-{case.condition.bitrate}"
-        if not folder.is_dir():
+        if isinstance(folder, Path) and not folder.is_dir():
             raise DataError(f"there is no folder {folder}")
         names = [_without_ending(path, root) for path in (case.damaged, *case.sources) if path is not None]
         if case.damaged is not None and case.damaged.parent == case.sources[0].parent != root:
@@ -56,28 +56,32 @@ def parse_restorations(text: str) -> Restorations:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise DataError(f"--restored takes NAME=FOLDER, such as other=restored/, not {text!r}")
-    if "://" in folder:
-        raise DataError(
-            f"--restored takes a folder of this machine, not {folder}: copy what {name} restored from there"
-        )
-    if not Path(folder).is_dir():
-        raise DataError(f"there is no folder {folder}: give the folder of what {name} restored")
-    return Restorations(name, Path(folder))
+    there = place(folder)
+    if not there.is_dir():
+        raise DataError(f"there is no folder {there}: give the folder of what {name} restored")
+    return Restorations(name, there)
 
 
 def _without_ending(path: Place, root: Place) -> Path:
     return inside(path, root).with_suffix("") if root in path.parents else Path(path.stem)
 
 
-def _with_any_ending(name: Path) -> list[Path]:
-    if not name.parent.is_dir():
-        return []
+def _with_any_ending(name: Place) -> list[Place]:
     stems = (name.name, f"{name.name}.restored")
-    return sorted(
-        path
-        for path in name.parent.iterdir()
-        if path.stem in stems and path.suffix.lower() in SUFFIXES and path.is_file()
-    )
+    found = [path for path in _files_in(name.parent) if path.stem in stems and path.suffix.lower() in SUFFIXES]
+    return sorted(found, key=str)
+
+
+def _files_in(folder: Place) -> Iterable[Place]:
+    if isinstance(folder, Url):
+        return objects_in(folder)
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+@cache
+def objects_in(folder: Url) -> list[Url]:
+    """The objects right in a folder of a store, which are listed once a process."""
+    return [url for url in folder.files() if url.parent == folder] if folder.is_dir() else []
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def test_each_side_of_pairs_may_be_here_or_there(
     )
     files = ("evaluate", "--original", songs, "--damaged", coded, "-o", tmp_path / "here")
     objects = ("evaluate", "--original", original, "--damaged", damaged, "-o", tmp_path / "there")
+    files = (*files, "--restored", f"theirs={songs}")
+    objects = (*objects, "--restored", "theirs=s3://music/left")
     assert run(*files, *QUICK)[0] == run(*objects, *QUICK)[0] == 0
     here, far = ((tmp_path / name / "report.json").read_bytes() for name in ("here", "there"))
     assert len(scores(here)) == 4 * 3
@@ -153,7 +155,8 @@ def test_evaluation_that_is_killed_in_an_upload_goes_on(
         (("s3://music/songs", "-o", "s3://nowhere/report"), "there is no bucket s3://nowhere"),
         (("s3://music/songs", "-o", "s3://music/mine"), "s3://music/mine/scores.csv exists already"),
         (("s3://music/songs", "-m", "s3://music/none.ckpt"), "there is no s3://music/none.ckpt"),
-        (("s3://music/songs", "--restored", "other=s3://music/songs"), "--restored takes a folder of this machine"),
+        (("s3://music/songs", "--restored", "other=s3://music/none"), "there is no folder s3://music/none"),
+        (("s3://music/songs", "--restored", "other=s3://key:not-to-be-told@music/songs"), "leave that out"),
         (("s3://key:not-to-be-told@music/songs",), "leave that out"),
         (("--original", "s3://music/songs", "--damaged", "s3://music/songs/"), "cannot hold both"),
         (("--original", "s3://music/songs", "--damaged", "s3://music/mine"), "s3://music/mine holds no audio files"),
