@@ -5,15 +5,12 @@ libsndfile reads the first link only; FFmpeg reads them all, but not to the samp
 
 from __future__ import annotations
 
-import os
-import struct
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,50 +18,23 @@ import soundfile
 
 from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
+from apollo.audio.ogg import Link
 from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-_PAGE = struct.Struct("<4sBBqIIIB")  # header of an Ogg page (RFC 3533, section 6)
-_FIRST_PAGE = 2
+__all__ = ["ChainDecoder"]
 
-
-def links_of(path: Path) -> list[tuple[int, int]]:
-    """Where the links of an Ogg file begin and end, in bytes: one that is not chained is one link."""
-    links: list[int] = []
-    position, in_header = 0, False
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        while (page := _page_at(file, position)) is not None:
-            length, is_first = page
-            if is_first and not in_header:
-                links.append(position)
-            in_header = is_first
-            position += length
-    return list(zip(links, [*links[1:], size], strict=True))
-
-
-def _page_at(file: BinaryIO, position: int) -> tuple[int, bool] | None:
-    """The bytes of the Ogg page that begins here, and whether a stream begins with it."""
-    file.seek(position)
-    head = file.read(_PAGE.size)
-    if len(head) < _PAGE.size:
-        return None
-    magic, _, kind, _, _, _, _, segments = _PAGE.unpack(head)
-    lacing = file.read(segments)
-    if magic != b"OggS" or len(lacing) < segments:
-        return None
-    return _PAGE.size + segments + sum(lacing), bool(kind & _FIRST_PAGE)
+_NOTABLE = 0.1  # seconds: what decoding leaves out at the start is less
 
 
 class ChainDecoder:
     """Ogg files one behind the other in one file; raises AudioFileError where their rates or channels differ."""
 
-    def __init__(self, path: Path, links: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, path: Path, links: Sequence[Link]) -> None:
         with ExitStack() as files:
-            self._links = [
-                files.enter_context(closing(_decoder_of(path, partial(FileView, path, *link)))) for link in links
-            ]
+            self._links = [files.enter_context(closing(_decoder_of(path, link))) for link in links]
+            self._held = links
             first = self._links[0]
             self.sample_rate, self.channels = first.sample_rate, first.channels
             if any((link.sample_rate, link.channels) != (self.sample_rate, self.channels) for link in self._links):
@@ -79,11 +49,14 @@ class ChainDecoder:
     @property
     def remarks(self) -> Remarks:
         """What a listener would not expect, as far as the links have been read from their starts."""
-        damage = [
-            (start / self.sample_rate + place, length)
-            for start, link in zip(self._starts, self._links, strict=False)
-            for place, length in link.remarks.damage
-        ]
+        damage: list[tuple[float, float]] = []
+        for link, start, stop, decoder in zip(self._held, self._starts, self._starts[1:], self._links, strict=False):
+            begin = start / self.sample_rate
+            found = [(begin + place, length) for place, length in decoder.remarks.damage]
+            lost = (link.samples - (stop - start)) / self.sample_rate - sum(length for _, length in found)
+            if not link.whole and lost > _NOTABLE:  # of which FFmpeg has seen nothing, at the start
+                found.insert(0, (begin, lost))
+            damage += found
         return Remarks(damage=tuple(damage))
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
@@ -114,7 +87,10 @@ class ChainDecoder:
         self._files.close()
 
 
-def _decoder_of(path: Path, view: Callable[[], FileView]) -> SoundFileDecoder | FFmpegDecoder:
+def _decoder_of(path: Path, link: Link) -> SoundFileDecoder | FFmpegDecoder:
+    view = partial(FileView, path, link.start, link.stop)
+    if not link.whole:  # of what lies behind a damaged page, libsndfile makes something in silence
+        return FFmpegDecoder(path, view)
     try:
         decoder = SoundFileDecoder(path, view)
     except soundfile.LibsndfileError:

@@ -21,10 +21,12 @@ from pathlib import Path
 import av
 import soundfile
 
-from apollo.audio.chains import ChainDecoder, links_of
+from apollo.audio.chains import ChainDecoder
 from apollo.audio.containers import open_container
+from apollo.audio.endings import is_whole_sds
 from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
+from apollo.audio.ogg import links_of
 from apollo.audio.remarks import Remarks
 from apollo.audio.stated_sizes import mended_sizes, size_of_id3v2
 from apollo.audio.views import FileView, without_zeros
@@ -71,16 +73,19 @@ def _with_libsndfile(path: Path) -> Decoder | None:
         return _unfinished(path, patches)
     decoder = _opened(path)
     if decoder is None:
-        return None
+        return _damaged_ogg(path)
     if decoder.format == "OGG":
         links = links_of(path)
         resampled = decoder.subtype == "OPUS" and decoder.sample_rate != 48_000
-        if len(links) > 1 or resampled:
+        if len(links) > 1 or resampled or not links[0].whole:
             return ChainDecoder(path, links)
         return decoder if decoder.stated else _instead_of(decoder, path, 0)
     # Of GSM, libsndfile takes the byte that pads a WAV for one more block of sound.
     if decoder.subtype.startswith("MPEG") or (decoder.subtype == "GSM610" and decoder.format.startswith("WAV")):
         return _instead_of(decoder, path, 0)
+    if decoder.format == "SDS" and not is_whole_sds(path):
+        decoder.close()
+        raise AudioFileError(f"{path} is damaged: its blocks are not as they were written; copy it again.")
     if decoder.format == "VOC":
         return _fewer_of(decoder, path)
     if decoder.format == "FLAC":
@@ -94,6 +99,15 @@ def _with_libsndfile(path: Path) -> Decoder | None:
         decoder.close()
         raise AudioFileError(f"{path} is coded as DWVW, which cannot be read here; convert it to WAV or FLAC.")
     return other
+
+
+def _damaged_ogg(path: Path) -> ChainDecoder | None:
+    """An Ogg whose pages tell that some of them are damaged or missing."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return None
+    links = links_of(path)
+    return None if all(link.whole for link in links) else ChainDecoder(path, links)
 
 
 def _opened(path: Path, view: Callable[[], FileView] | None = None) -> SoundFileDecoder | None:

@@ -23,6 +23,8 @@ from av.audio.stream import AudioStream
 
 from apollo.audio.containers import audio_track, is_protected, open_container
 from apollo.audio.damage import Damage
+from apollo.audio.endings import break_in_avi, is_part_of_frame, nut_lacks_sound
+from apollo.audio.flac_frames import first_sample
 from apollo.audio.remarks import Remarks
 from apollo.audio.stated_sizes import missing_share
 from apollo.audio.views import FileView
@@ -36,6 +38,8 @@ _MEMORY = {"mp3": 2.5, "alac": 0.0}
 _TAIL = 3.0
 _STEADY = {"mp3", "aac", "alac"}
 _SILENCE = 1 << 12  # samples in a frame of it
+_LONGEST = 600  # seconds of it where nothing tells how long a FLAC should be
+_FILLING = 7  # zeros that fill a chunk up to its size, at most
 _PLANES = 8  # from so many on PyAV cannot reach into frames with a plane for each channel
 
 
@@ -76,9 +80,8 @@ class FFmpegDecoder:
         """What a listener would not expect, as far as the file has been read from its start."""
         tracks = [track.index for track in self._container.streams.audio]
         start, *others = (f"{rate} Hz in {layout}" for layout, rate in self._kinds)
-        return Remarks(
-            tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, tuple(self._damage.places.items())
-        )
+        damage = tuple(sorted(self._damage.places.items()))
+        return Remarks(tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, damage, cut=self._cut)
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n)."""
@@ -135,6 +138,7 @@ class FFmpegDecoder:
             self._stream = stream
             self._damage = Damage(self._container.format.name, stream)
             self._from_start = True  # whether decoding began there
+            self._cut = False  # whether the last frame is not all there
             is_mp4 = self._container.format.name.startswith("mov")
             if is_mp4 and (_tag_of(self._stream) == "aavd" or is_protected(self._path)):
                 raise AudioFileError(
@@ -184,50 +188,69 @@ class FFmpegDecoder:
         return av.AudioResampler("fltp" if planes < _PLANES else "flt", layout, rate)
 
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
-        samples = 0  # of frames
+        due: int | None = 0 if self._container.format.name == "flac" else None  # the sample that should come next
         for packet in self._packets():
             try:
-                for frame in packet.decode():
-                    for lost in self._lost_before(frame, samples):
-                        samples += lost.samples
-                        yield lost
-                    samples += frame.samples
+                for number, frame in enumerate(packet.decode()):
+                    if self._damage.by_frames:
+                        if number == 0:  # several lie in a packet where FFmpeg does not see where they begin
+                            start = self._place_of(packet, due)
+                            yield from self._lost_before(frame, due, start)
+                            due = start
+                        due = (due or 0) + frame.samples
                     self._damage.heard(frame)
                     yield frame
                 self._damage.decoded(packet)
             except (av.InvalidDataError, av.UndefinedError):  # the latter is what AC-3 says
-                self._damage.failed(packet)
+                if packet.size > _FILLING or any(bytes(packet)):
+                    self._damage.failed(packet)
             except av.FFmpegError as error:
                 raise _damaged(self._path, str(error)) from None
 
     def _packets(self) -> Iterator[av.Packet[AudioStream]]:
         """The packets from here on, and an empty one at the end, on which a decoder gives what it has kept."""
         broken = False
+        first, last = b"", None
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    first, last = first or bytes(packet)[:2], packet
+                yield packet
         except av.InvalidDataError:  # what follows is no sound, such as tags
             broken = True
-            last = cast("av.Packet[AudioStream]", av.Packet())
-            last.stream = self._stream
-            yield last
+            empty = cast("av.Packet[AudioStream]", av.Packet())
+            empty.stream = self._stream
+            yield empty
         except av.FFmpegError as error:
             raise _damaged(self._path, str(error)) from None
+        share = missing_share(self._path)
+        if last is not None:
+            self._cut = last.is_corrupt or is_part_of_frame(bytes(last), self._codec, first)
+            self._cut = self._cut or (self._damage.ends_in_failure and bytes(last)[:1] == first[:1])
+        alone = len(self._container.streams) == 1
+        if alone and last is not None and last.pos is not None and self._container.format.name == "nut":
+            self._cut = self._cut or nut_lacks_sound(self._path, last.pos + last.size)
         if self._from_start:
-            alone = len(self._container.streams) == 1
             stated = Fraction(self._container.duration or 0, av.time_base) if alone else Fraction(0)
             if self._stream.duration is not None:
                 stated = self._stream.duration * (self._stream.time_base or Fraction(0))
-            self._damage.ended(float(stated) / (1 + missing_share(self._path)), broken)
+            place = break_in_avi(self._path) if self._container.format.name == "avi" else None
+            self._damage.ended(float(stated) / (1 + share), broken, self._cut or share > 0, place)
 
-    def _lost_before(self, frame: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
-        """Silence for the frames of a FLAC that were lost before this one: its frames tell which samples they hold."""
-        end = self._stream.duration
-        is_flac = self._container.format.name == "flac" and self._stream.time_base == Fraction(1, frame.sample_rate)
-        if not is_flac or frame.pts is None or end is None or not samples < frame.pts < end:
+    def _place_of(self, packet: av.Packet[AudioStream], due: int | None) -> int:
+        """Which sample of a FLAC a packet begins with, as its frame tells; the one that is due where it does not."""
+        info = self._stream.codec_context.extradata or b""  # STREAMINFO
+        place = first_sample(bytes(packet)[:16], int.from_bytes(info[2:4], "big"))
+        return (due or 0) if place is None else place
+
+    def _lost_before(self, frame: av.AudioFrame, due: int | None, start: int) -> Iterator[av.AudioFrame]:
+        """Silence for the frames of a FLAC that were lost before this one."""
+        end = self._stream.duration if self._container.format.name == "flac" else None
+        if due is None or not due < start < (end or due + _LONGEST * frame.sample_rate):
             return
-        self._damage.places[samples / frame.sample_rate] = (frame.pts - samples) / frame.sample_rate
-        for start in range(samples, frame.pts, _SILENCE):
-            silence = av.AudioFrame(frame.format.name, frame.layout.name, min(_SILENCE, frame.pts - start))
+        self._damage.lost(due / frame.sample_rate, (start - due) / frame.sample_rate)
+        for place in range(due, start, _SILENCE):
+            silence = av.AudioFrame(frame.format.name, frame.layout.name, min(_SILENCE, start - place))
             silence.sample_rate = frame.sample_rate
             for plane in silence.planes:
                 plane.update(bytes(plane.buffer_size))

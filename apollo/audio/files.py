@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.decoders import open_decoder, past_damage
+from apollo.audio.endings import lacks_its_end
 from apollo.audio.metadata import AudioInfo, describe
 from apollo.audio.remarks import Remarks, tell
 from apollo.audio.stated_sizes import missing_share
 from apollo.errors import AudioFileError
 
 _BLOCK = 1 << 18
-_NOTABLE = 0.1  # seconds that are missing; what a header counts wrong by bytes is less
 
 
 def info(path: str | Path, track: int | None = None) -> AudioInfo:
@@ -69,6 +69,7 @@ class AudioReader:
         self._from_start = True  # whether all has been read so far
         self._read = 0  # samples, from the start
         self._missing = missing_share(self.path)
+        self._cut = lacks_its_end(self.path)
 
     @property
     def sample_rate(self) -> int:
@@ -96,7 +97,7 @@ class AudioReader:
         remarks = self._source.remarks
         here = self._read / self.sample_rate + sum(seconds for _, seconds in remarks.damage)
         missing = self._missing * here
-        return replace(remarks, missing=missing if missing >= _NOTABLE else 0.0)
+        return replace(remarks, missing=missing, cut=(remarks.cut or self._cut) and not missing)
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on.

@@ -26,6 +26,7 @@ class Remarks:
         start: Those of its start, to which all of it is brought.
         damage: What could not be decoded: where it begins and how long it is, both in seconds.
         missing: Seconds that should follow behind its end by what its header says, where it was cut off.
+        cut: Whether its end is missing, with nothing that tells how much.
         unfinished: Samples that its header tells of, where it was never finished and more follow; None of others.
     """
 
@@ -35,6 +36,7 @@ class Remarks:
     start: str = ""
     damage: tuple[tuple[float, float], ...] = ()
     missing: float = 0.0
+    cut: bool = False
     unfinished: int | None = None
 
     def sentences(self) -> Iterator[str]:
@@ -51,6 +53,8 @@ class Remarks:
             yield f"is damaged: about {seconds:.2g} s are lost, at {named}{more}; the rest was read"
         if self.missing:
             yield f"is cut off: by its header, about {self.missing:.2g} s are missing at its end; the rest was read"
+        if self.cut:
+            yield "is cut off: its end is missing, and nothing in it tells how much; the rest was read"
         if self.tracks > 1:
             yield f"has {self.tracks} audio tracks: track {self.track} was read"
 

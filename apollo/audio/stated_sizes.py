@@ -15,6 +15,7 @@ from typing import BinaryIO
 from uuid import UUID
 
 from apollo.audio.chunks import CAF, IFF, MP4, RIFF, UNKNOWN, W64, Chunk, Layout, chunk_at, chunks
+from apollo.audio.rare_headers import rare_extent
 
 _AU_HEADER = 24  # bytes, at least
 _LOOK = 1 << 20  # bytes behind the sound: only zeros there are what a disk or a download has filled up
@@ -28,6 +29,7 @@ _FILM = (b"movi", b"AVIX")  # likewise in AVI, by what their contents begin with
 # What encoders write into the first frame of an MP3: flags that say that the number of frames and that of bytes follow.
 _XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f]....(....)", re.DOTALL)
 _HEADER = 1 << 16  # bytes of a header searched
+_SLACK = 64  # bytes by which writers get sizes wrong, such as that of a header
 
 
 def mended_sizes(path: Path) -> dict[int, bytes]:
@@ -63,7 +65,7 @@ def missing_share(path: Path) -> float:
         end = file.seek(0, os.SEEK_END)
         file.seek(0)
         start, stated = _stated(file, file.read(_HEADER), end)
-    return (stated - end) / (end - start) if start < end < stated else 0.0
+    return (stated - end) / (end - start) if start < end < stated - _SLACK else 0.0
 
 
 def _stated(file: BinaryIO, head: bytes, end: int) -> tuple[int, int]:
@@ -91,7 +93,7 @@ def _stated(file: BinaryIO, head: bytes, end: int) -> tuple[int, int]:
         return (tag, tag + int.from_bytes(match[1], "big")) if match else (0, 0)
     elif (at := head.find(_ASF_FILE)) >= 0 and len(head) >= at + 48:
         return at, int.from_bytes(head[at + 40 : at + 48], "little")
-    return 0, 0
+    return rare_extent(file, head, end)
 
 
 def size_of_id3v2(header: bytes) -> int:
