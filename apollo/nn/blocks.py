@@ -153,12 +153,19 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return mixed
 
 
+def only_shapes() -> bool:
+    """Whether tensors are made on the device "meta", where computing constants would import a compiler for a second."""
+    return torch.get_default_device().type == "meta"
+
+
 def rotary_table(positions: int, channels: int) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotary position embedding (Su et al. 2021, eq. 15).
 
     Returns:
         Two tensors `(positions, channels)`; the angle of a pair of neighbouring channels stands twice.
     """
+    if only_shapes():
+        return torch.empty(positions, channels), torch.empty(positions, channels)
     rates = 10000.0 ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
     angles = torch.outer(torch.arange(positions, dtype=torch.float64), rates).repeat_interleave(2, dim=-1)
     return angles.cos().float(), angles.sin().float()

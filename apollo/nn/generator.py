@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from apollo.nn.blocks import Block, rms_norm
+from apollo.nn.blocks import Block, only_shapes, rms_norm
 from apollo.nn.filling import Fill
 from apollo.nn.memory import keep_freed_memory
 from apollo.nn.options import check_options
@@ -86,8 +86,7 @@ class Apollo(nn.Module):
         # of a block for a fraction of the memory.
         self.checkpointing = False
         self.compiled = False  # whether `compile_blocks` has been called
-        # Not on the meta device, where loading builds a network first: it would import the compiler, for a second.
-        window = torch.hann_window(self.n_fft, device="cpu").to(torch.get_default_device())
+        window = torch.empty(self.n_fft) if only_shapes() else torch.hann_window(self.n_fft)
         self.register_buffer("window", window, persistent=False)
         if layer:
             level_scale = 0.125 if output == "residual" else 1.0
