@@ -99,7 +99,8 @@ def measure_original(row: Row, path: Path) -> None:
     peak, sounding, blocks, numbers = 0.0, 0, 0, True
     clipping = Clipping()
     with AudioReader(path) as reader:
-        row.sample_rate, row.channels, restored = reader.sample_rate, reader.channels, reader.info.restored
+        row.sample_rate, row.channels = reader.sample_rate, reader.channels
+        lossy = reader.info.lossy or reader.info.restored
         row.samples = 0
         for block in blocks_of(reader):
             row.samples += block.shape[1]
@@ -122,7 +123,7 @@ def measure_original(row: Row, path: Path) -> None:
     else:
         bandwidth = inspect_bandwidth(path)
         row.cutoff_hz, row.bitrate = bandwidth.cutoff_hz, bandwidth.bitrate_kbps
-        row.lossy = restored or bandwidth.lossy or bandwidth.has_cliff  # none of them teaches a network what treble is
+        row.lossy = lossy or bandwidth.lossy or bandwidth.has_cliff  # none of them teaches a network what treble is
 
 
 def measure_codec(row: Row, original: Path, codec: Path) -> None:
