@@ -221,8 +221,8 @@ DAMAGE: dict[str, Callable[[bytes, Random], bytes]] = {
 }
 # These tell neither how long they are nor where their units begin: what is lost of them cannot be known.
 SHAPELESS = {"ircam", "paf", "pvf", "rso", "sd2", "xi"}
-# AAC without headers, which FFmpeg cannot tell apart in these; zeros are packets of Opus that last half as long.
-MISREAD = {"aac.w64", "aac.wav", "aac.wtv", "libopus.mp4"}
+# AAC without headers, which FFmpeg cannot tell apart in WTV; zeros are packets of Opus that last half as long.
+MISREAD = {"aac.wtv", "libopus.mp4"}
 NOT_LONG = 0.02  # seconds
 
 
@@ -269,7 +269,7 @@ CUT = """
 """
 HURT = """
     avi:aac avi:ac3 avi:libmp3lame avi:adpcm_ms avi:g722 flv:libmp3lame ts:libmp3lame wtv:ac3
-    ogg:libopus OGG:VORBIS asf:flac avi:flac wav:flac w64:flac wtv:flac ac3:ac3
+    ogg:libopus OGG:VORBIS w64:aac wav:aac asf:flac avi:flac wav:flac w64:flac wtv:flac ac3:ac3
 """
 
 

@@ -135,6 +135,10 @@ class Damage:
         if missing > (_NOTABLE if suspected else 2 * _NOTABLE) and (suspected or self._container in _RELIABLE):
             self._add(next(reversed(self.places), self._heard), missing)
 
+    def is_short_of(self, stated: float) -> bool:
+        """Whether clearly less was heard than a stated length that may be guessed from the bitrate."""
+        return self._heard < 0.9 * stated
+
     @property
     def ends_in_failure(self) -> bool:
         """Whether the last packet of a stream without a container could not be decoded."""

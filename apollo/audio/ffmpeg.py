@@ -37,6 +37,7 @@ _MEMORY = {"mp3": 2.5, "alac": 0.0}
 # Decoding to the end of the last seconds tells the length, for codecs whose packets all become their own duration.
 _TAIL = 3.0
 _STEADY = {"mp3", "aac", "alac"}
+_LARGEST_PACKET = 1 << 22  # bytes: at 16 kbit/s half an hour, which as samples takes 700 MB
 _SILENCE = 1 << 12  # samples in a frame of it
 _LONGEST = 600  # seconds of it where nothing tells how long a FLAC should be
 _FILLING = 7  # zeros that fill a chunk up to its size, at most
@@ -212,7 +213,7 @@ class FFmpegDecoder:
         broken = False
         first, last = b"", None
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._joined() if self._without_headers else self._container.demux(self._stream):
                 if packet.size:
                     first, last = first or bytes(packet)[:2], packet
                 yield packet
@@ -235,7 +236,31 @@ class FFmpegDecoder:
             if self._stream.duration is not None:
                 stated = self._stream.duration * (self._stream.time_base or Fraction(0))
             place = break_in_avi(self._path) if self._container.format.name == "avi" else None
-            self._damage.ended(float(stated) / (1 + share), broken, self._cut or share > 0, place)
+            stated /= 1 + Fraction(share)
+            # At damage, the decoder of frames without headers stops in silence.
+            broken = broken or (self._without_headers and self._damage.is_short_of(float(stated)))
+            self._damage.ended(float(stated), broken, self._cut or share > 0, place)
+
+    @property
+    def _without_headers(self) -> bool:
+        """Whether the frames are those of AAC with nothing between them, of which FFmpeg does not know the borders."""
+        in_wav = self._container.format.name in ("wav", "w64")
+        return in_wav and self._codec == "aac" and bool(self._stream.codec_context.extradata)
+
+    def _joined(self) -> Iterator[av.Packet[AudioStream]]:
+        """All packets as one, in which the decoder finds the borders of the frames; if it fails, as they were."""
+        packets = [packet for packet in self._container.demux(self._stream) if packet.size]
+        failures = self._damage.packets
+        content = b"".join(map(bytes, packets))
+        if len(content) <= _LARGEST_PACKET:
+            whole = cast("av.Packet[AudioStream]", av.Packet(content))
+            whole.stream = self._stream
+            yield whole
+        if len(content) > _LARGEST_PACKET or self._damage.packets > failures:
+            yield from packets
+        flush = cast("av.Packet[AudioStream]", av.Packet())
+        flush.stream = self._stream
+        yield flush
 
     def _place_of(self, packet: av.Packet[AudioStream], due: int | None) -> int:
         """Which sample of a FLAC a packet begins with, as its frame tells; the one that is due where it does not."""
@@ -264,7 +289,7 @@ class FFmpegDecoder:
     @cached_property
     def _extent(self) -> int | None:
         """Where the last packet ends, in samples; None where time stamps are too coarse, have gaps or count junk."""
-        if self._start is None or self._per_sample.denominator != 1:
+        if self._start is None or self._per_sample.denominator != 1 or self._without_headers:
             return None
         end = None
         try:

@@ -47,12 +47,12 @@ def test_a_pair_is_described_in_full(tmp_path: Path, song: np.ndarray) -> None:
     assert row.peak_db == pytest.approx(20 * np.log10(np.abs(song).max()), abs=0.01)
 
 
-@pytest.mark.parametrize(("format", "subtype", "rate"), [("OGG", "OPUS", 48_000), ("WAV", "GSM610", 8_000)])
+@pytest.mark.parametrize(("kind", "subtype", "rate"), [("OGG", "OPUS", 48_000), ("WAV", "GSM610", 8_000)])
 def test_an_original_in_a_lossy_format_is_told_whatever_its_spectrum(
-    tmp_path: Path, format: str, subtype: str, rate: int
+    tmp_path: Path, kind: str, subtype: str, rate: int
 ) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(rate)
-    soundfile.write(tmp_path / f"a.{format.lower()}", noise, rate, subtype, format=format)
+    soundfile.write(tmp_path / f"a.{kind.lower()}", noise, rate, subtype, format=kind)
     (row,) = check([tmp_path])
     assert row.lossy
 
