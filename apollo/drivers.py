@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,14 @@ from apollo.errors import ApolloError, one_line
 
 # The extra that installs the driver of a scheme; None if it is always installed.
 EXTRAS = {"s3": "s3", "gs": "gs", "az": "az", "hf": None, "memory": None, "file": None}
+
+# Where nobody listens to logs, Python prints what they log of failed attempts: tracebacks and names of accounts.
+for name in ("adlfs", "azure", "botocore", "fsspec", "gcsfs", "google", "huggingface_hub", "s3fs"):
+    logging.getLogger(name).addHandler(logging.NullHandler())
+
+# How they say that credentials are missing or do not suffice: in names of errors, and in what those say.
+REFUSAL_NAME = re.compile("credential|auth|token|forbidden|gated", re.IGNORECASE)
+REFUSAL_TEXT = re.compile("forbidden|anonymous|unauthori[sz]ed|access ?denied|with credentials", re.IGNORECASE)
 
 
 @contextmanager
@@ -40,7 +49,7 @@ def reached(scheme: str, url: object) -> Iterator[Any]:
         raise _refused(url) from None
     except Exception as error:  # each driver has its own errors
         kind = type(error).__name__
-        if re.search("credential|auth|token|forbidden|gated", kind, re.IGNORECASE):
+        if REFUSAL_NAME.search(kind) or REFUSAL_TEXT.search(str(error)):
             raise _refused(url) from None
         reason = _without_secrets(one_line(error))[:200]
         raise ApolloError(f"{url} cannot be reached ({kind}: {reason}): check the connection and the address") from None

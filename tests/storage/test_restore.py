@@ -189,6 +189,7 @@ def test_run_that_is_killed_in_an_upload_leaves_nothing_half(
         (("https://key:not-to-be-told@host/a.wav",), "known are s3://"),
         (("s3://",), "names no place"),
         (("gs://bucket/a.wav",), "pip install -c constraints.txt '.[gs]'"),
+        (("az://bucket/a.wav",), "pip install -c constraints.txt '.[az]'"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ from apollo.cli import app
 from apollo.cli.data import app as data
 from apollo.cli.export import app as export
 from apollo.cli.report import app as report
+from apollo.drivers import reached
+from apollo.errors import ApolloError
 from apollo.storage import here
 
 Run = Callable[..., tuple[int, str, str]]
@@ -60,6 +64,29 @@ def test_compare_takes_a_recording_here_and_one_there(store: Any, songs: Path, t
     assert (code, errors) == (0, "")
     assert "s3://music/b.flac" in said
     assert (tmp_path / "b.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [  # as the drivers of Azure and Google, and the store of Google, say it
+        ValueError("unable to connect: Must provide either a connection_string or account_name with credentials!!"),
+        OSError("Forbidden: https://storage.googleapis.com/music"),
+        RuntimeError("Anonymous caller does not have storage.objects.list access to the bucket., 401"),
+    ],
+)
+def test_missing_credentials_are_told_as_such(error: Exception) -> None:
+    with (
+        pytest.raises(ApolloError, match="gs://music may not be accessed: check the credentials"),
+        reached("memory", "gs://music"),
+    ):
+        raise error
+
+
+def test_what_drivers_log_does_not_reach_the_terminal() -> None:
+    names = ["adlfs", "azure.core", "botocore", "fsspec", "gcsfs.retry", "google.auth", "huggingface_hub", "s3fs"]
+    program = f"import logging, apollo.storage\nfor name in {names}: logging.getLogger(name).error('traceback')"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(
