@@ -75,8 +75,9 @@ def test_silence_has_nothing_to_restore(tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 4), (1, 150), (2, 1_300), (1, 8_000), (6, 48_000), (8, 192_000)])
-@pytest.mark.parametrize("frames", [1, 20_000])
-def test_anything_can_be_inspected(tmp_path, channels, rate, frames):
+@pytest.mark.parametrize("long", [False, True])
+def test_anything_can_be_inspected(tmp_path, channels, rate, long):
+    frames = min(20_000, 60 * rate) if long else 1
     write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (channels, frames)), rate)
     found = inspect(tmp_path / "a.wav")
     assert found.levels.frames == frames

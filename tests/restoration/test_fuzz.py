@@ -2,7 +2,7 @@
 
 No traceback, no hang, nothing half-written, no more memory than a whole file takes.
 
-Two dozen files of each format by default; `APOLLO_FUZZ=2000 pytest tests/restoration/test_fuzz.py` tries as many as
+A dozen files of each format by default; `APOLLO_FUZZ=2000 pytest tests/restoration/test_fuzz.py` tries as many as
 it says of each. All of them come from the number of the file, so that one that fails can be had again.
 """
 
@@ -27,7 +27,7 @@ from apollo.nn import Apollo
 from apollo.restoration import Restorer, plan, restore_files
 from apollo.restoration.output import Output
 
-FILES = int(os.environ.get("APOLLO_FUZZ", "24"))
+FILES = int(os.environ.get("APOLLO_FUZZ", "12"))
 LONGEST = 600.0  # seconds after which a file of less than a second counts as hung
 RATE = 44100
 MEMORY = 512e6  # bytes that all of them together may add
