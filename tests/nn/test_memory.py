@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-# Page faults of taking and freeing 256 MB eight times: 65,536 pages each time that they come anew. By NumPy, which asks
+# Page faults of taking and freeing 64 MB eight times: 16,384 pages each time that they come anew. By NumPy, which asks
 # for nothing but bytes: tensors are aligned, and may leave gaps.
 CODE = """
 import resource, sys
@@ -17,7 +17,7 @@ if sys.argv[1] == "keep":
 for turn in range(9):
     if turn == 1:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    numpy.empty(32 << 20).fill(1)
+    numpy.empty(8 << 20).fill(1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 

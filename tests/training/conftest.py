@@ -1,6 +1,7 @@
 import csv
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from apollo.atomic import replacing
+from apollo.cli import main
 from apollo.training import callbacks
 
 # What users of the published code have on disk, with its names.
@@ -88,6 +90,19 @@ def signals_are_given_back() -> Iterator[None]:
     before = [signal.getsignal(number) for number in numbers]
     yield
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `apollo train` in this process, which has imported Lightning already; gives its exit code and output."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["apollo", "train", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)

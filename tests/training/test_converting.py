@@ -171,17 +171,16 @@ def test_whatever_a_key_holds_ends_in_one_sentence() -> None:
                     converted(held, lambda block, path: usual.get(block))
 
 
-def test_the_command_converts_prints_and_tells_once(run_python: Callable[..., Any]) -> None:
-    command = ("-m", "apollo", "train")
+def test_the_command_converts_prints_and_tells_once(command: Callable[..., tuple[int, str, str]]) -> None:
     path = CONFIGURATIONS / "msst.yaml"
-    result = run_python(*command, "--from-msst", path, "datas.num_steps=5", "--print-config")
-    assert result.returncode == 0, result.stderr
-    assert yaml.safe_load(result.stdout)["datas"]["num_steps"] == 5
-    assert result.stderr.startswith(f"Warning: {path} was converted; ignored are\n  ")
-    assert result.stderr.count("training.q") == 1
+    code, printed, told = command("--from-msst", path, "datas.num_steps=5", "--print-config")
+    assert code == 0, told
+    assert yaml.safe_load(printed)["datas"]["num_steps"] == 5
+    assert told.startswith(f"Warning: {path} was converted; ignored are\n  ")
+    assert told.count("training.q") == 1
     with pytest.raises(ConfigError, match="this is a configuration of MSST: give it with --from-msst"):
         parse(path)
     for given in ([], ["-c", path, "--from-msst", path]):
-        result = run_python(*command, *given)
-        assert result.returncode == 2
-        assert "give one of -c CONFIG and --from-msst FILE" in result.stderr
+        code, _, told = command(*given)
+        assert code == 2
+        assert "give one of -c CONFIG and --from-msst FILE" in told

@@ -113,13 +113,12 @@ def test_a_wrong_key_of_stems_is_told_before_they_are_read(tmp_path: Path, overr
 
 
 def test_a_configuration_that_cannot_be_printed_is_named(
-    seed_config: tuple[Path, list[str]], run_python: Callable[..., Any]
+    seed_config: tuple[Path, list[str]], command: Callable[..., tuple[int, str, str]]
 ) -> None:
     path, overrides = seed_config
-    result = run_python("-m", "apollo", "train", "-c", path, *overrides, "exp.dri=x", "--print-config")
-    assert result.returncode == 1
-    assert result.stderr.startswith(f"Error: {path}: ")
-    assert result.stderr.count("\n") == 1
+    code, printed, told = command("-c", path, *overrides, "exp.dri=x", "--print-config")
+    assert (code, printed, told.count("\n")) == (1, "", 1)
+    assert told.startswith(f"Error: {path}: ")
 
 
 @pytest.mark.parametrize(
