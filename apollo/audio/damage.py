@@ -7,9 +7,9 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 
 # Containers that state how long their sound lasts; of others FFmpeg guesses it from the bitrate.
-_STATE_LENGTHS = {"asf", "avi", "caf", "flv", "matroska", "mov", "nut", "rm", "w64", "wav", "wtv", "wv"}
+_STATE_LENGTHS = {"asf", "avi", "caf", "flv", "matroska", "mov", "rm", "w64", "wav", "wtv", "wv"}
 # Those whose stated length is right although everything that was found was decoded.
-_RELIABLE = {"flv", "matroska", "nut", "rm", "wtv", "wv"}
+_RELIABLE = {"flv", "matroska", "rm", "wtv", "wv"}
 # Those whose time stamps tell of what is lost between two packets: how many seconds of it, at least, as they are
 # rounded or set carelessly. Smaller gaps than _NOTABLE count only where the stated length agrees or none is stated.
 _KEEP_TIME = {"mpeg": 0.01, "mpegts": 0.01, "ogg": 0.01, "nut": 0.01}

@@ -49,10 +49,10 @@ def lacks_its_end(path: Path) -> bool:
 
 
 def nut_lacks_sound(path: Path, end: int) -> bool:
-    """Whether a NUT with one stream holds more or less than its packets, which end at a byte, before its index."""
+    """Whether the packets of a NUT with one stream, which end at a byte, do not lead up to its index."""
     with path.open("rb") as file:
         index = _index_of_nut(file)
-    return index is not None and not index - _HEADERS <= end <= index + _LEFT_OUT
+    return index is None or not index - _HEADERS <= end <= index + _LEFT_OUT
 
 
 def is_part_of_frame(packet: bytes, codec: str, first: bytes) -> bool:

@@ -216,6 +216,8 @@ class FFmpegDecoder:
             for packet in self._joined() if self._without_headers else self._container.demux(self._stream):
                 if packet.size:
                     first, last = first or bytes(packet)[:2], packet
+                elif packet.buffer_ptr:  # an empty packet, as FLAC in NUT ends with, is not the end
+                    continue
                 yield packet
         except av.InvalidDataError:  # what follows is no sound, such as tags
             broken = True

@@ -50,7 +50,8 @@ class Remarks:
             places = [f"{int(start // 60)}:{start % 60:04.1f}" for start, _ in self.damage]
             more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
             seconds, named = sum(length for _, length in self.damage), ", ".join(places[:_MOST_PLACES])
-            yield f"is damaged: about {seconds:.2g} s are lost, at {named}{more}; the rest was read"
+            lost = f": about {seconds:.2g} s are lost," if seconds else ""
+            yield f"is damaged{lost} at {named}{more}; the rest was read"
         if self.missing:
             yield f"is cut off: by its header, about {self.missing:.2g} s are missing at its end; the rest was read"
         if self.cut:
