@@ -1,11 +1,12 @@
 """What the ways of running a network on a CPU take beside PyTorch as it is, and how far their samples are from it.
 
-    python benchmarks/engines.py [--networks default 256x6] [--rounds 7]
+    OMP_NUM_THREADS=1 python benchmarks/engines.py [--networks default 256x6] [--rounds 7]
 
-Each engine restores the same music, a stereo clip channel by channel as `Restorer` does, once a round: a shared machine
-slows all of them down alike, so that ratios hold where seconds do not. `speed` is the median over the rounds of the
-seconds that PyTorch takes, uncompiled and in float32, over those of the engine; `SNR` is of the engine's samples
-against PyTorch's. The rows of onnxruntime need the extra `export`, those of OpenVINO `pip install openvino`.
+Each engine restores the same music, a stereo clip channel by channel as `Restorer` does, once a round. Seconds are of
+the processor, which other programs on the machine change least; give one thread, as those that wait take time too.
+`speed` is the median over the rounds of the seconds that PyTorch takes, uncompiled and in float32, over those of the
+engine; `SNR` is of the engine's samples against PyTorch's. The rows of onnxruntime need the extra `export`, those of
+OpenVINO `pip install openvino`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as `apollo restore` does
     print(f"{options.threads} threads, torch {torch.__version__}, {options.rounds} rounds")
-    print("| network | engine | s per s of stereo | speed | SNR in dB |\n|---|---|---|---|---|")
+    print("| network | engine | CPU s per s of stereo | speed | SNR in dB |\n|---|---|---|---|---|")
     for name in options.networks:
         torch.manual_seed(0)
         model = load_model("default") if name == "default" else Apollo().eval()
@@ -61,9 +62,9 @@ def main() -> None:
         outputs = {}
         for _ in range(options.rounds):
             for title, engine in engines.items():
-                began = time.perf_counter()
+                began = time.process_time()
                 outputs[title] = restored(engine, clip)
-                seconds[title].append(time.perf_counter() - began)
+                seconds[title].append(time.process_time() - began)
         plain, truth = next(iter(seconds.values())), next(iter(outputs.values()))
         for title, taken in seconds.items():
             speed = statistics.median(one / other for one, other in zip(plain, taken, strict=True))

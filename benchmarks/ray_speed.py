@@ -8,7 +8,8 @@ with Ray. What Ray costs is the processor time of all its processes but the work
 out files. Wall times mean nothing on a machine that others use, and even the processor time of a worker varies there,
 by more than Ray costs. Starting Ray and its workers is a column of its own, and each worker's first file is not
 counted. With several workers, files that are under way when counting starts are counted in part, so give many files.
-Linux only.
+`idle` is what Ray uses of a core while nothing is restored. `scaling` is files per second, by the clock, over those of
+the first number of workers, so it needs an idle machine. Linux only.
 """
 
 from __future__ import annotations
@@ -51,23 +52,28 @@ def main() -> None:
         for number in range(options.files):
             write(songs / f"{number:03}.mp3", coded, RATE)
         print(f"{describe(torch.device('cpu'))}; {options.files} files of {options.seconds:g} s\n")
-        print("| | wall, s | restoring a file, CPU s | Ray, CPU s a file | share | start, CPU s |")
-        print("| --- | --- | --- | --- | --- | --- |")
+        print("| | wall, s | restoring a file, CPU s | Ray, CPU s a file | share | idle | start, CPU s | scaling |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         alone = measure(restore_files(plan([songs], Path(folder, "0")), Restorer(network), Output()), options.files)
-        print(f"| one process | {alone.wall:.1f} | {alone.rest:.2f} | | | |")
+        print(f"| one process | {alone.wall:.1f} | {alone.rest:.2f} | | | | | |")
+        first = 0.0
         for count in map(int, options.workers.split(",")):
             started = sum(cpu_seconds())
             with connected("local"):
+                joined = sum(cpu_seconds())
+                idle = idle_share()
+                started += sum(cpu_seconds()) - joined
                 tasks = plan([songs], Path(folder, str(count)))
                 job = Job(Restorer, Output())
                 _, outcomes = restore_with_workers(tasks, network, job, Workers(count, 1, 0))
                 start = sum(cpu_seconds()) - started
                 cost = measure(outcomes, options.files, count)
                 outcomes.close()
-            share = f"{cost.rest / cost.workers:.1%}"
-            print(
-                f"| {count} with Ray | {cost.wall:.1f} | {cost.workers:.2f} | {cost.rest:.3f} | {share} | {start:.1f} |"
-            )
+            rate = (options.files - count) / cost.wall
+            first = first or rate
+            cells = [f"{count} with Ray", f"{cost.wall:.1f}", f"{cost.workers:.2f}", f"{cost.rest:.3f}"]
+            cells += [f"{cost.rest / cost.workers:.1%}", f"{idle:.1%}", f"{start:.1f}", f"{rate / first:.2f}"]
+            print(f"| {' | '.join(cells)} |")
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,14 @@ def measure(outcomes: Iterator[Outcome], files: int, first: int = 1) -> Cost:
     wall, after = time.perf_counter() - began, cpu_seconds()
     workers, rest = ((late - early) / (files - first) for early, late in zip(before, after, strict=True))
     return Cost(wall, workers, rest)
+
+
+def idle_share(seconds: float = 10) -> float:
+    """Processor seconds that Ray uses in a second in which it has nothing to do."""
+    time.sleep(5)  # it still starts
+    began, before = time.perf_counter(), sum(cpu_seconds())
+    time.sleep(seconds)
+    return (sum(cpu_seconds()) - before) / (time.perf_counter() - began)
 
 
 def cpu_seconds() -> tuple[float, float]:
