@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 
 from apollo.errors import ConfigError
 from apollo.training.blocks import PLAIN, TARGETS, taken
-from apollo.training.converting import IGNORED, OTHERS, PUBLISHED, RENAMED, converted
+from apollo.training.converting import IGNORED, PUBLISHED, RENAMED, converted
+from apollo.training.foreign_values import OTHERS
 from apollo.training.recipe import parse
 from apollo.training.train import check, train
 
