@@ -1,6 +1,6 @@
 """How loud a recording is, where it peaks, what of it is clipped and what silent: in one pass, in bounded memory.
 
-Loudness and true peaks are those of ITU-R BS.1770-4 and EBU R 128, measured by FFmpeg's filter `ebur128`.
+Loudness and true peaks are those of ITU-R BS.1770-4 and EBU R 128.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from av.filter import Graph
 
 from apollo.audio.files import AudioReader
 from apollo.audio.formats import layout_of
+from apollo.audio.resampling import Resampler
 
 Block = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 16
+_PART = 1 << 13  # samples that are made denser at once: larger arrays are given back to the system each time
 _FULL_SCALE = 0.999
 _RUN = 3  # neighbouring samples at full scale that make a clipped peak
 _QUIET = 1e-4  # root mean square of a tenth of a second that counts as silent
@@ -51,9 +53,7 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
     """
     rate, channels = reader.sample_rate, reader.channels
     loudness = LoudnessMeter(rate, channels)
-    # FFmpeg tells true peaks in steps of 0.001 of full scale, coarse for soft music: 60 dB more make them fine.
-    true_peak = _Filter("volume=60dB:precision=double,ebur128=peak=true:metadata=1", rate, channels)
-    clipping, silence = Clipping(), _Silence(rate // 10)
+    between, clipping, silence = _TruePeak(rate, channels), Clipping(), _Silence(rate // 10)
     frames, peak, finite = 0, 0.0, True
     while (block := reader.read(_BLOCK)).shape[1]:
         if not np.isfinite(block).all():
@@ -64,18 +64,17 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
         clipping.take(block)
         silence.take(block)
         loudness.take(block)
-        true_peak.take(block)
+        between.take(block)
         progress(frames)
     integrated, spread = loudness.end()
-    true_peak.end()
-    between = true_peak.told("true_peak")
+    between.end()
     return Levels(
         frames,
         integrated,
         spread if frames >= 3 * rate else None,
         _decibels(peak),
         # Both are the same wave: between the samples it is no lower than at them.
-        _decibels(max(peak, (between or 0.0) / 1000)),
+        _decibels(max(peak, between.highest)),
         clipping.peaks,
         silence.share,
         finite,
@@ -83,21 +82,77 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
 
 
 class LoudnessMeter:
-    """Measures the loudness of a recording whose blocks go by."""
+    """Measures the loudness of a recording whose blocks go by, with FFmpeg's `ebur128`."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
-        self._filter = _Filter("ebur128=metadata=1", sample_rate, channels)
+        self._rate = sample_rate
+        self._layout = layout_of(channels)
+        self._graph = Graph()
+        source = self._graph.add_abuffer(
+            sample_rate=sample_rate, format="flt", layout=self._layout, time_base=Fraction(1, sample_rate)
+        )
+        meter = self._graph.add("ebur128", "metadata=1")
+        source.link_to(meter)
+        meter.link_to(self._graph.add("abuffersink"))
+        self._taken = 0
+        self._told: dict[str, str] = {}
+        try:
+            self._graph.configure()
+            self._works = True
+        except av.FFmpegError:  # of the sample rates that a damaged header may have, some are beyond it
+            self._works = False
 
     def take(self, block: Block) -> None:
         """Go on with the next block, of shape (channels, samples); finite numbers, perhaps none."""
-        if block.shape[1]:
-            self._filter.take(block)
+        if not self._works or not block.shape[1]:
+            return
+        samples = np.ascontiguousarray(block.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, "flt", self._layout)
+        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._taken, Fraction(1, self._rate)
+        self._taken += block.shape[1]
+        self._graph.push(frame)
+        self._pull()
 
     def end(self) -> tuple[float | None, float | None]:
         """Integrated loudness in LUFS and its range in LU, each as `Levels` has it."""
-        self._filter.end()
-        loudness = self._filter.told("I")
-        return loudness if loudness is not None and loudness > _ABSOLUTE_GATE else None, self._filter.told("LRA")
+        if self._taken:
+            self._graph.push(None)
+            self._pull()
+        loudness = self._value("I")
+        return loudness if loudness is not None and loudness > _ABSOLUTE_GATE else None, self._value("LRA")
+
+    def _value(self, name: str) -> float | None:
+        value = float(self._told.get(f"lavfi.r128.{name}", "nan"))
+        return value if math.isfinite(value) else None
+
+    def _pull(self) -> None:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+            self._told = dict(frame.metadata) or self._told
+
+
+class _TruePeak:
+    """The highest value of the wave between the samples: those of a denser wave (ITU-R BS.1770-4, annex 2)."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        denser = min(4, max(1, round(192_000 / sample_rate)))
+        self._resampler = Resampler(sample_rate, denser * sample_rate, channels)
+        self._channels = channels
+        self.highest = 0.0
+
+    def take(self, block: Block) -> None:
+        for start in range(0, block.shape[1], _PART):
+            self._note(self._resampler.process(block[:, start : start + _PART]))
+
+    def end(self) -> None:
+        self._note(self._resampler.process(np.zeros((self._channels, 0), np.float32), last=True))
+
+    def _note(self, dense: Block) -> None:
+        highest = float(max(dense.max(), -dense.min())) if dense.size else 0.0
+        self.highest = max(self.highest, highest if math.isfinite(highest) else 0.0)
 
 
 class Clipping:
@@ -146,58 +201,6 @@ class _Silence:
         if self._parts == 0:
             return float(self._rest.size == 0 or float(self._rest.mean()) <= _QUIET**2)
         return self._silent / self._parts
-
-
-class _Filter:
-    """A chain of FFmpeg's filters that ends in `ebur128`; what that told last is all that is wanted of it."""
-
-    def __init__(self, chain: str, sample_rate: int, channels: int) -> None:
-        self._rate = sample_rate
-        self._layout = layout_of(channels)
-        self._graph = Graph()
-        last = self._graph.add_abuffer(
-            sample_rate=sample_rate, format="flt", layout=self._layout, time_base=Fraction(1, sample_rate)
-        )
-        for link in chain.split(","):
-            name, _, options = link.partition("=")
-            step = self._graph.add(name, options)
-            last.link_to(step)
-            last = step
-        last.link_to(self._graph.add("abuffersink"))
-        self._taken = 0
-        self._told: dict[str, str] = {}
-        try:
-            self._graph.configure()
-            self._works = True
-        except av.FFmpegError:  # of the sample rates that a damaged header may have, some are beyond it
-            self._works = False
-
-    def take(self, block: Block) -> None:
-        if not self._works:
-            return
-        samples = np.ascontiguousarray(block.T).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, "flt", self._layout)
-        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._taken, Fraction(1, self._rate)
-        self._taken += block.shape[1]
-        self._graph.push(frame)
-        self._pull()
-
-    def end(self) -> None:
-        if self._taken:
-            self._graph.push(None)
-            self._pull()
-
-    def told(self, name: str) -> float | None:
-        value = float(self._told.get(f"lavfi.r128.{name}", "nan"))
-        return value if math.isfinite(value) else None
-
-    def _pull(self) -> None:
-        while True:
-            try:
-                frame = self._graph.pull()
-            except (av.BlockingIOError, av.EOFError):
-                return
-            self._told = dict(frame.metadata) or self._told
 
 
 def _decibels(peak: float) -> float | None:
