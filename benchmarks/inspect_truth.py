@@ -21,7 +21,7 @@ from apollo.audio.signal import Signal
 
 RATE = 44_100
 COLUMNS = ("mp3", "aac", "vorbis", "opus", "cliff", "nothing")
-CUT = 1_234  # samples, so that no frame begins where the file does
+CUT = 1_180  # samples, so that no frame begins where the file does, nor at a sample where it was resampled
 
 Waveform = npt.NDArray[np.float32]
 Made = Callable[[Waveform], tuple[Waveform, int]]
@@ -40,7 +40,7 @@ def coded(codec: str, kbps: int = 0, rate: int = RATE, at: int = RATE, quality: 
 
     def make(waveform: Waveform) -> tuple[Waveform, int]:
         lossy = degrade(resample(waveform, RATE, at), at, codec, 1000 * kbps, vbr_quality=quality)
-        return resample(lossy[:, CUT:], at, rate), rate
+        return resample(lossy, at, rate)[:, CUT:], rate
 
     return make
 

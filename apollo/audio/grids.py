@@ -24,7 +24,7 @@ Curve = npt.NDArray[np.float64]  # flatness in dB, at each offset
 
 _FLOOR = np.float32(2 * ROUNDING)  # without it, how small the smallest are would tell more of rounding than of music
 _LEAST_SPREAD = 6.0  # dB, of a single coefficient: music has 8, and less where there is nothing above some frequency
-_BESIDE = 2  # samples from the grid that still show some of it
+BESIDE = 2  # samples from the grid that still show some of it
 _FRAMES = (576, 960, 1024)  # samples, of MP3, Opus and AAC
 _ALIKE = 0.98
 _CHANGES = 3  # of the grid, while it is looked at
@@ -82,7 +82,7 @@ def standing_out(curve: Curve, coefficients: int, period: int = 0) -> tuple[int,
     """
     best, offsets = int(np.argmin(curve)), len(curve)
     distance = np.abs((np.arange(offsets) - best + offsets // 2) % offsets - offsets // 2)
-    others = np.where(distance > _BESIDE, curve, np.inf)
+    others = np.where(distance > BESIDE, curve, np.inf)
     if period:
         changed = others[best % period :: period]
         changed[np.argsort(changed)[:_CHANGES]] = np.inf

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.grids import Block, Curve, against, flatness, standing_out
+from apollo.audio.grids import BESIDE, Block, Curve, against, flatness, standing_out
 from apollo.audio.mdct import Samples, celt_window, derived_window, mdct, sine_window, vorbis_window
 
 _LINES = 1024  # of AAC, and of Vorbis from 26 kHz on
@@ -29,8 +29,10 @@ _WIDTH = 16  # lines of a band
 _SHORT_BLOCK = 64  # by multiples of it libvorbis leaves its grid
 
 CELT_RATE = 48_000  # in Hz
-_CELT_LINES, _CELT_OVERLAP, _CELT_FRAMES = 960, 120, 8
+_CELT_LINES, _CELT_OVERLAP = 960, 120
 _EMPHASIS = np.float32(0.85)
+
+Offsets = npt.NDArray[np.int64]
 
 
 def mdct_traces(blocks: Sequence[Block], sample_rate: int) -> dict[str, float]:
@@ -45,11 +47,11 @@ def mdct_traces(blocks: Sequence[Block], sample_rate: int) -> dict[str, float]:
         return traces
     through = [_look_through(block, _LINES, vorbis_window(_LINES)) for block in blocks]
     likely = np.argsort(np.sum([frames.mean(axis=0) for frames in through], axis=0))[:_CANDIDATES]
-    _note(traces, blocks, likely, _FRAMES, _MORE)
+    _note(traces, blocks, likely, range(_FRAMES, _FRAMES + _MORE))
     if sample_rate > 26_000:
         found = [_vorbis(frames, _LINES) for frames in through]
         best = int(np.argmax([strength for _, strength in found]))
-        _note(traces, [blocks[best]], np.array([found[best][0]]), 0, _FRAMES, found[best][1])
+        _note(traces, [blocks[best]], np.array([found[best][0]]), range(_FRAMES), found[best][1])
     else:
         lines = 512 if sample_rate > 15_000 else 256
         through = [_look_through(block, lines, vorbis_window(lines)) for block in blocks]
@@ -63,16 +65,18 @@ def celt_trace(blocks: Sequence[Block]) -> float:
     if not blocks:
         return 0.0
     window = celt_window(_CELT_LINES, _CELT_OVERLAP)
-    total = np.zeros(_CELT_LINES)
-    for block in blocks:
-        emphasised = block.samples[1:] - _EMPHASIS * block.samples[:-1]
-        total += _look_through(Block(emphasised, block.start + 1), _CELT_LINES, window, _CELT_FRAMES).mean(axis=0)
-    return standing_out(total / len(blocks), len(blocks) * _CELT_FRAMES * _CELT_LINES)[1]
+    blocks = [Block(block.samples[1:] - _EMPHASIS * block.samples[:-1], block.start + 1) for block in blocks]
+    likely = np.argsort(_look_through(blocks[0], _CELT_LINES, window).mean(axis=0))[:_CANDIDATES]
+    offsets = np.concatenate([likely, _controls(_CELT_LINES, likely)])
+    # Where there are bits to spare, a few frames alone show it: their mean counts, not their median.
+    curves = _look_closely(blocks, window, offsets, range(_FRAMES + _MORE))
+    total = curves.mean(axis=0)
+    return against(total[: len(likely)], total[len(likely) :], len(curves) * _CELT_LINES)
 
 
-def _look_through(block: Block, lines: int, window: Samples, frames: int = _FRAMES) -> Curve:
+def _look_through(block: Block, lines: int, window: Samples) -> Curve:
     """Flatness of each frame at all offsets, which are counted from the start of the recording: (frames, offsets)."""
-    curves = [_curve(block.samples, window, np.arange(lines), frame) for frame in range(frames)]
+    curves = [_curve(block.samples, window, np.arange(lines), frame) for frame in range(_FRAMES)]
     return np.roll(np.array(curves), block.start % lines, axis=1)
 
 
@@ -84,30 +88,37 @@ def _vorbis(frames: Curve, lines: int) -> tuple[int, float]:
 def _note(
     traces: dict[str, float],
     blocks: Sequence[Block],
-    likely: npt.NDArray[np.int64],
-    first: int,
-    frames: int,
+    likely: Offsets,
+    frames: Sequence[int],
     at_most: float = np.inf,
 ) -> None:
     """Look at some offsets closely, and note the best of the windows for its codec."""
-    controls = np.setdiff1d(np.arange(5, _LINES, 21), likely)
-    offsets = np.concatenate([likely, controls])
+    offsets = np.concatenate([likely, _controls(_LINES, likely)])
     best, lowest, deepest = "aac", np.zeros(len(offsets)), -np.inf
     for codec, window in _WINDOWS:
-        curves = [
-            _curve(block.samples, window, (offsets - block.start) % _LINES, frame)
-            for block in blocks
-            for frame in range(first, first + frames)
-        ]
-        total = np.median(curves, axis=0)
+        total = np.median(_look_closely(blocks, window, offsets, frames), axis=0)
         depth = float(np.median(total) - total[: len(likely)].min())
         if depth > deepest:
             best, lowest, deepest = codec, total, depth
-    strength = against(lowest[: len(likely)], lowest[len(likely) :], len(blocks) * frames * _LINES)
+    strength = against(lowest[: len(likely)], lowest[len(likely) :], len(blocks) * len(frames) * _LINES)
     traces[best] = max(traces[best], min(strength, at_most))
 
 
-def _curve(samples: Samples, window: Samples, offsets: npt.NDArray[np.int64], frame: int) -> Curve:
+def _controls(lines: int, likely: Offsets) -> Offsets:
+    """Offsets that show what chance makes of the likely ones: none so near that they share what those show."""
+    return np.setdiff1d(np.arange(5, lines, 21), np.add.outer(np.arange(-BESIDE, BESIDE + 1), likely))
+
+
+def _look_closely(blocks: Sequence[Block], window: Samples, offsets: Offsets, frames: Sequence[int]) -> Curve:
+    """Flatness of some frames of all blocks at some offsets, counted from the start of the recording, as above."""
+    lines = len(window) // 2
+    curves = [
+        _curve(block.samples, window, (offsets - block.start) % lines, frame) for block in blocks for frame in frames
+    ]
+    return np.array(curves)
+
+
+def _curve(samples: Samples, window: Samples, offsets: Offsets, frame: int) -> Curve:
     """Flatness of a frame, by its number, at some offsets into samples."""
     lines = len(window) // 2
     found = np.lib.stride_tricks.sliding_window_view(samples[lines * frame :], 2 * lines)

@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from apollo.audio import mdct_grid
+from apollo.audio.cliff import reach_of, segment_powers
 from apollo.audio.grids import Block, repeats
 from apollo.audio.mdct_grid import CELT_RATE, celt_trace, mdct_traces
 from apollo.audio.mp3_grid import mp3_trace
@@ -14,6 +17,7 @@ from apollo.audio.resampling import resample
 
 RATES = (44_100, 48_000)  # in Hz, between which music is resampled, and at which it is coded
 ENOUGH = 8.0  # standard deviations: what was never coded has up to 5
+_HINT = 4.0  # and what may have been is looked at more closely
 _OTHER_BLOCKS = 2  # that are resampled
 _CODED = 0.47  # of the sample rate: at 44.1 kHz, what a codec at 48 kHz leaves
 _STEP = 0.25  # of a sample of the other rate: by half of it a grid may be missed
@@ -51,17 +55,22 @@ def find_trace(blocks: Sequence[Block], sample_rate: int, reach: float) -> Trace
         sample_rate: Of the recording, in Hz.
         reach: The frequency in Hz above which there is nothing in it. Music that has been at another sample rate has
             nothing above half of that, and a codec at 48 kHz leaves little above 20 kHz: so where there is more, other
-            rates are not tried.
+            rates are tried only with blocks that have nothing above it themselves, as some do where others clip.
     """
     blocks = [block for block in blocks if not repeats(block)]
     found = None
     if blocks and sample_rate <= max(RATES):
         found = _strongest(_traces(blocks, sample_rate))
     for rate in RATES:
-        highest = min(0.501 * rate, _CODED * sample_rate)
-        if blocks and found is None and rate != sample_rate >= min(RATES) and reach <= highest:
-            found = _at_other_rate(blocks[:_OTHER_BLOCKS], sample_rate, rate)
+        if found is None and rate != sample_rate >= min(RATES):
+            highest = min(0.501 * rate, _CODED * sample_rate)
+            likely = [block for block in blocks if reach <= highest or _reach(block, sample_rate) <= highest]
+            found = _at_other_rate(likely[:_OTHER_BLOCKS], sample_rate, rate) if likely else None
     return found
+
+
+def _reach(block: Block, sample_rate: int) -> float:
+    return reach_of(segment_powers(block.samples[None]).mean(axis=(0, 1)).astype(np.float64), sample_rate)
 
 
 def _at_other_rate(blocks: Sequence[Block], sample_rate: int, rate: int) -> Trace | None:
@@ -71,16 +80,17 @@ def _at_other_rate(blocks: Sequence[Block], sample_rate: int, rate: int) -> Trac
         return _traces([_resampled(block, sample_rate, rate, phase) for block in blocks], rate)
 
     found = {trace: phase for phase in _PHASES for trace in at(phase)}
-    if (best := _strongest(found)) is None:
+    best = max(found, key=lambda trace: trace.strength)
+    if best.strength < _HINT:
         return None
-    # Nearer to the grid, windows that are alike can be told from each other.
+    # Nearer to the grid, more of it shows, and windows that are alike can be told from each other.
     return _strongest([best, *at(found[best] - _STEP / 2), *at(found[best] + _STEP / 2)])
 
 
 def _traces(blocks: Sequence[Block], sample_rate: int) -> list[Trace]:
     found = {"mp3": mp3_trace(blocks), **mdct_traces(blocks, sample_rate)}
     if sample_rate == CELT_RATE:
-        found["opus"] = celt_trace(blocks[:1])
+        found["opus"] = celt_trace(blocks)
     return [Trace(codec, strength, sample_rate) for codec, strength in found.items()]
 
 
