@@ -17,7 +17,7 @@ from apollo.errors import AudioFileError
 _NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "Vorbis", "ac3": "AC-3"}
 
 # From which bitrate on (bit/s) the default model gains next to nothing by ViSQOL and SI-SDR (benchmarks/README.md).
-_GOOD = {"mp3": 190_000, "aac": 155_000}
+_GOOD = {"mp3": 190_000, "aac": 155_000, "vorbis": 120_000, "opus": 40_000}
 
 _RESTORER = re.compile(r"Apollo [\w.+-]{1,40}")
 _CODING = re.compile(r"(\w{1,20})( at \d{1,6} kbit/s)?")  # as `restored_from` has it
