@@ -32,7 +32,7 @@ def residual(**options: Any) -> Apollo:
     return model.eval()
 
 
-@pytest.mark.parametrize("kind", ["direct", "residual", "filling"])
+@pytest.mark.parametrize("kind", ["direct", "filling"])
 def test_onnx_file_gives_the_samples_of_the_network(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,9 +40,8 @@ def test_onnx_file_gives_the_samples_of_the_network(
     pytest.importorskip("onnxscript")
     source, target = GOLDEN / "apollo-tiny.msst.ckpt", tmp_path / "model.onnx"
     if kind != "direct":
-        options = {"fill": {"channels": 8, "dilations": [1, 4]}} if kind == "filling" else {}
         source = tmp_path / "model.safetensors"
-        save_model(residual(**options), source, licence="CC0-1.0")
+        save_model(residual(fill={"channels": 8, "dilations": [1, 4]}), source, licence="CC0-1.0")
     monkeypatch.setattr(sys, "argv", ["apollo", "export", "onnx", "-m", str(source), "-o", str(target)])
     with pytest.raises(SystemExit) as left:
         main()
@@ -63,8 +62,8 @@ def test_onnx_file_gives_the_samples_of_the_network(
     assert [found.name for found in session.get_inputs()] == ["waveform", "fill"][: 2 if kind == "filling" else 1]
     share = {"fill": np.array(0.3, np.float32)} if kind == "filling" else {}
     hop = model.hop_length
-    shapes = [(1, 1, 44100), (1, 2, 3 * 44100 + 17), (1, 1, 10 * 44100), (3, 1, 2 * hop), (2, 2, 2 * hop + 1)]
-    for shape in [*shapes, (1, 1, hop - 1), (1, 3, 1)]:
+    # The command has compared 1 s and 10 s of mono before it wrote the file.
+    for shape in [(1, 2, 44100 + 17), (3, 1, 2 * hop), (2, 2, 2 * hop + 1), (1, 1, hop - 1), (1, 3, 1)]:
         waveform = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(1))
         (restored,) = session.run(None, {"waveform": waveform.numpy(), **share})
         with torch.inference_mode():
