@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +76,12 @@ def _reach(block: Block, sample_rate: int) -> float:
 def _at_other_rate(blocks: Sequence[Block], sample_rate: int, rate: int) -> Trace | None:
     """The strongest trace of an encoder at another rate, between whose samples the recording's may lie anywhere."""
 
-    def at(phase: float) -> list[Trace]:
-        return _traces([_resampled(block, sample_rate, rate, phase) for block in blocks], rate)
+    def at(phase: float, look: Callable[[Sequence[Block], int], list[Trace]] = _traces) -> list[Trace]:
+        return look([_resampled(block, sample_rate, rate, phase) for block in blocks], rate)
 
     found = {trace: phase for phase in _PHASES for trace in at(phase)}
+    # That of MP3 is lost by half a step already, and costs little to look for.
+    found |= {trace: phase + _STEP / 2 for phase in _PHASES for trace in at(phase + _STEP / 2, _mp3)}
     best = max(found, key=lambda trace: trace.strength)
     if best.strength < _HINT:
         return None
@@ -88,10 +90,14 @@ def _at_other_rate(blocks: Sequence[Block], sample_rate: int, rate: int) -> Trac
 
 
 def _traces(blocks: Sequence[Block], sample_rate: int) -> list[Trace]:
-    found = {"mp3": mp3_trace(blocks), **mdct_traces(blocks, sample_rate)}
+    found = mdct_traces(blocks, sample_rate)
     if sample_rate == CELT_RATE:
         found["opus"] = celt_trace(blocks)
-    return [Trace(codec, strength, sample_rate) for codec, strength in found.items()]
+    return [*_mp3(blocks, sample_rate), *(Trace(codec, strength, sample_rate) for codec, strength in found.items())]
+
+
+def _mp3(blocks: Sequence[Block], sample_rate: int) -> list[Trace]:
+    return [Trace("mp3", mp3_trace(blocks), sample_rate)]
 
 
 def _strongest(traces: Iterable[Trace]) -> Trace | None:
