@@ -14,7 +14,6 @@ from contextlib import ExitStack, closing, suppress
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
@@ -23,10 +22,9 @@ from av.audio.stream import AudioStream
 
 from apollo.audio.containers import audio_track, is_protected, open_container
 from apollo.audio.damage import Damage
-from apollo.audio.endings import break_in_avi, is_part_of_frame, nut_lacks_sound
 from apollo.audio.flac_frames import first_sample
+from apollo.audio.packets import Packets, damaged
 from apollo.audio.remarks import Remarks
-from apollo.audio.stated_sizes import missing_share
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
@@ -37,7 +35,6 @@ _MEMORY = {"mp3": 2.5, "alac": 0.0}
 # Decoding to the end of the last seconds tells the length, for codecs whose packets all become their own duration.
 _TAIL = 3.0
 _STEADY = {"mp3", "aac", "alac"}
-_LARGEST_PACKET = 1 << 22  # bytes: at 16 kbit/s half an hour, which as samples takes 700 MB
 _SILENCE = 1 << 12  # samples in a frame of it
 _LONGEST = 600  # seconds of it where nothing tells how long a FLAC should be
 _FILLING = 7  # zeros that fill a chunk up to its size, at most
@@ -82,7 +79,9 @@ class FFmpegDecoder:
         tracks = [track.index for track in self._container.streams.audio]
         start, *others = (f"{rate} Hz in {layout}" for layout, rate in self._kinds)
         damage = tuple(sorted(self._damage.places.items()))
-        return Remarks(tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, damage, cut=self._cut)
+        return Remarks(
+            tracks.index(self._stream.index) + 1, len(tracks), tuple(others), start, damage, cut=self._packets.cut
+        )
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n)."""
@@ -138,8 +137,7 @@ class FFmpegDecoder:
                 raise _not_audio(self._path)
             self._stream = stream
             self._damage = Damage(self._container.format.name, stream)
-            self._from_start = True  # whether decoding began there
-            self._cut = False  # whether the last frame is not all there
+            self._packets = Packets(self._path, self._container, stream, self._damage)
             is_mp4 = self._container.format.name.startswith("mov")
             if is_mp4 and (_tag_of(self._stream) == "aavd" or is_protected(self._path)):
                 raise AudioFileError(
@@ -168,7 +166,7 @@ class FFmpegDecoder:
                     resampler = self._resampler(coded)
                 frames += resampler.resample(coded)
             except av.FFmpegError as error:
-                raise _damaged(self._path, str(error)) from None
+                raise damaged(self._path, str(error)) from None
             for frame in frames:
                 if last is not None:
                     yield last
@@ -190,7 +188,7 @@ class FFmpegDecoder:
 
     def _decode_as_coded(self) -> Iterator[av.AudioFrame]:
         due: int | None = 0 if self._container.format.name == "flac" else None  # the sample that should come next
-        for packet in self._packets():
+        for packet in self._packets:
             try:
                 for number, frame in enumerate(packet.decode()):
                     if self._damage.by_frames:
@@ -206,63 +204,7 @@ class FFmpegDecoder:
                 if packet.size > _FILLING or any(bytes(packet)):
                     self._damage.failed(packet)
             except av.FFmpegError as error:
-                raise _damaged(self._path, str(error)) from None
-
-    def _packets(self) -> Iterator[av.Packet[AudioStream]]:
-        """The packets from here on, and an empty one at the end, on which a decoder gives what it has kept."""
-        broken = False
-        first, last = b"", None
-        try:
-            for packet in self._joined() if self._without_headers else self._container.demux(self._stream):
-                if packet.size:
-                    first, last = first or bytes(packet)[:2], packet
-                elif packet.buffer_ptr:  # an empty packet, as FLAC in NUT ends with, is not the end
-                    continue
-                yield packet
-        except av.InvalidDataError:  # what follows is no sound, such as tags
-            broken = True
-            empty = cast("av.Packet[AudioStream]", av.Packet())
-            empty.stream = self._stream
-            yield empty
-        except av.FFmpegError as error:
-            raise _damaged(self._path, str(error)) from None
-        share = missing_share(self._path)
-        if last is not None:
-            self._cut = last.is_corrupt or is_part_of_frame(bytes(last), self._codec, first)
-            self._cut = self._cut or (self._damage.ends_in_failure and bytes(last)[:1] == first[:1])
-        alone = len(self._container.streams) == 1
-        if alone and last is not None and last.pos is not None and self._container.format.name == "nut":
-            self._cut = self._cut or nut_lacks_sound(self._path, last.pos + last.size)
-        if self._from_start:
-            stated = Fraction(self._container.duration or 0, av.time_base) if alone else Fraction(0)
-            if self._stream.duration is not None:
-                stated = self._stream.duration * (self._stream.time_base or Fraction(0))
-            place = break_in_avi(self._path) if self._container.format.name == "avi" else None
-            stated /= 1 + Fraction(share)
-            # At damage, the decoder of frames without headers stops in silence.
-            broken = broken or (self._without_headers and self._damage.is_short_of(float(stated)))
-            self._damage.ended(float(stated), broken, self._cut or share > 0, place)
-
-    @property
-    def _without_headers(self) -> bool:
-        """Whether the frames are those of AAC with nothing between them, of which FFmpeg does not know the borders."""
-        in_wav = self._container.format.name in ("wav", "w64")
-        return in_wav and self._codec == "aac" and bool(self._stream.codec_context.extradata)
-
-    def _joined(self) -> Iterator[av.Packet[AudioStream]]:
-        """All packets as one, in which the decoder finds the borders of the frames; if it fails, as they were."""
-        packets = [packet for packet in self._container.demux(self._stream) if packet.size]
-        failures = self._damage.packets
-        content = b"".join(map(bytes, packets))
-        if len(content) <= _LARGEST_PACKET:
-            whole = cast("av.Packet[AudioStream]", av.Packet(content))
-            whole.stream = self._stream
-            yield whole
-        if len(content) > _LARGEST_PACKET or self._damage.packets > failures:
-            yield from packets
-        flush = cast("av.Packet[AudioStream]", av.Packet())
-        flush.stream = self._stream
-        yield flush
+                raise damaged(self._path, str(error)) from None
 
     def _place_of(self, packet: av.Packet[AudioStream], due: int | None) -> int:
         """Which sample of a FLAC a packet begins with, as its frame tells; the one that is due where it does not."""
@@ -291,7 +233,7 @@ class FFmpegDecoder:
     @cached_property
     def _extent(self) -> int | None:
         """Where the last packet ends, in samples; None where time stamps are too coarse, have gaps or count junk."""
-        if self._start is None or self._per_sample.denominator != 1 or self._without_headers:
+        if self._start is None or self._per_sample.denominator != 1 or self._packets.without_headers:
             return None
         end = None
         try:
@@ -316,7 +258,7 @@ class FFmpegDecoder:
         start = self._start or 0
         try:
             self._container.seek(start + int(frame * self._per_sample), stream=self._stream)
-            self._from_start = False
+            self._packets.from_start = False
             self._damage.jumped()
             self._frames = self._decode()
             first = next(self._frames, None)
@@ -380,7 +322,3 @@ def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
 
 def _not_audio(path: Path) -> AudioFileError:
     return AudioFileError(f"{path} is not a readable audio file, or its header is damaged; convert it to WAV or FLAC.")
-
-
-def _damaged(path: Path, reason: str) -> AudioFileError:
-    return AudioFileError(f"{path} is damaged and cannot be read to its end ({reason.rstrip('.')}); copy it again.")
