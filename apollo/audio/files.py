@@ -68,8 +68,6 @@ class AudioReader:
         self._source = open_decoder(self.path, track)
         self._from_start = True  # whether all has been read so far
         self._read = 0  # samples, from the start
-        self._missing = missing_share(self.path)
-        self._cut = lacks_its_end(self.path)
 
     @property
     def sample_rate(self) -> int:
@@ -96,8 +94,14 @@ class AudioReader:
         """What a listener would not expect of the file, as far as it has been read from its start."""
         remarks = self._source.remarks
         here = self._read / self.sample_rate + sum(seconds for _, seconds in remarks.damage)
-        missing = self._missing * here
-        return replace(remarks, missing=missing, cut=(remarks.cut or self._cut) and not missing)
+        share, cut = self._ending
+        missing = share * here
+        return replace(remarks, missing=missing, cut=(remarks.cut or cut) and not missing)
+
+    @cached_property
+    def _ending(self) -> tuple[float, bool]:
+        """What `missing_share` and `lacks_its_end` say; looked up when it is first asked for, as most crops do not."""
+        return missing_share(self.path), lacks_its_end(self.path)
 
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on.
