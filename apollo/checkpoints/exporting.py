@@ -28,8 +28,8 @@ def read_for_export(path_or_name: str | Path, config: Path | None = None) -> tup
     """Read a model, as `load_model` does, and the text metadata of its file, to write it in another format.
 
     The block `model` of the YAML file `config` describes the network; what weights do not tell, such as the sample
-    rate, is taken from there, and everything must agree. Raises ModelFileError as `load_model` or if the configuration
-    is another model's, and ConfigError if the configuration cannot be read.
+    rate, is taken from there, and everything must agree. Raises ModelFileError as `load_model` does
+    or if the configuration is another model's, and ConfigError if the configuration cannot be read.
     """
     options = model_options(config) if config is not None else {}
     with located(path_or_name) as path:

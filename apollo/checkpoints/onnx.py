@@ -44,7 +44,7 @@ class Comparison:
 class WaveformGraph(nn.Module):
     """The network with transforms that every ONNX runtime has; `(batch, channels, samples)` → same, as `Apollo` does.
 
-    A network with a fill takes its share as a second input, a scalar. It must be in float32 on the CPU.
+    The network must be in float32 on the CPU. One with a fill takes its share as a second input, a scalar.
     """
 
     kernel: Tensor
