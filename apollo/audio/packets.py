@@ -17,6 +17,7 @@ from apollo.audio.stated_sizes import missing_share
 from apollo.errors import AudioFileError
 
 _LARGEST = 1 << 22  # bytes of a packet: at 16 kbit/s half an hour, which as samples takes 700 MB
+_SMALLEST = 188  # bytes of a packet of a transport stream
 
 
 class Packets:
@@ -46,7 +47,7 @@ class Packets:
         broken = False
         first, last = b"", None
         try:
-            for packet in self._joined() if self.without_headers else self._container.demux(self._stream):
+            for packet in self._joined() if self.without_headers else self._demuxed():
                 if packet.size:
                     first, last = first or bytes(packet)[:2], packet
                 elif packet.buffer_ptr:  # an empty packet, as FLAC in NUT ends with, is not the end
@@ -63,12 +64,21 @@ class Packets:
         if self.from_start:
             self._judge_length(alone, broken)
 
+    def _demuxed(self) -> Iterator[av.Packet[AudioStream]]:
+        """As they lie in the file; FFmpeg wants to be asked again after 64 KiB of a transport stream without any."""
+        for _ in range(self._path.stat().st_size // _SMALLEST + 1):
+            try:
+                yield from self._container.demux(self._stream)
+                return
+            except av.BlockingIOError:
+                pass
+
     def _joined(self) -> Iterator[av.Packet[AudioStream]]:
         """All packets as one, in which the decoder finds the borders of the frames; as they are if that is too large.
 
         If the decoder fails, they follow as they are.
         """
-        packets = (packet for packet in self._container.demux(self._stream) if packet.size)
+        packets = (packet for packet in self._demuxed() if packet.size)
         held: list[av.Packet[AudioStream]] = []
         size, failures = 0, self._damage.packets
         for packet in packets:

@@ -2,6 +2,7 @@
 
 import logging
 from fractions import Fraction
+from random import Random
 
 import av
 import numpy as np
@@ -74,6 +75,23 @@ def test_damage_in_the_middle_is_told_with_its_place_and_length(tmp_path, caplog
     assert "is damaged: about 1 s are lost, at 0:0" in caplog.text
     place = float(caplog.text.split("lost, at 0:")[1].split(";")[0])
     assert place == pytest.approx(5, abs=0.3)
+
+
+def test_what_is_no_packet_in_a_transport_stream_is_passed_over(tmp_path, encode):
+    path = encode(tmp_path / "a.ts", tone(440, seconds=3), "aac")
+    content = path.read_bytes()
+    whole, _ = read(path)
+    middle = len(content) // 376 * 188
+    for between in (bytes(300_000), Random(0).randbytes(300_000)):
+        path.write_bytes(content[:middle] + between + content[middle:])
+        waveform, _ = read(path)
+        assert whole.shape[1] - waveform.shape[1] <= 4_096  # the packets of two frames have a border there
+        np.testing.assert_array_equal(waveform[:, -RATE:], whole[:, -RATE:])
+    path.write_bytes(content[: middle - 3_760] + bytes(300_000) + content[middle + 3_760 :])
+    waveform, _ = read(path)
+    lost = (whole.shape[1] - waveform.shape[1]) / RATE
+    assert 0.2 < lost < 1
+    assert sum(seconds for _, seconds in remarks_on(path).damage) == pytest.approx(lost, abs=0.03)
 
 
 @pytest.fixture
