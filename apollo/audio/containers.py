@@ -20,6 +20,7 @@ from av.stream import Disposition
 from apollo.audio.chunks import MP4, find_chunk
 from apollo.audio.crowds import without_crowd
 from apollo.audio.views import FileView
+from apollo.audio.zeros import without_zeros
 from apollo.errors import AudioFileError
 
 # FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.
@@ -46,7 +47,7 @@ def open_container(path: Path, view: Callable[[], FileView] | None = None) -> It
         OSError: It cannot be opened.
     """
     # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
-    seen = view() if view else without_crowd(path)
+    seen = view() if view else without_crowd(path) or without_zeros(path)
     with ExitStack() as files:
         file = str(path.absolute()) if seen is None else files.enter_context(seen)
         yield files.enter_context(av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS)))

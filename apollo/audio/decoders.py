@@ -29,7 +29,8 @@ from apollo.audio.libsndfile import SoundFileDecoder
 from apollo.audio.ogg import links_of
 from apollo.audio.remarks import Remarks
 from apollo.audio.stated_sizes import mended_sizes, size_of_id3v2
-from apollo.audio.views import FileView, without_zeros
+from apollo.audio.views import FileView
+from apollo.audio.zeros import MPEG_SUFFIXES
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
@@ -54,9 +55,9 @@ def open_decoder(path: Path, track: int | None = None) -> Decoder:
     if not head:
         raise AudioFileError(f"{path} is empty (0 bytes); copy or download it again.")
     looks_like_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
-    if looks_like_mpeg or path.suffix.lower() in {".mp1", ".mp2", ".mp3"}:
+    if looks_like_mpeg or path.suffix.lower() in MPEG_SUFFIXES:
         try:
-            return FFmpegDecoder(path, without_zeros(path), track)
+            return FFmpegDecoder(path, track=track)
         except AudioFileError:
             # Of other files with such a name, libsndfile's MPEG decoder would write its complaints to stderr.
             decoder = _with_libsndfile(path) if _is_free_format(path) else None
@@ -164,7 +165,7 @@ def _extent_of_flac(path: Path, decoder: SoundFileDecoder) -> int | None:
 def _extents(path: Path, stated: int, changed: int, size: int) -> int | None:
     end = None
     try:
-        with open_container(path, without_zeros(path)) as container:
+        with open_container(path) as container:
             stream = container.streams.audio[0]
             if not stream.time_base or stream.time_base.numerator != 1:
                 return None

@@ -45,7 +45,7 @@ def mended_sizes(path: Path) -> dict[int, bytes]:
                 return {4: struct.pack(">II", _AU_HEADER, UNKNOWN)}
             goes_on = start + size < end and not file.read(8).startswith(_TAGS)
             return {8: struct.pack(">I", UNKNOWN)} if goes_on else {}
-        layout = _layout_of(head)
+        layout = chunk_layout(head)
         if layout is RIFF and head[8:12] == b"WAVE":
             return _mended_wav(file, end)
         if layout is IFF:
@@ -71,7 +71,7 @@ def missing_share(path: Path) -> float:
 def _stated(file: BinaryIO, head: bytes, end: int) -> tuple[int, int]:
     """Where the sound of a file begins and where it should end; (0, 0) where the header does not tell."""
     tag = size_of_id3v2(head[:10])
-    if (layout := _layout_of(head)) is not None:
+    if (layout := chunk_layout(head)) is not None:
         first = 0  # long films have several chunks of sound
         for name, start, size in chunks(file, layout):
             file.seek(start)
@@ -108,7 +108,8 @@ def syncsafe(four: bytes) -> int:
     return sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(four))
 
 
-def _layout_of(head: bytes) -> Layout | None:
+def chunk_layout(head: bytes) -> Layout | None:
+    """How a file that begins with these bytes, 28 or more, writes its chunks; None of other kinds."""
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] in (b"WAVE", b"AVI "):
         return RIFF
     if head[:4] == b"FORM":

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-_ZEROS = 1 << 20  # bytes
 
 
 class FileView(io.RawIOBase):
@@ -62,21 +59,3 @@ class FileView(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
-
-
-def without_zeros(path: Path) -> Callable[[], FileView] | None:
-    """What opens a file without the many zeros at its end, as a half-finished download has them; None where none are.
-
-    FFmpeg looks for the next frame of a stream in all that follows, and holds that in memory several times over.
-    """
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        stop = end
-        while stop:
-            start = max(0, stop - _ZEROS)
-            file.seek(start)
-            block = file.read(stop - start)
-            if block.count(0) < len(block):
-                break
-            stop = start
-    return partial(FileView, path, 0, stop) if 0 < stop <= end - _ZEROS else None
