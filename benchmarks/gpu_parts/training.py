@@ -56,9 +56,6 @@ def step(
     """Time steps, part by part."""
     set_precision(precision)
     size, seconds = sizes(part)
-    cuda = part.device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
     one = Step(size, part.device, "bfloat16" if precision == "bf16" else "float32", compiling)
     one.generator.checkpointing = checkpointing
     original, degraded = (0.1 * torch.randn(batch, 2, round(seconds * 44100), device=part.device) for _ in range(2))
@@ -67,6 +64,9 @@ def step(
     with FloatingPoint() as counted:
         twin.run(original[:1], degraded[:1])
     del twin
+    cuda = part.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
     try:
         took = part.seconds_of(lambda: one.run(original, degraded), for_seconds=2.0)
     except torch.OutOfMemoryError:
