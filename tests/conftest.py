@@ -1,7 +1,12 @@
+import ctypes
+import functools
+import inspect
 import io
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer.main
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -29,6 +35,8 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 # One that hangs shows where (see Process).
 os.environ["PYTHONFAULTHANDLER"] = "1"
+# Typer builds all verbs anew whenever the command is called, which takes longer than most of what tests ask of it.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 RATE = 44100
 GOLDEN = Path(__file__).parent / "golden"
@@ -236,17 +244,74 @@ def start_python() -> Callable[..., Process]:
     return Process
 
 
+class Fork(Process):
+    """A Python of its own that has imported Apollo already: a fork of what `forks.py` has made ready."""
+
+    control: socket.socket
+
+    def _execute_child(self, *given: Any) -> None:
+        order = inspect.signature(super()._execute_child).bind(*given).arguments  # type: ignore[misc]
+        folder, environment = order["cwd"] or Path.cwd(), order["env"] or os.environ
+        message = json.dumps([order["args"][1:], os.fspath(folder), dict(environment), order["start_new_session"]])
+        streams = [order[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        adopt_orphans(True)
+        socket.send_fds(
+            self.control,
+            [message.encode()],
+            [number if stream == -1 else stream for number, stream in enumerate(streams)],
+        )
+        self.pid = int(self.control.recv(100))
+        assert self.control.recv(100) == b"ready"
+        adopt_orphans(False)
+        self._child_created = True
+        ends = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(order[name] for name in ends))  # type: ignore[attr-defined]
+
+
+def adopt_orphans(wanted: bool) -> None:
+    """Say whether processes below this one whose parent ends become its children, as only Linux has it."""
+    pr_set_child_subreaper = 36
+    assert ctypes.CDLL(None).prctl(pr_set_child_subreaper, int(wanted), 0, 0, 0) == 0
+
+
 @pytest.fixture(scope="session")
-def run_python() -> Callable[..., subprocess.CompletedProcess[Any]]:
-    """Runs such a Python to its end and keeps what it prints, as `subprocess.run` does; text unless told otherwise."""
+def start_fork() -> Iterator[Callable[..., Process]]:
+    """As `start_python`, where no test asks what is imported: on Linux, the imports of all have been made once."""
+    if sys.platform != "linux":
+        yield Process
+        return
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        command = [sys.executable, str(Path(__file__).with_name("forks.py")), str(theirs.fileno())]
+        maker = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        theirs.close()
+        Fork.control = ours
+        yield Fork
+    maker.wait()
+
+
+def to_its_end(start: Callable[..., Process]) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """Runs a Python to its end and keeps what it prints, as `subprocess.run` does; text unless told otherwise."""
 
     def run(*words: object, given: str | bytes | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        with Process(*words, **{"encoding": "utf-8", **streams, **options}) as process:
+        with start(*words, **{"encoding": "utf-8", **streams, **options}) as process:
             output, errors = process.communicate(given)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """Runs to its end what `start_python` starts."""
+    return to_its_end(Process)
+
+
+@pytest.fixture(scope="session")
+def run_fork(start_fork: Callable[..., Process]) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """Runs to its end what `start_fork` starts."""
+    return to_its_end(start_fork)
 
 
 @pytest.fixture(scope="session")

@@ -220,7 +220,7 @@ def test_interruption_leaves_no_debris(
     tmp_path: Path,
     sent: int,
     code: int,
-    start_python: Callable[..., Any],
+    start_fork: Callable[..., Any],
 ) -> None:
     write(tmp_path / "song.wav", np.full((1, 5 * 44100), 0.1), 44100)
     write(tmp_path / "a jingle.wav", np.full((2, 1000), 0.1), 44100)
@@ -246,7 +246,7 @@ Apollo.forward = interrupted
 apollo.cli.main()
 """
     command = ("-c", program, "restore", tmp_path, "-m", model, "--force", "--chunk", 1)
-    process = start_python(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start_fork(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     output, errors = process.communicate()
     assert process.returncode == code
     assert "1 of 2 files are restored" in errors

@@ -159,11 +159,11 @@ def test_names_for_msst_keep_epoch_and_score(tmp_path: Path) -> None:
         assert msst_names(other) == ("model_apollo.ckpt", "config_apollo.yaml")
 
 
-def test_the_published_command_writes_to_its_folder(tmp_path: Path, run_python: Callable[..., Any]) -> None:
+def test_the_published_command_writes_to_its_folder(tmp_path: Path, run_fork: Callable[..., Any]) -> None:
     (tmp_path / "apollo.yaml").write_text(MODEL)
     checkpoint = tmp_path / "epoch=1-val_loss=-3.2000.ckpt"
     checkpoint.write_bytes(LIGHTNING.read_bytes())
-    result = run_python(ROOT / "generate_msst.py", "-c", "apollo.yaml", "-m", checkpoint, cwd=tmp_path)
+    result = run_fork(ROOT / "generate_msst.py", "-c", "apollo.yaml", "-m", checkpoint, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "output").iterdir()) == [
         "config_apollo_ep_1_val_loss_-3.2000.yaml",

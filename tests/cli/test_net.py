@@ -205,7 +205,7 @@ def test_a_fault_in_a_thread_is_one_sentence(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_verb_with_one_sentence(number: int, start_python: Callable[..., Any]) -> None:
+def test_a_signal_ends_a_verb_with_one_sentence(number: int, start_fork: Callable[..., Any]) -> None:
     place, words = VERBS["models"]
     module, _, name = place.rpartition(".")
     program = f"""
@@ -218,7 +218,7 @@ setattr(importlib.import_module({module!r}), {name!r}, waiting)
 sys.argv = ["apollo", *{words!r}]
 apollo.cli.main()
 """
-    process = start_python("-c", program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = start_fork("-c", program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     os.kill(process.pid, number)

@@ -38,7 +38,7 @@ def test_whatever_is_printed_steers_nothing() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
-def test_errors_stand_above_the_bars_at_60_columns(tmp_path: Path, start_python: Callable[..., Any]) -> None:
+def test_errors_stand_above_the_bars_at_60_columns(tmp_path: Path, start_fork: Callable[..., Any]) -> None:
     import pty
 
     folder = tmp_path / ("a folder of a long name " * 3)
@@ -51,7 +51,7 @@ def test_errors_stand_above_the_bars_at_60_columns(tmp_path: Path, start_python:
     screen, terminal = pty.openpty()
     command = ("-m", "apollo", "restore", "--force", "-m", tmp_path / "model.safetensors", folder)
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "60"}
-    process = start_python(*command, stdout=terminal, stderr=terminal, env=environment)
+    process = start_fork(*command, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     drawn = b""
     with contextlib.suppress(OSError):  # the other end is closed

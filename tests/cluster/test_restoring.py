@@ -153,12 +153,12 @@ def test_command_that_is_ended_goes_on_when_started_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    start_python: Callable[..., Any],
+    start_fork: Callable[..., Any],
 ) -> None:
     songs, out = make_songs(8), tmp_path / "out"
     words = ["apollo", "restore", "-m", str(model), "-o", str(out), "--ray", str(songs)]
     for end in (signal.SIGINT, signal.SIGKILL):
-        process = start_python("-m", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = start_fork("-m", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         while "→" not in process.stdout.readline():
             assert process.poll() is None, process.communicate()

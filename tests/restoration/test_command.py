@@ -286,11 +286,11 @@ def test_patterns_stand_for_what_they_match(album: Path, tmp_path: Path, run: Ru
     assert "nothing matches" in run(album / "*.ogg")[2]
 
 
-def test_wav_goes_through_pipes(coded: np.ndarray, model: Path, run_python: Callable[..., Any]) -> None:
+def test_wav_goes_through_pipes(coded: np.ndarray, model: Path, run_fork: Callable[..., Any]) -> None:
     wav = io.BytesIO()
     soundfile.write(wav, coded.T, 44100, "PCM_24", format="WAV")
     command = ("-m", "apollo", "restore", "-", "-m", model)
-    result = run_python(*command, given=wav.getvalue(), encoding=None)
+    result = run_fork(*command, given=wav.getvalue(), encoding=None)
     assert result.returncode == 0
     choice, done = result.stderr.decode().splitlines()
     assert choice.endswith("on cpu in float32, chunks of 20 s")
@@ -415,7 +415,7 @@ def test_work_goes_on_where_compiling_by_itself_fails(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
 def test_who_watches_sees_files_and_seconds_go_by(
-    tmp_path: Path, coded: np.ndarray, model: Path, start_python: Callable[..., Any]
+    tmp_path: Path, coded: np.ndarray, model: Path, start_fork: Callable[..., Any]
 ) -> None:
     import pty
 
@@ -424,7 +424,7 @@ def test_who_watches_sees_files_and_seconds_go_by(
     screen, terminal = pty.openpty()
     command = ("-m", "apollo", "restore", "--force", "--chunk", "2", "-m", model, tmp_path)
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    process = start_python(*command, stdout=terminal, stderr=terminal, env=environment)
+    process = start_fork(*command, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     shown = b""
     with contextlib.suppress(OSError):  # the other end is closed

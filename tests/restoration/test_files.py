@@ -155,7 +155,7 @@ def test_failures_leave_nothing_behind(source: Path, music: np.ndarray, identity
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files through setrlimit")
 @pytest.mark.parametrize("limit", [1 << 12, 799_900, 900_000])
-def test_full_disk_is_one_sentence(source: Path, tmp_path: Path, limit: int, run_python: Callable[..., Any]) -> None:
+def test_full_disk_is_one_sentence(source: Path, tmp_path: Path, limit: int, run_fork: Callable[..., Any]) -> None:
     # 100 000 samples of two channels: 600 kB in the result, 800 kB in between, and the last block is left in a buffer.
     program = """
 import resource, sys
@@ -170,7 +170,7 @@ except AudioFileError as error:
     print(error)
 """
     before = sorted(tmp_path.iterdir())
-    result = run_python("-c", program, source, limit)
+    result = run_fork("-c", program, source, limit)
     assert result.returncode == 0, result.stderr
     if limit < 800_000:
         assert re.search(r"^.* cannot be written.*File too large.*\n$", result.stdout)

@@ -128,13 +128,13 @@ def test_layouts_are_told_by_what_lies_in_the_bucket(
 
 
 def test_evaluation_that_is_killed_in_an_upload_goes_on(
-    store: Any, songs: Path, tmp_path: Path, run: Run, start_python: Callable[..., Any]
+    store: Any, songs: Path, tmp_path: Path, run: Run, start_fork: Callable[..., Any]
 ) -> None:
     store.watched, store.spared = "scores.jsonl", 1
     store.fill(songs, "songs/")
     command = ["evaluate", "s3://music/songs", "-o", "s3://music/report", "-m", "default", *QUICK]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    process = start_python("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
+    process = start_fork("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
     store.victim = process.pid
     assert process.wait() == -signal.SIGKILL
     assert store.keys("music")[0] == "report/scores.jsonl"

@@ -150,13 +150,13 @@ def test_result_that_appears_meanwhile_is_kept(
 
 
 def test_run_that_is_killed_in_an_upload_leaves_nothing_half(
-    store: Any, songs: Path, model: Path, tmp_path: Path, run: Run, start_python: Callable[..., Any]
+    store: Any, songs: Path, model: Path, tmp_path: Path, run: Run, start_fork: Callable[..., Any]
 ) -> None:
     store.fill(songs, "songs/")
     command = ("-m", "apollo", "restore", "s3://music/songs", "-o", "s3://music/out", "-m", model)
     for done in range(2):
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
-        process = start_python(*command, stdout=subprocess.PIPE, text=True, env=environment)
+        process = start_fork(*command, stdout=subprocess.PIPE, text=True, env=environment)
         assert process.stdout is not None
         process.stdout.readline()
         if done:  # let one of them pass

@@ -117,7 +117,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
-    store: Any, made: Path, config: Path, tmp_path: Path, run: Run, start_python: Callable[..., Any]
+    store: Any, made: Path, config: Path, tmp_path: Path, run: Run, start_fork: Callable[..., Any]
 ) -> None:
     store.fill(made, "shards/")
     here = [f"datas.{name}_dir={made}" for name in ("train", "valid")]
@@ -127,7 +127,7 @@ def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
     command = ["train", "-c", str(config), "exp.dir=s3://music/exps/", *there]
     store.watched, store.spared = "last.ckpt", 1
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = start_python("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
+    process = start_fork("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
     store.victim = process.pid
     assert process.wait() == -signal.SIGKILL
     before = store.get("music", "exps/run/checkpoints/last.ckpt")

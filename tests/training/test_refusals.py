@@ -215,7 +215,7 @@ def full(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, as Linux has it")
 def test_a_file_that_cannot_be_written_is_named(
-    seed_config: tuple[Path, list[str]], tmp_path: Path, run_python: Callable[..., Any]
+    seed_config: tuple[Path, list[str]], tmp_path: Path, run_fork: Callable[..., Any]
 ) -> None:
     path, overrides = seed_config
     overrides += ["trainer.max_epochs=1", "datas.num_steps=1"]
@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_written_is_named(
     full(run / "logs" / "version_0" / "metrics.csv")
     logger = f"logger={{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: '{run}', name: logs, version: 0}}"
     # A process of its own, with a worker: it must come to its end whatever has failed on the way out.
-    result = run_python("-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1")
+    result = run_fork("-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1")
     assert result.returncode == 1
     assert "metrics.csv cannot be written (No space left on device): make room" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from PIL import Image
 
 import apollo
 from apollo.errors import ConfigError, StoppedError
@@ -61,14 +62,22 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 @pytest.fixture(scope="module")
-def start(config: Path, start_python: Callable[..., Any]) -> Callable[..., "subprocess.Popen[str]"]:
+def start(config: Path, start_fork: Callable[..., Any]) -> Callable[..., "subprocess.Popen[str]"]:
     """Starts a run in a process of its own, in a group of its own, after what `prepare` does there."""
+    pixel = config.with_name("pixel.png")
+    Image.new("RGB", (1, 1)).save(pixel)
+    # As for the runs in this process: see `small_pictures`.
+    small = f"""
+import shutil
+import apollo.training.callbacks
+apollo.training.callbacks.spectrogram_triptych = lambda *arguments: shutil.copy({str(pixel)!r}, arguments[-1])
+"""
 
     def start(name: str, *more: str, prepare: str = "", **options: Any) -> "subprocess.Popen[str]":
-        program = f"{prepare}\nfrom apollo.cli import main\nmain()"
+        program = f"{small}\n{prepare}\nfrom apollo.cli import main\nmain()"
         words = ("-c", program, "train", "-c", config, f"exp.name={name}", "datas.num_workers=1", *more)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process: subprocess.Popen[str] = start_python(*words, **{**streams, **options}, start_new_session=True)
+        process: subprocess.Popen[str] = start_fork(*words, **{**streams, **options}, start_new_session=True)
         return process
 
     return start
@@ -223,9 +232,7 @@ def test_epochs_of_any_length_are_whole_and_stop_and_go_on_to_the_bit(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files by a Unix call")
-def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_so(
-    config: Path, run_python: Callable[..., Any]
-) -> None:
+def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_so(config: Path, run_fork: Callable[..., Any]) -> None:
     run = config.parent / "full"
     train(config, ["exp.name=full", "trainer.max_epochs=1"])
     last = run / "checkpoints" / "last.ckpt"
@@ -241,7 +248,7 @@ apollo.training.callbacks.Clips.on_validation_batch_end = lambda *arguments: Non
 from apollo.cli import main
 main()
 """
-    result = run_python("-c", program)
+    result = run_fork("-c", program)
     assert result.returncode == 1, result.stderr
     error = result.stderr[result.stderr.rindex("Error:") :]
     assert "cannot be written" in error

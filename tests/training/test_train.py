@@ -54,7 +54,7 @@ def test_weights_and_biases_offline_gets_metrics_sound_and_pictures(
     seed_config: tuple[Path, list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    run_python: Callable[..., Any],
+    run_fork: Callable[..., Any],
 ) -> None:
     pytest.importorskip("wandb")
     path, overrides = seed_config
@@ -62,7 +62,7 @@ def test_weights_and_biases_offline_gets_metrics_sound_and_pictures(
     key = "0123456789" * 4
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    result = run_python("-m", "apollo", "train", "-c", path, *overrides, "logger.offline=false")
+    result = run_fork("-m", "apollo", "train", "-c", path, *overrides, "logger.offline=false")
     assert result.returncode == 0, result.stderr
     run = tmp_path / "exps" / "apollo"
     (offline,) = run.glob("logs/wandb/offline-run-*")
@@ -108,7 +108,7 @@ def test_without_a_key_or_a_network_weights_and_biases_go_on_offline(
     tmp_path: Path,
     there: dict[str, str],
     reason: str,
-    run_python: Callable[..., Any],
+    run_fork: Callable[..., Any],
 ) -> None:
     pytest.importorskip("wandb")
     path, overrides = seed_config
@@ -116,7 +116,7 @@ def test_without_a_key_or_a_network_weights_and_biases_go_on_offline(
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_MODE": "online"}
     short = ["logger.offline=false", "trainer.max_epochs=1", "logger.settings.init_timeout=3"]
     environment = {**os.environ, **home, **there}
-    result = run_python("-m", "apollo", "train", "-c", path, *overrides, *short, env=environment)
+    result = run_fork("-m", "apollo", "train", "-c", path, *overrides, *short, env=environment)
     assert result.returncode == 0, result.stderr
     (told,) = (line for line in result.stderr.splitlines() if "Weights & Biases cannot be used" in line)
     assert reason in told
@@ -292,14 +292,14 @@ def test_the_published_command_is_the_same(
 
 @pytest.mark.slow
 def test_a_log_file_gets_a_line_every_so_many_batches(
-    seed_config: tuple[Path, list[str]], tmp_path: Path, start_python: Callable[..., Any]
+    seed_config: tuple[Path, list[str]], tmp_path: Path, start_fork: Callable[..., Any]
 ) -> None:
     path, overrides = seed_config
     more = ["datas.num_steps=5", "trainer.log_every_n_steps=2", "trainer.max_epochs=1"]
     with (tmp_path / "nohup.out").open("w") as file:
         command = (ROOT / "train.py", "-c", path, *overrides, *more)
         environment = {**os.environ, "COLUMNS": "80"}
-        assert start_python(*command, stdout=file, stderr=subprocess.STDOUT, env=environment).wait() == 0
+        assert start_fork(*command, stdout=file, stderr=subprocess.STDOUT, env=environment).wait() == 0
     text = (tmp_path / "nohup.out").read_text()
     lines = text.splitlines()
     for place in ("batch 2/5", "batch 4/5", "batch 5/5", "validated"):

@@ -79,10 +79,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def restored(example: Path, tmp_path_factory: pytest.TempPathFactory, run_python: Callable[..., Any]) -> Path:
+def restored(example: Path, tmp_path_factory: pytest.TempPathFactory, run_fork: Callable[..., Any]) -> Path:
     """The example as `apollo restore` restores it."""
     folder = tmp_path_factory.mktemp("restored")
     song = folder / example.name
     shutil.copy(example, song)
-    assert run_python("-m", "apollo", "restore", song, "--device", "cpu").returncode == 0
+    assert run_fork("-m", "apollo", "restore", song, "--device", "cpu").returncode == 0
     return folder / "dodgems-beat.restored.flac"

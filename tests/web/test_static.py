@@ -166,9 +166,9 @@ def test_broken_file_is_said_in_the_language_of_the_browser(
     browser.quit()
 
 
-def test_nothing_is_replaced_unasked(tmp_path: Path, run_python: Callable[..., Any]) -> None:
+def test_nothing_is_replaced_unasked(tmp_path: Path, run_fork: Callable[..., Any]) -> None:
     (tmp_path / "index.html").write_text("mine")
-    ended = run_python("-m", "apollo", "web", "--static", tmp_path)
+    ended = run_fork("-m", "apollo", "web", "--static", tmp_path)
     assert ended.returncode != 0
     assert re.fullmatch(r"Error: .*index\.html exists already: use --overwrite.*\n", ended.stderr.split("\n", 1)[1])
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
