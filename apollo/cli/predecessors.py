@@ -13,40 +13,49 @@ from apollo.cli.terminal import note
 
 @dataclass(frozen=True)
 class Dialect:
-    """The options of one command."""
+    """The options of one command; in all of them, `_` and `-` are alike."""
 
     renamed: Mapping[str, str]  # those that we call otherwise
-    # Those that have a value and no meaning here, and why; `_` and `-` are alike in both tables.
+    # Those that have a value and no meaning here, and why.
     needless: Mapping[str, str] = field(default_factory=dict)
 
     def translated(self, arguments: Sequence[str]) -> list[str]:
-        """Arguments in our words; what is left out is told."""
+        """Arguments in our words, each value a word of its own or behind `=`; what is left out is told."""
         words: list[str] = []
         rest = list(arguments)
         while rest:
             word = rest.pop(0)
             if word == "--":
                 return [*words, word, *rest]
-            name, equals, value = word.partition("=")
-            spelled = name.replace("_", "-") if name.startswith("--") else name
-            if spelled in self.needless:
+            name, equals, value = self._parts(word)
+            if name in self.needless:
                 if not equals and rest and not rest[0].startswith("-"):
                     value = rest.pop(0)
-                note(f"{' '.join(filter(None, (name, value)))} is ignored: {self.needless[spelled]}", error=True)
-            elif spelled in self.renamed:
-                words += [self.renamed[spelled], *([value] if equals else [])]
+                typed = word if equals else " ".join(filter(None, (word, value)))
+                note(f"{typed} is ignored: {self.needless[name]}", error=True)
+            elif name in self.renamed:
+                words += [self.renamed[name], *([value] if equals else [])]
             else:
-                words.append(word)
+                words.append(f"{name}{equals}{value}")
         return words
+
+    def _parts(self, word: str) -> tuple[str, str, str]:
+        """An option, whether a value is part of its word ("=" or ""), and that value; other words as they are."""
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            return name.replace("_", "-"), equals, value
+        if len(word) > 2 and word[:2] in {*self.renamed, *self.needless}:  # such as -ia.mp3
+            return word[:2], "=", word[2:].removeprefix("=")
+        return word, "", ""
 
 
 WHOLE = "chunks give exactly the samples of the whole recording, so they need no overlap"
 
 RESTORE = Dialect(
     renamed={
-        **dict.fromkeys(("--in-wav", "--in-dir", "--input"), "-i"),
-        **dict.fromkeys(("--out-wav", "--out-dir"), "-o"),
-        **dict.fromkeys(("--ckpt", "--checkpoint"), "-m"),
+        **dict.fromkeys(("-i", "--in-wav", "--in-dir", "--input"), "-i"),
+        **dict.fromkeys(("-o", "--out-wav", "--out-dir", "--output"), "-o"),
+        **dict.fromkeys(("-m", "--ckpt", "--checkpoint", "--model"), "-m"),
         **dict.fromkeys(("--segments", "--chunk-seconds"), "--chunk"),
         **dict.fromkeys(("--batch-size", "--chunk-batch-size"), "--batch"),
         "--crossover": "--keep-below",
@@ -57,7 +66,13 @@ RESTORE = Dialect(
         **dict.fromkeys(("-c", "--config"), "a model file states the sizes of its network"),
     },
 )
-TRAIN = Dialect(renamed={"--init-from": "--init-from", "--resume-from": "-m"})
+TRAIN = Dialect(
+    {
+        **dict.fromkeys(("-c", "--config", "--conf-dir"), "-c"),
+        **dict.fromkeys(("-m", "--model", "--resume-from"), "-m"),
+    }
+)
+EXPORT = Dialect({"-c": "-c", "-m": "-m", "-d": "-d", **dict.fromkeys(("-o", "--output"), "-o")})
 
 
 def restore_words(arguments: Sequence[str]) -> list[str]:
@@ -74,7 +89,7 @@ def restore_words(arguments: Sequence[str]) -> list[str]:
 def train_words(arguments: Sequence[str]) -> list[str]:
     """`train.py`: `apollo train`, by default with `configs/apollo.yaml`."""
     words = TRAIN.translated(arguments)
-    stated = ("-c", "--config", "--conf_dir", "--from-msst", "-h", "--help")
+    stated = ("-c", "--from-msst", "-h", "--help")
     if not any(word.partition("=")[0] in stated for word in words):
         words = ["-c", "configs/apollo.yaml", *words]
     return ["train", *words]
@@ -82,20 +97,18 @@ def train_words(arguments: Sequence[str]) -> list[str]:
 
 def export_words(arguments: Sequence[str]) -> list[str]:
     """`generate_msst.py`: `apollo export msst`, which replaces what it wrote before."""
+    rest = EXPORT.translated(arguments)
+    stated = "-o" in rest
     words: list[str] = []
-    rest = list(arguments)
     while rest:
         word = rest.pop(0)
         if word != "-d":
             words.append(word)
-        elif rest and not rest[0].startswith("-") and "-o" not in arguments:
-            folder = rest.pop(0)
-            note(f"-d {folder} is read as -o {folder}, the folder for both files", error=True)
-            words += ["-o", folder]
+            continue
+        value = [rest.pop(0)] if rest and not rest[0].startswith("-") else []
+        if value and not stated:
+            note(f"-d {value[0]} is read as -o {value[0]}, the folder for both files", error=True)
+            words += ["-o", *value]
         else:
-            value = [rest.pop(0)] if rest and not rest[0].startswith("-") else []
-            note(
-                f"{' '.join(('-d', *value))} is ignored: MSST's files contain only weights and network",
-                error=True,
-            )
+            note(f"{' '.join(('-d', *value))} is ignored: MSST's files contain only weights and network", error=True)
     return ["export", "msst", "--overwrite", *words]

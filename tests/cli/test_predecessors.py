@@ -28,6 +28,8 @@ RESTORE = ["restore", "--force", "--overwrite"]
             "-o b --keep-below 4000 --mix 0.8 -- a",
             "",
         ),
+        ("-mm.ckpt -ia -o=b --in-wav c --device cuda", "-m m.ckpt -o b --device cuda -- a c", ""),
+        ("--config=a.yaml --input a --dry_run", "--dry-run -- a", "--config=a.yaml is ignored: a model file"),
         ("-m m.ckpt -- --overlap", "-m m.ckpt -- --overlap", ""),
     ],
 )
@@ -45,10 +47,12 @@ def test_restoring_as_the_predecessors_do(
     [
         ("", "-c configs/apollo.yaml"),
         ("datas.batch_size=2", "-c configs/apollo.yaml datas.batch_size=2"),
-        ("--conf_dir=a.yaml -m last.ckpt", "--conf_dir=a.yaml -m last.ckpt"),
+        ("--conf_dir=a.yaml -m last.ckpt", "-c a.yaml -m last.ckpt"),
+        ("--conf-dir a.yaml --print_config", "-c a.yaml --print-config"),
+        ("-ca.yaml datas.codec_dir=a_b", "-c a.yaml datas.codec_dir=a_b"),
         ("-c a.yaml --init_from m.bin", "-c a.yaml --init-from m.bin"),
-        ("--config a.yaml --resume_from=last.ckpt", "--config a.yaml -m last.ckpt"),
-        ("--from-msst a.yaml", "--from-msst a.yaml"),
+        ("--config a.yaml --resume_from=last.ckpt", "-c a.yaml -m last.ckpt"),
+        ("--from_msst=a_b.yaml", "--from-msst=a_b.yaml"),
     ],
 )
 def test_training_as_the_predecessors_do(typed: str, words: str) -> None:
@@ -62,6 +66,8 @@ def test_exporting_for_msst_as_the_predecessors_do(capsys: pytest.CaptureFixture
     assert export_words(["-m", "b", "-d", "out"]) == [*export, "-m", "b", "-o", "out"]
     assert "-d out is read as -o out" in capsys.readouterr().err
     assert export_words(["-m", "b", "-d", "x", "-o", "out"]) == [*export, "-m", "b", "-o", "out"]
+    assert "-d x is ignored" in capsys.readouterr().err
+    assert export_words(["--output=out", "-dx", "-m=b"]) == [*export, "-o", "out", "-m", "b"]
     assert "-d x is ignored" in capsys.readouterr().err
     assert export_words(["-d", "-m", "b"]) == [*export, "-m", "b"]
     assert "-d is ignored" in capsys.readouterr().err
