@@ -105,17 +105,16 @@ STORAGES = {
     "Char": torch.int8,
     "Byte": torch.uint8,
     "Bool": torch.bool,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
 }
+DTYPES = [value for value in vars(torch).values() if isinstance(value, torch.dtype)]
 KNOWN: dict[str, Function] = {
     **dict.fromkeys(HARMLESS_OBJECTS, Function(nothing)),
     **dict.fromkeys(HARMLESS_DICTIONARIES, Function(lambda *_: {})),
     **{f"torch.{name}Storage": Storage(dtype) for name, dtype in STORAGES.items()},
-    **{str(dtype): Function(nothing) for dtype in STORAGES.values()},
+    **{str(dtype): Function(nothing) for dtype in DTYPES},
     "_codecs.encode": Function(nothing),
-    "builtins.bytearray": Function(nothing),
-    "builtins.complex": Function(nothing),
-    "builtins.set": Function(nothing),
-    "collections.Counter": Function(nothing),
     "collections.OrderedDict": Function(dictionary),
     "torch.Size": Function(first),
     "torch.device": Function(nothing),

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict, deque
+from datetime import datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -12,6 +21,8 @@ import torch
 from safetensors.torch import save_file
 
 from apollo.checkpoints import from_published, load_model, save_model, to_published
+from apollo.checkpoints.pickles import read_pickle
+from apollo.checkpoints.reading import read_file
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
 
@@ -62,6 +73,42 @@ def test_published_files_give_the_published_samples(name: str) -> None:
 
 def test_files_as_the_predecessors_programs_write_them_give_the_published_samples(predecessors_file: Path) -> None:
     assert_golden(load_model(predecessors_file))
+
+
+INERT: dict[str, Any] = {
+    "NumPy's numbers": [kind() for kind in (np.bool_, np.float16, np.float64, np.complex64, np.longdouble, np.uint8)],
+    "NumPy's types": [np.float32, np.complex128, np.dtype("f4"), np.dtype([("a", "U3")]), np.dtypes.StrDType],
+    "NumPy's arrays": [np.ones(2), np.array(["a"]), np.array([{}], object), np.ma.array([1], mask=[1])],
+    "NumPy's random numbers": [np.random.RandomState(0), np.random.default_rng(0), np.random.MT19937(0)],
+    "dates": [datetime(2024, 1, 1, 12, tzinfo=timezone.utc), timedelta(1), time(3)],
+    "Python's values": [1j, {1}, frozenset("a"), slice(1), range(2), ..., type(None), b"\xff", Decimal(1), Fraction(1)],
+    "Python's containers": [deque([1]), Counter("a"), defaultdict(list), OrderedDict(a=1), SimpleNamespace(a=1)],
+    "arguments": [Namespace(lr=1), uuid4(), Path("music")],
+    "optimisers": [torch.optim.AdamW, partial(torch.optim.SGD, lr=1), torch.optim.lr_scheduler.StepLR],
+    "PyTorch's kinds": [torch.__version__, torch.complex64, torch.uint16, torch.strided, torch.device("cuda:1")],
+    "PyTorch's tensors": [
+        torch.zeros(2, dtype=torch.complex64),
+        torch.zeros(2, dtype=torch.uint16),
+        torch.eye(2).to_sparse(),
+        torch.nn.Parameter(torch.ones(1)),
+        torch.Generator(),
+    ],
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("kind", INERT)
+def test_what_is_inert_beside_the_weights_is_no_reason_to_refuse_a_file(
+    tmp_path: Path, kind: str, protocol: int
+) -> None:
+    torch.save({"weights": torch.ones(2), "more": INERT[kind]}, tmp_path / "a.ckpt", pickle_protocol=protocol)
+    assert read_file(tmp_path / "a.ckpt")[0]["weights"].tolist() == [1, 1]
+
+
+def test_callbacks_as_keys_of_their_states_are_no_reason_to_refuse_a_file() -> None:
+    key = b"cpytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint\n"
+    pickled = b"\x80\x02}" + key + b"}sU\x05epochK\x03s."
+    assert read_pickle(io.BytesIO(pickled), lambda *_: torch.ones(1)) == {"epoch": 3}
 
 
 @pytest.mark.parametrize("place", ["model", "generator", "weights"])
