@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.cliff import N_FFT, cliff_of, likely_bitrate, reach_of, segment_powers
+from apollo.audio.cliff import N_FFT, NATURAL_CLIFF, cliff_of, likely_bitrate, reach_of, segment_powers
 from apollo.audio.files import AudioReader
 from apollo.audio.grids import Block
 from apollo.audio.traces import block_length, find_trace
@@ -60,8 +60,13 @@ class Bandwidth:
 
     @property
     def has_cliff(self) -> bool:
-        """Whether the spectrum falls off as music by itself does not."""
+        """Whether the spectrum falls off as music by itself does not by far."""
         return self.cliff_db > _CLIFF
+
+    @property
+    def cut(self) -> bool:
+        """Whether it falls off by more than music by itself does, so that an encoder, if there was one, cut it off."""
+        return self.cliff_db > NATURAL_CLIFF
 
     @property
     def suspicious(self) -> bool:

@@ -10,7 +10,7 @@ N_FFT = 4096
 _BAND = 100.0  # Hz
 _CLIFF_WIDTH = 500.0  # Hz
 _CLIFF_RANGE = (1_500.0, 18_000.0)  # Hz: below, a bass line ends as steeply; above, converters and resamplers do
-_NATURAL_CLIFF = 22.0  # dB: music falls by as much at once (109 stems and ten finished recordings)
+NATURAL_CLIFF = 22.0  # dB: music falls by as much at once (109 stems and ten finished recordings)
 
 # The low-pass (Hz) that LAME 3.100 chooses for a constant bitrate (kbit/s), of those in common use: `optimum_bandwidth`
 # in its lame.c. For mono it is half as high again. As LAME moves it to the edge of a filter, it is met within 5 %.
@@ -77,7 +77,7 @@ def cliff_of(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[float, f
         return sample_rate / 2, 0.0
     steepest = int(np.argmax(np.where(inside, fall, -np.inf)))
     cliff = max(0.0, float(fall[steepest]))
-    if cliff > _NATURAL_CLIFF:
+    if cliff > NATURAL_CLIFF:
         return float(edge[steepest]), cliff
     return reach_of(power, sample_rate), cliff
 
@@ -99,7 +99,7 @@ def _levels(power: npt.NDArray[np.float64], sample_rate: int) -> tuple[npt.NDArr
 
 def likely_bitrate(cutoff: float, cliff: float, channels: int) -> int | None:
     """Of the MP3 in kbit/s, by LAME's low-pass; None where nothing was filtered."""
-    if cliff <= _NATURAL_CLIFF:
+    if cliff <= NATURAL_CLIFF:
         return None
     factor = 1.5 if channels == 1 else 1.0
     return min(_LAME_LOWPASS, key=lambda bitrate: abs(np.log(factor * _LAME_LOWPASS[bitrate] / cutoff)))

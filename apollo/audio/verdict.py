@@ -18,6 +18,7 @@ _NAMES = {"mp3": "MP3", "mp2": "MP2", "aac": "AAC", "opus": "Opus", "vorbis": "V
 
 # From which bitrate on (bit/s) the default model gains next to nothing by ViSQOL and SI-SDR (benchmarks/README.md).
 _GOOD = {"mp3": 190_000, "aac": 155_000, "vorbis": 120_000, "opus": 40_000}
+_FULL_RATE = 44_100  # Hz: what has less gets treble that it cannot hold
 
 _RESTORER = re.compile(r"Apollo [\w.+-]{1,40}")
 _CODING = re.compile(r"(\w{1,20})( at \d{1,6} kbit/s)?")  # as `restored_from` has it
@@ -69,17 +70,19 @@ def needs_restoration(path: str | Path, track: int | None = None) -> Verdict:
 
 
 def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
-    """Judge by what a file says of itself, and by what `inspect_bandwidth` found; a lossy one can do without that."""
+    """Judge by what a file says of itself, and by what `inspect_bandwidth` found; a lossy one can do without that.
+
+    Whether the default model can help is told by the bitrate where the file states one. Inside lossless files, a cliff
+    tells it: codecs cut off below 18 kHz at just those bitrates at which the model gains (benchmarks/README.md).
+    """
     if info.restored and not _coded_again(info):
         history = _restoration(info)
         evidence = None if info.lossy else bandwidth
         return Verdict(False, history, f"{history}: nothing more to restore", evidence, restored=True)
     if info.lossy:
         bitrate = f" at {info.bitrate / 1000:.0f} kbit/s" if info.bitrate else ""
-        history = f"{_NAMES.get(info.codec, info.codec)}{bitrate}"
-        slight = (info.bitrate or 0) >= _GOOD.get(info.codec, math.inf)
-        helps = "the default model can hardly help" if slight else "`apollo restore` can help"
-        return Verdict(True, history, f"lossy: {history}; {helps}", bandwidth, slight)
+        good = (info.bitrate or 0) >= _GOOD.get(info.codec, math.inf)
+        return _lossy(info, f"{_NAMES.get(info.codec, info.codec)}{bitrate}", good, bandwidth)
     if bandwidth is None:
         return Verdict(False, None, "nothing to restore: its codec is lossless", None)
     if bandwidth.silent:
@@ -89,7 +92,7 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
         if bandwidth.coded_rate not in (None, info.sample_rate):
             about += f" at {bandwidth.coded_rate / 1000:g} kHz"
         history = f"{_NAMES[bandwidth.codec]}{about} inside this {info.container.upper() or 'file'}"
-        return Verdict(True, history, f"lossy: {history}; `apollo restore` can help", bandwidth)
+        return _lossy(info, history, not bandwidth.cut, bandwidth)
     if bandwidth.suspicious:
         history = f"a cliff at {bandwidth.cutoff_hz / 1000:.1f} kHz"
         sentence = f"perhaps lossy: {history}, which encoders leave, but low-pass filters too"
@@ -97,6 +100,13 @@ def judge(info: AudioInfo, bandwidth: Bandwidth | None) -> Verdict:
     traces = f"no traces of a lossy encoder ({_TRACELESS})"
     reach = f"reaches {bandwidth.cutoff_hz / 1000:.1f} kHz"
     return Verdict(False, None, f"nothing to restore: {reach}, {traces}", bandwidth)
+
+
+def _lossy(info: AudioInfo, history: str, good: bool, bandwidth: Bandwidth | None) -> Verdict:
+    """The verdict on what a lossy codec has been at, given whether that left anything that the default model fills."""
+    slight = good and info.sample_rate >= _FULL_RATE
+    helps = "the default model can hardly help" if slight else "`apollo restore` can help"
+    return Verdict(True, history, f"lossy: {history}; {helps}", bandwidth, slight)
 
 
 def _coded_again(info: AudioInfo) -> bool:

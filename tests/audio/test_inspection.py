@@ -37,6 +37,32 @@ def test_mp3_in_a_lossless_file_is_found(tmp_path, noisy, suffix):
     assert "`apollo restore` can help" in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("codec", "kbps", "helps"),
+    [
+        ("mp3", 128, True),
+        ("mp3", 192, False),
+        ("mp3", 256, False),
+        ("aac", 64, True),
+        ("vorbis", 96, True),
+        ("vorbis", 160, False),
+    ],
+)
+def test_inside_lossless_files_too_the_verdict_says_whether_the_default_model_helps(
+    tmp_path, chords, codec, kbps, helps
+):
+    write(tmp_path / "a.flac", degrade(chords, RATE, codec, 1000 * kbps)[:, 777:], RATE, "PCM_16")
+    verdict = needs_restoration(tmp_path / "a.flac")
+    assert verdict.damaged
+    assert verdict.slight is not helps
+    assert verdict.sentence.endswith("`apollo restore` can help" if helps else "the default model can hardly help")
+
+
+def test_what_is_coded_below_a_full_sample_rate_lacks_treble_at_any_bitrate(tmp_path, chords):
+    write(tmp_path / "a.flac", degrade(chords[:, ::2], 22_050, "aac", 128_000)[:, 777:], 22_050, "PCM_16")
+    assert not needs_restoration(tmp_path / "a.flac").slight
+
+
 @pytest.mark.parametrize(("codec", "kbps", "name"), [("aac", 128, "AAC"), ("vorbis", 96, "Vorbis")])
 def test_other_codecs_are_found_by_their_own_grid_and_called_by_their_name(tmp_path, chords, codec, kbps, name):
     write(tmp_path / "a.flac", degrade(chords, RATE, codec, 1000 * kbps)[:, 777:], RATE, "PCM_16")

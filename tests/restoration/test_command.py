@@ -74,16 +74,21 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
-def test_the_default_model_skips_what_it_can_hardly_help(run: Run, tmp_path: Path, coded: np.ndarray) -> None:
+def test_the_default_model_skips_what_it_can_hardly_help(
+    run: Run, tmp_path: Path, coded: np.ndarray, chords: np.ndarray
+) -> None:
     for bitrate in (128, 192):
         write(tmp_path / f"{bitrate}.mp3", coded, 44100, bitrate=1000 * bitrate)
     write(tmp_path / "96.opus", coded, 44100, bitrate=96_000)
     soundfile.write(tmp_path / "q5.ogg", coded.T, 44100, format="OGG", subtype="VORBIS", compression_level=0.5)
+    for bitrate in (96, 256):  # in a lossless file, which tells no bitrate
+        write(tmp_path / f"inside {bitrate}.flac", degrade(chords, 44100, "mp3", 1000 * bitrate)[:, 777:], 44100)
     code, said, errors = run("-m", "default", tmp_path, "-o", tmp_path / "out")
     assert code == 0, errors
+    assert "inside 256.flac: lossy: MP3 inside this FLAC; the default model can hardly help; use --force" in said
     assert "192.mp3: lossy: MP3 at 192 kbit/s; the default model can hardly help; use --force" in said
-    assert said.count("can hardly help") == 3
-    assert files(tmp_path / "out") == ["128.restored.flac"]
+    assert said.count("can hardly help") == 4
+    assert files(tmp_path / "out") == ["128.restored.flac", "inside 96.restored.flac"]
     assert run("-m", "default", tmp_path / "192.mp3", "-o", tmp_path / "forced", "--force")[0] == 0
     assert run(tmp_path / "192.mp3", "-o", tmp_path / "other")[0] == 0  # other models may be made for that
     assert files(tmp_path / "forced") == files(tmp_path / "other") == ["192.restored.flac"]
