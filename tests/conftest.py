@@ -189,6 +189,23 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_pictures() -> Iterator[None]:
+    """Drawing spectrograms takes longer than small runs do: theirs have one pixel."""
+    from PIL import Image
+
+    from apollo.atomic import replacing
+    from apollo.training import callbacks
+
+    def draw(*arguments: Any) -> None:
+        with replacing(arguments[-1]) as temporary:
+            Image.new("RGB", (1, 1)).save(temporary, format="png")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "spectrogram_triptych", draw)
+        yield
+
+
+@pytest.fixture(scope="session")
 def compiler() -> None:
     """A C++ compiler, which `torch.compile` needs on a CPU; where there is none, the test is skipped."""
     from torch._inductor.cpp_builder import get_cpp_compiler

@@ -129,6 +129,7 @@ LAYOUTS = (
 )
 
 
+@pytest.mark.usefixtures("small_pictures")
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_trains(

@@ -116,6 +116,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in load_file(path).items()}
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
     store: Any, made: Path, config: Path, tmp_path: Path, run: Run, start_fork: Callable[..., Any]
 ) -> None:

@@ -4,15 +4,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from PIL import Image
 
-from apollo.atomic import replacing
 from apollo.cli import main
-from apollo.training import callbacks
 
 # What users of the published code have on disk, with its names.
 SEED_YAML = """
@@ -106,16 +102,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture(scope="session", autouse=True)
-def small_pictures() -> Iterator[None]:
-    """Drawing spectrograms takes longer than the small runs do: theirs have one pixel."""
-
-    def draw(*arguments: Any) -> None:
-        with replacing(arguments[-1]) as temporary:
-            Image.new("RGB", (1, 1)).save(temporary, format="png")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "spectrogram_triptych", draw)
-        yield
+def all_pictures_are_small(small_pictures: None) -> None:
+    """For all tests of training."""
 
 
 @pytest.fixture

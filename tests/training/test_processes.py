@@ -19,7 +19,7 @@ def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch
     make_config: Callable[..., Path],
     logged: Callable[[Path, str], list[float]],
     tmp_path: Path,
-    start_python: Callable[..., Any],
+    start_fork: Callable[..., Any],
 ) -> None:
     path = make_config(
         tmp_path,
@@ -33,9 +33,7 @@ def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch
 
     def start(name: str, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         words = (*launcher, "-m", "apollo", "train", "-c", path, f"exp.name={name}", *more)
-        process: subprocess.Popen[str] = start_python(
-            *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        process: subprocess.Popen[str] = start_fork(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return process
 
     def result(name: str, *processes: subprocess.Popen[str]) -> tuple[dict[str, torch.Tensor], list[float]]:
