@@ -124,7 +124,7 @@ def safe_name(name: str, taken: set[str]) -> str:
     base = name.replace("\\", "/").rpartition("/")[2]
     stem, dot, suffix = base.rpartition(".")
     if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,8}", suffix):
-        stem, suffix = base, ""
+        stem, suffix = base.replace(".", "_"), ""  # what follows a dot would be left out of the name of its result
     stem = "".join(letter if letter.isalnum() or letter in " ._-()[],'&+" else "_" for letter in stem)
     stem = stem.encode()[:_LONGEST].decode("utf-8", "ignore").strip(" .-") or "song"
     number, chosen = 1, stem

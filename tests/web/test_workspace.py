@@ -3,12 +3,13 @@ import time
 import zipfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apollo.web.workspace import Workspace, safe_name
 
 
+@example(["0", "0.:"])
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_names_of_uploads_become_plain_names_each_of_its_own(names: list[str]) -> None:
     taken: set[str] = set()
