@@ -20,7 +20,9 @@ for name in ("adlfs", "azure", "botocore", "fsspec", "gcsfs", "google", "hugging
 
 # How they say that credentials are missing or do not suffice: in names of errors, and in what those say.
 REFUSAL_NAME = re.compile("credential|auth|token|forbidden|gated", re.IGNORECASE)
-REFUSAL_TEXT = re.compile("forbidden|anonymous|unauthori[sz]ed|access ?denied|with credentials", re.IGNORECASE)
+REFUSAL_TEXT = re.compile(
+    "forbidden|anonymous|unauthori[sz]ed|access ?denied|failed to authenticate|with credentials", re.IGNORECASE
+)
 
 
 @contextmanager

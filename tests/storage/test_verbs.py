@@ -68,9 +68,10 @@ def test_compare_takes_a_recording_here_and_one_there(store: Any, songs: Path, t
 
 @pytest.mark.parametrize(
     "error",
-    [  # as the drivers of Azure and Google, and the store of Google, say it
+    [  # as the drivers and stores of Azure and Google say it
         ValueError("unable to connect: Must provide either a connection_string or account_name with credentials!!"),
         OSError("Forbidden: https://storage.googleapis.com/music"),
+        RuntimeError("Operation returned an invalid status 'Server failed to authenticate the request.'"),
         RuntimeError("Anonymous caller does not have storage.objects.list access to the bucket., 401"),
     ],
 )
