@@ -76,6 +76,8 @@ BLOCKS = {
     "optimizer": "optimizer_g",
     "scheduler": "scheduler_g",
 }
+# What their arguments mean depends on the class: a learning rate of 1 is usual for one optimiser, and ruins another.
+MEANT_FOR_ONE_CLASS = ("optimizer_g", "optimizer_d", "scheduler_g", "scheduler_d")
 
 Takes = Callable[[str, str | None], set[str] | None]
 
@@ -111,7 +113,9 @@ class _Reader:
             name, full = str(key), f"{path}{key}"
             if name == "_target_":
                 continue
-            if name in own:
+            if ours == "optimizer_g" and name in ("name", "type"):
+                self.found["optimizer"] = (full, value)
+            elif name in own:
                 self.result.put(f"{ours}.{name}", value)
             elif name in IGNORED:
                 self.result.pass_over(full, IGNORED[name])
@@ -129,7 +133,7 @@ class _Reader:
             elif isinstance(value, Mapping):
                 self.read(f"{full}.", ours, value, own)
             else:
-                near = near_misses(name, self.known)
+                near = [known for known in near_misses(name, self.known) if known != name]
                 self.result.pass_over(full, f"not known: did you mean {near[0]!r}?" if near else "not known here")
 
     def read_block(self, name: str, block: Mapping[Any, Any]) -> None:
@@ -142,6 +146,15 @@ class _Reader:
             stated = self.takes(ours, str(target))
             if stated is None and ours not in config:
                 self.result.pass_over(name, f"{target} is not here")
+                return
+            if stated is None and ours in MEANT_FOR_ONE_CLASS:
+                if ours == "optimizer_g":
+                    self.found["optimizer"] = (f"{name}._target_", target)
+                else:
+                    usual = config[ours]["_target_"].split(".")[-1]
+                    self.result.pass_over(f"{name}._target_", f"{target} does not exist here; {usual} is used")
+                for key in block.keys() - {"_target_"}:
+                    self.result.pass_over(f"{name}.{key}", f"is for {target}")
                 return
             if stated is None:
                 self.result.pass_over(f"{name}._target_", f"{target} does not exist here; ours is used")

@@ -6,6 +6,7 @@ Those in `tests/golden/configurations` have the keys of the paper's code, of the
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -83,6 +84,31 @@ def test_what_msst_says_is_kept_under_our_names(caplog: pytest.LogCaptureFixture
     for key in ("audio.num_channels", "audio.min_mean_abs", "augmentations", "inference"):
         assert key in told
     assert "not known" not in told
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "optimizer: {_target_: prodigyopt.Prodigy, lr: 1, d_coef: 2}",
+        "optimizer_g: {_target_: prodigyopt.Prodigy, lr: 1}",
+        "optimizer: {name: prodigy, lr: 1}",
+        "optimizer: {type: prodigy, lr: 1}",
+        "training: {optimizer: prodigy, lr: 1}",
+        "scheduler_g: {_target_: lion.Warmup, step_size: 7}",
+    ],
+)
+def test_numbers_for_a_class_that_is_not_here_are_told_and_not_given_to_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, block: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"train_dir: a\neval_dir: b\n{block}\n")
+    config, told = conversion(path, caplog)
+    published = yaml.safe_load(PUBLISHED)
+    for name in ("optimizer_g", "scheduler_g"):
+        assert config[name] == published[name]
+    assert "does not exist here" in told
+    for key in re.findall(r"(\w+): [\w.]+[,}]", block):
+        assert key in told
 
 
 def test_what_a_file_does_not_state_is_as_published(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
