@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
 from rich.progress import BarColumn, TaskID, TimeRemainingColumn
 from rich.table import Table
 
@@ -97,7 +98,7 @@ def foretell(
         elif outcome.status == "planned":
             planned += 1
             audio += forecast.seconds
-            facts = f"{forecast.size / 1e6:.1f} MB, {clock(forecast.seconds)}, {outcome.message}"
+            facts = f"{decimal(forecast.size)}, {clock(forecast.seconds)}, {outcome.message}"
             say(f"{fitted(outcome.task.source)} → {fitted(outcome.task.target)}: {facts}")
         else:
             say(outcome.told)
