@@ -16,6 +16,12 @@ from apollo.audio import degrade, read, write
 
 Run = Callable[..., tuple[int, str, str]]
 
+AFTER_EACH_CASE = """
+from apollo.evaluation import scorebook
+from apollo.cli import main
+scorebook.UPLOADS = 1e9  # however long an upload takes
+main()
+"""
 QUICK = ("--metrics", "si_sdr,lsd", "--bitrates", "64", "--workers", "1")
 
 
@@ -134,7 +140,7 @@ def test_evaluation_that_is_killed_in_an_upload_goes_on(
     store.fill(songs, "songs/")
     command = ["evaluate", "s3://music/songs", "-o", "s3://music/report", "-m", "default", *QUICK]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    process = start_fork("-m", "apollo", *command, stdout=subprocess.DEVNULL, env=environment)
+    process = start_fork("-c", AFTER_EACH_CASE, *command, stdout=subprocess.DEVNULL, env=environment)
     store.victim = process.pid
     assert process.wait() == -signal.SIGKILL
     assert store.keys("music")[0] == "report/scores.jsonl"
