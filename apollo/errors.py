@@ -25,7 +25,7 @@ def nearest(key: str, known: Iterable[str]) -> str:
 def near_misses(key: str, known: Iterable[str]) -> list[str]:
     """The known key that an unknown one may be a typing error of, if there is one."""
     # Two swapped letters are a large share of a short key; longer keys must agree more.
-    return difflib.get_close_matches(key, sorted(known), 1, cutoff=0.65 if len(key) < 6 else 0.75)
+    return difflib.get_close_matches(key, sorted(known), 1, cutoff=0.65 if len(key) < 6 else 0.78)
 
 
 def one_line(error: BaseException) -> str:

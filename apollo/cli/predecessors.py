@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from apollo.cli.terminal import note
 
@@ -86,12 +87,12 @@ def restore_words(arguments: Sequence[str]) -> list[str]:
     return ["restore", "--force", "--overwrite", *words, *(["--", *inputs] if inputs else [])]
 
 
-def train_words(arguments: Sequence[str]) -> list[str]:
-    """`train.py`: `apollo train`, by default with `configs/apollo.yaml`."""
+def train_words(arguments: Sequence[str], folder: Path = Path()) -> list[str]:
+    """`train.py` in a folder: `apollo train`, by default with `configs/apollo.yaml` beside it."""
     words = TRAIN.translated(arguments)
     stated = ("-c", "--from-msst", "-h", "--help")
     if not any(word.partition("=")[0] in stated for word in words):
-        words = ["-c", "configs/apollo.yaml", *words]
+        words = ["-c", str(folder / "configs" / "apollo.yaml"), *words]
     return ["train", *words]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from apollo.cli.predecessors import export_words, restore_words, train_words
@@ -57,6 +59,10 @@ def test_restoring_as_the_predecessors_do(
 )
 def test_training_as_the_predecessors_do(typed: str, words: str) -> None:
     assert train_words(typed.split()) == ["train", *words.split()]
+
+
+def test_the_default_configuration_lies_beside_the_script(tmp_path: Path) -> None:
+    assert train_words([], tmp_path) == ["train", "-c", str(tmp_path / "configs" / "apollo.yaml")]
 
 
 def test_exporting_for_msst_as_the_predecessors_do(capsys: pytest.CaptureFixture[str]) -> None:
