@@ -104,6 +104,12 @@ def whole_states(content: Mapping[str, Any], system: ApolloSystem) -> bool:
     return bool(optimizers[0]["state"]) or not counting or content.get("global_step") == 0
 
 
+def lost_another(error: Exception) -> bool:
+    """Whether processes that train together have lost one another: NCCL has a class for it, gloo has not."""
+    kind = getattr(torch.distributed, "DistError", ())
+    return isinstance(error, kind) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
 @contextmanager
 def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
     """Turn errors before a resumed run's first step into a ModelFileError: its checkpoint is to blame."""
@@ -111,7 +117,7 @@ def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
         yield
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
         foreign = isinstance(error, torch.OutOfMemoryError) or "DataLoader worker" in str(error)
-        if path is None or system.begun or foreign:
+        if path is None or system.begun or foreign or lost_another(error):
             raise
         reason = one_line(error)[:200]
         raise ModelFileError(

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -28,7 +27,7 @@ from apollo.training.mirror import mirrored
 from apollo.training.progress import Lines, shows_bars
 from apollo.training.recipe import Faults, Recipe, naming, parse
 from apollo.training.saving import StopOnSignal, last_checkpoint, signals_given_back, written
-from apollo.training.starting import check_checkpoint, going_on, refuse_to_overwrite, start_from
+from apollo.training.starting import check_checkpoint, going_on, lost_another, refuse_to_overwrite, start_from
 from apollo.training.system import ApolloSystem, MakeScheduler
 from apollo.training.trainer import build_trainer
 from apollo.training.types import parameters_of
@@ -107,18 +106,12 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
             ) from error
         if lost_another(error):
             raise TrainingError(
-                "another process of this run has ended: see its own message, and resume with -m from the newest "
-                f"checkpoint in {recipe.run}"
+                "another process of this run has ended or cannot be reached: see its own message, and resume with -m "
+                f"from the newest checkpoint in {recipe.run}"
             ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
         raise ConfigError(f"{path}: Weights & Biases failed ({one_line(error)}): set logger=null") from error
-
-
-def lost_another(error: Exception) -> bool:
-    """Whether processes that train together have lost one another: NCCL has a class for it, gloo has not."""
-    kind = getattr(torch.distributed, "DistError", ())
-    return isinstance(error, kind) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def check(path: Path, recipe: Recipe) -> None:

@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from PIL import Image
 
 import apollo
 from apollo.errors import ConfigError, StoppedError
+from apollo.training.recipe import parse
 from apollo.training.saving import StopOnSignal
-from apollo.training.train import train
+from apollo.training.starting import going_on
+from apollo.training.train import build_system, train
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,9 @@ def test_a_killed_run_leaves_no_worker_and_goes_on_from_its_last_checkpoint(
 
     prepare = """
 import os, signal
+from apollo.training.recipe import parse
 from apollo.training.saving import StopOnSignal
+from apollo.training.starting import going_on
 
 def killed(self, trainer, *arguments):
     if trainer.fit_loop.total_batch_idx == 6:  # in the midst of the second epoch, which is 5 to 9
@@ -290,3 +296,12 @@ def test_a_finished_run_tells_its_best_and_starts_another(config: Path, uninterr
             assert torch.equal(value, tuned[name]), name
     with pytest.raises(ConfigError, match="feature_dim is 16 there and 32 here"):
         train(config, ["model.feature_dim=32"], init=run / "best_model.safetensors")
+
+
+def test_a_process_that_cannot_reach_another_does_not_blame_its_checkpoint(config: Path) -> None:
+    system = build_system(parse(config, []))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    with pytest.raises(torch.distributed.DistNetworkError), going_on(Path("last.ckpt"), system):
+        torch.distributed.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=1))
