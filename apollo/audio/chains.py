@@ -23,8 +23,6 @@ from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView
 from apollo.errors import AudioFileError
 
-__all__ = ["ChainDecoder"]
-
 _NOTABLE = 0.1  # seconds: what decoding leaves out at the start is less
 
 

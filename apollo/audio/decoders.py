@@ -36,6 +36,8 @@ from apollo.regular import refuse_special
 
 Decoder = SoundFileDecoder | ChainDecoder | FFmpegDecoder
 
+_ENDLESS = 1 << 63  # samples, more than any file has
+
 
 def open_decoder(path: Path, track: int | None = None) -> Decoder:
     """Open a track of a file, by default its default one, with the library that can; AudioFileError if none can."""
@@ -80,22 +82,22 @@ def _with_libsndfile(path: Path) -> Decoder | None:
         resampled = decoder.subtype == "OPUS" and decoder.sample_rate != 48_000
         if len(links) > 1 or resampled or not links[0].whole:
             return ChainDecoder(path, links)
-        return decoder if decoder.stated else _instead_of(decoder, path, 0)
+        return decoder if decoder.stated else _instead_of(decoder, path)
     # Of GSM, libsndfile takes the byte that pads a WAV for one more block of sound.
     if decoder.subtype.startswith("MPEG") or (decoder.subtype == "GSM610" and decoder.format.startswith("WAV")):
-        return _instead_of(decoder, path, 0)
+        return _instead_of(decoder, path)
     if decoder.format == "SDS" and not is_whole_sds(path):
         decoder.close()
         raise AudioFileError(f"{path} is damaged: its blocks are not as they were written; copy it again.")
-    if decoder.format == "VOC":
-        return _fewer_of(decoder, path)
+    if decoder.format == "VOC":  # of several blocks it takes the heads of all but the first one for sound
+        return _instead_of(decoder, path, range(decoder.stated))
     if decoder.format == "FLAC":
         extent = _extent_of_flac(path, decoder)
         if extent is not None and extent > (decoder.frames or 0):
-            return _instead_of(decoder, path, extent)
+            return _instead_of(decoder, path, range(extent, _ENDLESS))
     if decoder.stated and decoder.reads_its_end():
         return decoder
-    other = _instead_of(decoder, path, decoder.stated)
+    other = _instead_of(decoder, path, range(decoder.stated, _ENDLESS) if decoder.stated else None)
     if other is decoder and decoder.subtype.startswith("DWVW"):
         decoder.close()
         raise AudioFileError(f"{path} is coded as DWVW, which cannot be read here; convert it to WAV or FLAC.")
@@ -178,32 +180,18 @@ def _extents(path: Path, stated: int, changed: int, size: int) -> int | None:
         return None
 
 
-def _instead_of(decoder: SoundFileDecoder, path: Path, samples: int) -> Decoder:
-    """FFmpeg's view of a file that libsndfile may read wrongly, if FFmpeg can read it and finds as many samples."""
+def _instead_of(decoder: SoundFileDecoder, path: Path, samples: range | None = None) -> Decoder:
+    """FFmpeg's view of a file that libsndfile may read wrongly, if FFmpeg can read it and finds so many samples."""
     try:
         other = FFmpegDecoder(path)
     except AudioFileError:
         return decoder
     try:
-        whole = not samples or other.count() >= samples
+        right = samples is None or other.count() in samples
     except AudioFileError:
-        whole = False
-    (decoder if whole else other).close()
-    return other if whole else decoder
-
-
-def _fewer_of(decoder: SoundFileDecoder, path: Path) -> Decoder:
-    """FFmpeg's view of a VOC of several blocks: libsndfile takes the heads of all but the first one for sound."""
-    try:
-        other = FFmpegDecoder(path)
-    except AudioFileError:
-        return decoder
-    try:
-        fewer = other.count() < decoder.stated
-    except AudioFileError:
-        fewer = False
-    (decoder if fewer else other).close()
-    return other if fewer else decoder
+        right = False
+    (decoder if right else other).close()
+    return other if right else decoder
 
 
 def _is_free_format(path: Path) -> bool:

@@ -15,8 +15,6 @@ import av
 from apollo.audio.chunks import RIFF, chunks
 from apollo.audio.ogg import links_of
 
-__all__ = ["break_in_avi", "is_part_of_frame", "is_whole_sds", "lacks_its_end", "nut_lacks_sound"]
-
 _TAIL = 1 << 22  # bytes searched for what stands at an end
 _NUT = b"nut/multimedia container\0"
 _HEADERS = 256  # bytes of them that NUT may have between its last packet and its index

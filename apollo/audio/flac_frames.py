@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["first_sample"]
-
 
 def first_sample(frame: bytes, block_size: int) -> int | None:
     """The first sample of a frame; None where that is no header.

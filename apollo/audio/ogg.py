@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Link", "links_of"]
-
 _MAGIC = b"OggS\0"  # and the only version
 _PAGE = struct.Struct("<4sBBqIIIB")  # header of a page
 _FIRST, _LAST = 2, 4  # kinds of pages

@@ -7,8 +7,6 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-__all__ = ["rare_extent"]
-
 _MOST = 10_000  # blocks of a file that are looked at
 _MATLAB_4 = (8, 4, 4, 2, 2, 1)  # bytes of a number by its type
 
