@@ -102,7 +102,7 @@ def _page_at(file: BinaryIO, position: int) -> _Page | None:
     body = file.read(sum(lacing))
     if len(lacing) < segments or len(body) < sum(lacing):
         return None
-    found = _checksum(head[: _CHECKSUM.start] + bytes(4) + head[_CHECKSUM.stop :] + lacing + body)
+    found = checksum_of(head[: _CHECKSUM.start] + bytes(4) + head[_CHECKSUM.stop :] + lacing + body)
     return _Page(len(head) + len(lacing) + len(body), kind, granule, stream, number, found == checksum)
 
 
@@ -118,7 +118,7 @@ def _next_page(file: BinaryIO, position: int) -> int | None:
     return None
 
 
-def _checksum(page: bytes) -> int:
-    """That of a page: the CRC-32 of Ethernet without inversions, with the highest bit of each byte first."""
+def checksum_of(page: bytes) -> int:
+    """The checksum of a page whose own is 0: Ethernet's CRC-32 without inversions, each byte's highest bit first."""
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")

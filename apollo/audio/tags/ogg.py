@@ -5,16 +5,15 @@ Sources: RFC 3533 (Ogg), RFC 7845 (Opus), the Vorbis I specification.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from apollo.audio.ogg import checksum_of
 from apollo.audio.tags.model import Found
 from apollo.audio.tags.vorbis import read_comments, read_flac_block
 
 _LARGEST = 1 << 26  # bytes of a header
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass
@@ -87,15 +86,9 @@ def replace_opus_tags(file: BinaryIO, comments: bytes) -> None:
         file.seek(page.start)
         head = bytearray(file.read(27))
         head[22:26] = bytes(4)
-        head[22:26] = _checksum(bytes(head) + page.lacing + body).to_bytes(4, "little")
+        head[22:26] = checksum_of(bytes(head) + page.lacing + body).to_bytes(4, "little")
         file.seek(page.start)
         file.write(bytes(head) + page.lacing + body)
         file.seek(behind)
         if page.lacing[-1] < 255:
             return
-
-
-def _checksum(page: bytes) -> int:
-    """Ogg's CRC, which is zlib's with every byte, and itself, read backwards."""
-    reversed_crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{reversed_crc:032b}"[::-1], 2)
