@@ -22,7 +22,7 @@ from av.audio.stream import AudioStream
 
 from apollo.audio.containers import audio_track, is_protected, open_container
 from apollo.audio.damage import Damage
-from apollo.audio.flac_frames import first_sample
+from apollo.audio.flac import first_sample
 from apollo.audio.packets import Packets, damaged
 from apollo.audio.remarks import Remarks
 from apollo.audio.views import FileView

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from av.container import OutputContainer
 
 from apollo.audio.chunks import MP4, find_chunk
+from apollo.audio.flac import blocks_of
 from apollo.audio.pictures import Cover, open_picture
 from apollo.audio.tags.id3_writing import write_id3v2
 from apollo.audio.tags.model import Metadata
@@ -85,7 +86,8 @@ class Embedder:
         if self._muxer == "mp3":
             self._put(write_id3v2(metadata, self._reserved), self._reserved)
         elif self._muxer == "flac":
-            sound = _first_flac_frame(file, self._reserved)
+            *_, last = blocks_of(file, self._reserved)
+            sound = last.start + last.size
             file.seek(self._reserved + 8)
             self._put(flac_header(file.read(_STREAMINFO), metadata, sound), sound)
         elif self._muxer == "opus":
@@ -154,17 +156,6 @@ class _Shifted(io.RawIOBase):
 
     def tell(self) -> int:
         return self._file.tell() - self._start
-
-
-def _first_flac_frame(file: BinaryIO, start: int) -> int:
-    """Where the sound of a FLAC begins that stands behind so many bytes."""
-    at, last = start + 4, False
-    while not last:
-        file.seek(at)
-        header = file.read(4)
-        last = bool(header[0] & 0x80)
-        at += 4 + int.from_bytes(header[1:], "big")
-    return at
 
 
 def _replace_ilst(file: BinaryIO, metadata: Metadata) -> None:

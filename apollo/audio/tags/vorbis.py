@@ -9,17 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import os
 import re
 import struct
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import BinaryIO
 
+from apollo.audio.flac import APPLICATION, COMMENT, CUESHEET, PADDING, PICTURE, STREAMINFO, blocks_of
 from apollo.audio.pictures import Cover, size_of_picture
 from apollo.audio.tags.model import Chapter, Found, Metadata, utf8_or_bytes
 from apollo.audio.tags.names import vorbis_name
 
-_STREAMINFO, _PADDING, _COMMENT, _CUESHEET, _PICTURE = 0, 1, 4, 5, 6
 LARGEST_BLOCK = (1 << 24) - 1
 _CHAPTER = re.compile(r"chapter(\d{3})(name|url)?", re.IGNORECASE)
 _LARGEST_FOUND = 1 << 28
@@ -79,26 +79,21 @@ def _read_picture(block: bytes, found: Found) -> None:
 
 def read_flac(file: BinaryIO, found: Found) -> None:
     """Read the blocks of a FLAC file; the file stands at its start."""
-    file.seek(4, os.SEEK_CUR)
-    last, total = False, 0
-    while not last and total < _LARGEST_FOUND:
-        header = file.read(4)
-        if len(header) < 4:
-            return
-        last, size = bool(header[0] & 0x80), int.from_bytes(header[1:], "big")
-        total += size
-        read_flac_block(header[0] & 0x7F, file.read(size), found)
+    start = file.tell()
+    for block in takewhile(lambda block: block.start < start + _LARGEST_FOUND, blocks_of(file, start)):
+        file.seek(block.start)
+        read_flac_block(block.kind, file.read(block.size), found)
 
 
 def read_flac_block(kind: int, content: bytes, found: Found) -> None:
     """Read one of FLAC's blocks, without its header."""
-    if kind == _COMMENT:
+    if kind == COMMENT:
         read_comments(content, found)
-    elif kind == _PICTURE:
+    elif kind == PICTURE:
         _read_picture(content, found)
-    elif kind == _CUESHEET:
+    elif kind == CUESHEET:
         found.cuesheet = content
-    elif kind == 2:
+    elif kind == APPLICATION:
         found.drop("application data")
 
 
@@ -142,12 +137,12 @@ def _picture(cover: Cover) -> bytes:
 
 def flac_header(streaminfo: bytes, metadata: Metadata, size: int = 0) -> bytes:
     """All of a FLAC file before its first frame, in at least so many bytes, filled up with padding."""
-    blocks = [(_STREAMINFO, streaminfo), (_COMMENT, write_comments(metadata, pictures=False))]
-    blocks += [(_PICTURE, _picture(cover)) for cover in metadata.covers]
+    blocks = [(STREAMINFO, streaminfo), (COMMENT, write_comments(metadata, pictures=False))]
+    blocks += [(PICTURE, _picture(cover)) for cover in metadata.covers]
     if metadata.cuesheet is not None:
-        blocks.append((_CUESHEET, metadata.cuesheet))
+        blocks.append((CUESHEET, metadata.cuesheet))
     taken = 4 + sum(4 + len(content) for _, content in blocks)
-    blocks.append((_PADDING, bytes(max(0, size - taken - 4))))
+    blocks.append((PADDING, bytes(max(0, size - taken - 4))))
     written = [bytes([kind]) + len(content).to_bytes(3, "big") + content for kind, content in blocks[:-1]]
     kind, content = blocks[-1]
     return b"fLaC" + b"".join(written) + bytes([kind | 0x80]) + len(content).to_bytes(3, "big") + content
