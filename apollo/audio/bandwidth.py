@@ -112,7 +112,7 @@ def _sounding(reader: AudioReader, length: int) -> Iterator[tuple[int, Stretch]]
     """All stretches that are not silent: a song may lie between long silences."""
     reader.seek(0)
     start = 0
-    while (stretch := reader.read(length)).shape[1]:
+    for stretch in reader.blocks(length):
         if stretch.any():
             yield start, stretch
         start += stretch.shape[1]

@@ -6,6 +6,7 @@ Waveforms are float32 of shape (channels, samples), nominally within ±1. What i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from apollo.audio.remarks import Remarks, tell
 from apollo.audio.stated_sizes import missing_share
 from apollo.errors import AudioFileError
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16  # samples
 
 
 def info(path: str | Path, track: int | None = None) -> AudioInfo:
@@ -43,9 +44,7 @@ def read(path: str | Path, track: int | None = None) -> tuple[npt.NDArray[np.flo
         AudioFileError: The file is missing, is not audio, holds none, or is damaged.
     """
     with AudioReader(path, track) as reader:
-        blocks = []
-        while (block := reader.read(_BLOCK)).shape[1]:
-            blocks.append(block)
+        blocks = list(reader.blocks())
     if not blocks:
         raise AudioFileError(f"{path} contains no audio samples; give another file.")
     return np.concatenate(blocks, axis=1), reader.sample_rate
@@ -117,6 +116,11 @@ class AudioReader:
         if block.shape[1] < n and self._from_start:
             tell(self.path, self.remarks)
         return block
+
+    def blocks(self, n: int = _BLOCK) -> Iterator[npt.NDArray[np.float32]]:
+        """The rest of the file, `n` samples at a time."""
+        while (block := self.read(n)).shape[1]:
+            yield block
 
     def seek(self, frame: int) -> None:
         """Let the next `read` start at this sample; beyond the end, it will give none.

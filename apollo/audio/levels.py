@@ -21,7 +21,6 @@ from apollo.audio.resampling import Resampler
 
 Block = npt.NDArray[np.float32]
 
-_BLOCK = 1 << 16
 _PART = 1 << 13  # samples that are made denser at once: larger arrays are given back to the system each time
 _FULL_SCALE = 0.999
 _RUN = 3  # neighbouring samples at full scale that make a clipped peak
@@ -55,7 +54,7 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
     loudness = LoudnessMeter(rate, channels)
     between, clipping, silence = _TruePeak(rate, channels), Clipping(), _Silence(rate // 10)
     frames, peak, finite = 0, 0.0, True
-    while (block := reader.read(_BLOCK)).shape[1]:
+    for block in reader.blocks():
         if not np.isfinite(block).all():
             finite = False
             block = np.nan_to_num(block, posinf=0, neginf=0)

@@ -67,8 +67,7 @@ class Signal:
 
         def read() -> Iterator[Block]:
             with AudioReader(path, track) as reader:
-                while (block := reader.read(_BLOCK)).shape[1]:
-                    yield block
+                yield from reader.blocks(_BLOCK)
                 ended(reader.remarks)
 
         with AudioReader(path, track) as reader:

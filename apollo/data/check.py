@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +18,6 @@ from apollo.errors import ApolloError, one_file
 from apollo.storage import Place, at_hand
 from apollo.work import Progress
 
-BLOCK = 1 << 16
 QUIET = 1e-4  # root mean square of a block that counts as silent
 
 
@@ -102,7 +101,7 @@ def measure_original(row: Row, path: Path) -> None:
         row.sample_rate, row.channels = reader.sample_rate, reader.channels
         lossy = reader.info.lossy or reader.info.restored
         row.samples = 0
-        for block in blocks_of(reader):
+        for block in reader.blocks():
             row.samples += block.shape[1]
             numbers = numbers and bool(np.isfinite(block).all())
             block = np.nan_to_num(block, posinf=0, neginf=0)
@@ -130,16 +129,10 @@ def measure_codec(row: Row, original: Path, codec: Path) -> None:
     """Fill in how the damaged version lies to the original; raises ApolloError if it cannot be read to its end."""
     with AudioReader(codec) as reader:
         row.codec_sample_rate, row.codec_channels = reader.sample_rate, reader.channels
-        row.codec_samples = sum(block.shape[1] for block in blocks_of(reader))
+        row.codec_samples = sum(block.shape[1] for block in reader.blocks())
     if row.problem is not None:
         return
     relation = relation_of(original, codec)
     row.lag, row.drift, row.polarity = relation.lag, relation.drift, relation.polarity
     row.swapped, row.gain_db, row.similarity = relation.swapped, relation.gain_db, relation.similarity
     row.problem = relation.problem
-
-
-def blocks_of(reader: AudioReader) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    """The blocks of a file to its end, `(channels, at most BLOCK)` each."""
-    while (block := reader.read(BLOCK)).shape[1]:
-        yield block

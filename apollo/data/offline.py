@@ -38,7 +38,6 @@ from apollo.work import Ledger, Progress, resumable, run
 Waveform = npt.NDArray[np.float32]
 Layout = Literal["songs", "folders"]
 
-_BLOCK = 1 << 18
 _COPIED = {"FLAC": ".flac", "WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav"}
 _LOSSLESS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 
@@ -244,7 +243,7 @@ def _measure(path: Path) -> tuple[int, int, int]:
     """Rate, channels and samples of a file, read to its end to find out what is wrong before anything is written."""
     samples = 0
     with AudioReader(path) as reader:
-        while (block := reader.read(_BLOCK)).shape[1]:
+        for block in reader.blocks():
             samples += block.shape[1]
             if not np.isfinite(block).all():
                 raise DataError(f"{path} holds NaN or infinite samples, which no codec can encode: clean it first")

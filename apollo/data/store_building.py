@@ -31,7 +31,6 @@ from apollo.work import Progress, resumable, run
 Waveform = npt.NDArray[np.float32]
 
 MANIFEST = "manifest.json"
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -230,7 +229,7 @@ def _stereo(path: Path, sample_rate: int, repaired: set[Path]) -> Iterator[Wavef
         channels = min(2, reader.channels)
         resampler = Resampler(reader.sample_rate, sample_rate, channels)
         received = 0
-        while (block := reader.read(_BLOCK)[:channels]).shape[1]:
+        for block in (block[:channels] for block in reader.blocks()):
             received += block.shape[1]
             finite = np.isfinite(block)
             if not finite.all():
