@@ -18,8 +18,7 @@ from av.filter import Graph
 from apollo.audio.files import AudioReader
 from apollo.audio.formats import layout_of
 from apollo.audio.resampling import Resampler
-
-Block = npt.NDArray[np.float32]
+from apollo.audio.signal import Block
 
 _PART = 1 << 13  # samples that are made denser at once: larger arrays are given back to the system each time
 _FULL_SCALE = 0.999

@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.formats import KNOWN_FORMATS, layout_of
+from apollo.audio.signal import Block
 from apollo.audio.writing import interleaved
 from apollo.errors import AudioFileError
-
-Block = npt.NDArray[np.float32]
 
 _BLOCK = 1 << 16  # samples
 RAW_FORMATS = {"PCM_16": "s16le", "PCM_24": "s24le", "FLOAT": "f32le"}  # by subtype

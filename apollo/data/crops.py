@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from apollo.audio import MARGIN
-from apollo.data.degradation import Degradation, RandomCodec
-
-Waveform = npt.NDArray[np.float32]
+from apollo.data.degradation import Degradation, RandomCodec, Waveform
 
 
 class Sides(TypedDict):

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from apollo.data.folders import first_sounding
+from apollo.data.folders import Waveform, first_sounding
 from apollo.data.stem_corpus import CLASSES, MIXTURE
 from apollo.data.stems import StemFiles, decibels
 from apollo.data.store import SUFFIX, StemStore
 from apollo.errors import ConfigError, DataError
-
-Waveform = npt.NDArray[np.float32]
 
 
 class Stems(Protocol):

@@ -22,7 +22,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from apollo.atomic import replacing
@@ -35,7 +34,6 @@ from apollo.data.manifest import MANIFEST, Pair, Written, read_manifest, refuse_
 from apollo.errors import ApolloError, ConfigError, DataError, unexpected
 from apollo.work import Ledger, Progress, resumable, run
 
-Waveform = npt.NDArray[np.float32]
 Layout = Literal["songs", "folders"]
 
 _COPIED = {"FLAC": ".flac", "WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav"}

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
-from apollo.data.folders import Track, as_stereo, find_tracks, first_sounding, read_stretch
+from apollo.data.folders import Track, Waveform, as_stereo, find_tracks, first_sounding, read_stretch
 from apollo.data.kinds import Kind, kinds_of, require_number
 from apollo.data.mastering import compressed, curve, equalised, like_a_master, normalised
 from apollo.data.stem_corpus import MIXTURE, OTHER, kind_of
 from apollo.errors import DataError
-
-Waveform = npt.NDArray[np.float32]
 
 EQ_NODES_HZ = (20.0, 100.0, 400.0, 1600.0, 6400.0, 12800.0, 20000.0)
 DULL_FROM_HZ = (1000.0, 18000.0)

@@ -17,17 +17,15 @@ from typing import Literal
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from apollo.atomic import replacing
-from apollo.data.activity import SEGMENT_SECONDS
+from apollo.data.activity import SEGMENT_SECONDS, Waveform
 from apollo.data.hdf5 import stored
 from apollo.data.stem_corpus import CLASSES, MIXTURE
 from apollo.errors import AudioFileError, DataError
 
 log = logging.getLogger(__name__)
 
-Waveform = npt.NDArray[np.float32]
 SampleType = Literal["int16", "float32"]
 
 SUFFIX = ".hdf5"

@@ -15,20 +15,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from apollo.atomic import replacing
 from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
-from apollo.data.folders import as_stereo
+from apollo.data.folders import Waveform, as_stereo
 from apollo.data.hdf5 import stored
 from apollo.data.manifest import refuse_outside
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
 from apollo.errors import ApolloError, AudioFileError, DataError, unexpected
 from apollo.work import Progress, resumable, run
-
-Waveform = npt.NDArray[np.float32]
 
 MANIFEST = "manifest.json"
 

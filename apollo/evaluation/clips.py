@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from apollo.audio.signal import Signal, recut
+from apollo.data.folders import Waveform
 from apollo.errors import ApolloError
 from apollo.evaluation.cases import Case, Cases
 from apollo.evaluation.results import UNPROCESSED, Condition, Evaluation
 from apollo.evaluation.systems import Settings
-from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, pair_waveforms, waveforms
+from apollo.evaluation.waveforms import SAMPLE_RATE, pair_waveforms, waveforms
 from apollo.metrics import metric
 from apollo.restoration import Restorer
 from apollo.storage import Place, at_hand

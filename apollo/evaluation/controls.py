@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from apollo.audio.signal import Signal
+from apollo.data.folders import Waveform
 from apollo.evaluation.results import NOISE
-from apollo.evaluation.waveforms import SAMPLE_RATE, Waveform, filled
+from apollo.evaluation.waveforms import SAMPLE_RATE, filled
 
 NOISE_DBFS = -70.0
 SHELF_HZ, SHELF_DB = 5000.0, 6.0

@@ -7,13 +7,12 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from apollo.audio import resampled_length
 from apollo.audio.codecs import coded
 from apollo.audio.encodings import Encoding
 from apollo.audio.signal import Signal
-from apollo.data.folders import Track, open_track, read_from
+from apollo.data.folders import Track, Waveform, open_track, read_from
 from apollo.data.pairs import Pair, try_pair
 from apollo.errors import DataError
 from apollo.evaluation.cases import Case
@@ -23,8 +22,6 @@ SAMPLE_RATE = 44_100
 
 _BLOCK = 20 * SAMPLE_RATE
 _IN_MEMORY = 10 * 60 * SAMPLE_RATE  # samples of all channels together
-
-Waveform = npt.NDArray[np.float32]
 
 
 def waveforms(case: Case[Path], scratch: Path, align: bool = True) -> tuple[Waveform, Waveform]:
