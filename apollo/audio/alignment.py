@@ -68,29 +68,21 @@ def lag(reference: npt.NDArray[np.floating], other: npt.NDArray[np.floating], ma
 
 @dataclass(frozen=True)
 class Relation:
-    """How another recording relates to a reference.
+    """How another recording relates to a reference."""
 
-    Attributes:
-        lag: By how many samples the other is later, at the reference's rate, halfway through the music both have.
-        drift: By how many samples, to about a fifth, the lag grows from the beginning of that music to its end.
-        jump: How far the lag departs from a steady drift, in samples, between the places compared.
-        polarity: 1, or -1 where the other is the reference upside down.
-        swapped: Whether left is right and right is left.
-        gain_db: How much louder the other is, in dB.
-        similarity: How much of the music agrees, 0 to 1: the coherence of the two, weighted by power. Over 0.8 for
-            codecs at 24 kbit/s and above, near 1 for those that do little, below 0.3 for different music. NaN where
-            either is silent or shorter than 1024 samples; then the lag is 0, and all else says that nothing differs.
-        least_similarity: That of the part, of two or three seconds, that agrees least.
-    """
-
+    # By how many samples the other is later, at the reference's rate, halfway through the music both have.
     lag: float = 0.0
+    # By how many samples, to about a fifth, the lag grows from the beginning of that music to its end.
     drift: float = 0.0
-    jump: float = 0.0
-    polarity: int = 1
-    swapped: bool = False
-    gain_db: float = 0.0
+    jump: float = 0.0  # how far the lag departs from a steady drift, in samples, between the places compared
+    polarity: int = 1  # 1, or -1 where the other is the reference upside down
+    swapped: bool = False  # whether left is right and right is left
+    gain_db: float = 0.0  # how much louder the other is, in dB
+    # How much of the music agrees, 0 to 1: the coherence of the two, weighted by power. Over 0.8 for codecs at 24
+    # kbit/s and above, near 1 for those that do little, below 0.3 for different music. NaN where either is silent or
+    # shorter than 1024 samples; then the lag is 0, and all else says that nothing differs.
     similarity: float = math.nan
-    least_similarity: float = math.nan
+    least_similarity: float = math.nan  # that of the part, of two or three seconds, that agrees least
 
     @property
     def problem(self) -> str | None:

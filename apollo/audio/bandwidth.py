@@ -32,25 +32,19 @@ _CLIFF = 26.0  # dB: music falls by up to 22 at once (109 stems and ten finished
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """How far up a recording reaches, and what betrays an encoder.
+    """How far up a recording reaches, and what betrays an encoder."""
 
-    Attributes:
-        cutoff_hz: The frequency above which there is nothing: at the cliff if there is one, else where the music sinks
-            into what rounding to 16 bits leaves.
-        cliff_db: The steepest fall, over 500 Hz, to a level that nothing above exceeds. Music has up to 22 dB.
-        bitrate_kbps: If it was MP3, by LAME's low-pass: a guess; None where nothing shows or nothing was filtered.
-        silent: Whether all of it is.
-        codec: "mp3", "aac", "vorbis" or "opus", whose grid shows; None where none does.
-        coded_rate: The sample rate at which it worked, in Hz.
-        strength: By how many standard deviations its grid stands out: more than 8, where other music has up to 5.
-    """
-
+    # The frequency above which there is nothing: at the cliff if there is one, else where the music sinks into what
+    # rounding to 16 bits leaves.
     cutoff_hz: float
+    # The steepest fall, over 500 Hz, to a level that nothing above exceeds. Music has up to 22 dB.
     cliff_db: float
+    # If it was MP3, by LAME's low-pass: a guess; None where nothing shows or nothing was filtered.
     bitrate_kbps: int | None
-    silent: bool = False
-    codec: str | None = None
-    coded_rate: int | None = None
+    silent: bool = False  # whether all of it is
+    codec: str | None = None  # "mp3", "aac", "vorbis" or "opus", whose grid shows; None where none does
+    coded_rate: int | None = None  # the sample rate at which it worked, in Hz
+    # By how many standard deviations its grid stands out: more than 8, where other music has up to 5.
     strength: float = 0.0
 
     @property

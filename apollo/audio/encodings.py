@@ -22,23 +22,19 @@ VBR_QUALITIES = {"mp3": (0.0, 9.0), "aac": (0.1, 2.0), "vorbis": (0.0, 10.0)}
 class Encoding:
     """One way through a codec; what does not apply to it is None.
 
-    Attributes:
-        codec: One of `CODECS` or `OLDER`.
-        bitrate: In bit/s, both channels together, where it is not variable. MP3 is coded at exactly this constant rate;
-            the others aim at it.
-        vbr_quality: Where it is, the quality on the codec's own scale, see `VBR_QUALITIES`.
-        compression_level: LAME's `-q`, from 0 (best) to 9 (fastest), for MP3 only; None is `COMPRESSION_LEVEL`.
-        stereo: How MP3 codes two channels: "joint", as when nothing is given, lets LAME choose between left and right
-            and middle and side for every frame; "separate" keeps it to left and right.
-
     Raises:
         ApolloError: If the codec cannot do what is asked; the message names what it can do.
     """
 
-    codec: str = "mp3"
+    codec: str = "mp3"  # one of `CODECS` or `OLDER`
+    # In bit/s, both channels together, where it is not variable. MP3 is coded at exactly this constant rate; the others
+    # aim at it.
     bitrate: int | None = None
-    vbr_quality: float | None = None
+    vbr_quality: float | None = None  # where it is, the quality on the codec's own scale, see `VBR_QUALITIES`
+    # LAME's `-q`, from 0 (best) to 9 (fastest), for MP3 only; None is `COMPRESSION_LEVEL`.
     compression_level: int | None = None
+    # How MP3 codes two channels: "joint", as when nothing is given, lets LAME choose between left and right and middle
+    # and side for every frame; "separate" keeps it to left and right.
     stereo: Stereo | None = None
 
     def __post_init__(self) -> None:

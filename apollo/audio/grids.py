@@ -33,15 +33,10 @@ _RIVAL = 1.5  # by this factor the best offset stands out more than the next
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of one channel of a recording.
-
-    Attributes:
-        samples: Its samples.
-        start: Where it begins, in samples of the recording.
-    """
+    """A piece of one channel of a recording."""
 
     samples: Samples
-    start: int
+    start: int  # where it begins, in samples of the recording
 
 
 def repeats(block: Block) -> bool:

@@ -19,25 +19,15 @@ from apollo.errors import AudioFileError
 
 @dataclass(frozen=True)
 class Inspection:
-    """What there is to know of an audio file.
-
-    Attributes:
-        path: The file.
-        info: What it says of itself.
-        levels: How loud it is.
-        bandwidth: How far up it reaches.
-        verdict: What is to be thought of it.
-        cover: Its picture, if it has one.
-        remarks: What a listener would not expect of it: damage, several tracks, changes on the way.
-    """
+    """What there is to know of an audio file."""
 
     path: Path
-    info: AudioInfo
-    levels: Levels
-    bandwidth: Bandwidth
-    verdict: Verdict
-    cover: Cover | None
-    remarks: Remarks
+    info: AudioInfo  # what it says of itself
+    levels: Levels  # how loud it is
+    bandwidth: Bandwidth  # how far up it reaches
+    verdict: Verdict  # what is to be thought of it
+    cover: Cover | None  # its picture, if it has one
+    remarks: Remarks  # what a listener would not expect of it: damage, several tracks, changes on the way
 
     @property
     def seconds(self) -> float:

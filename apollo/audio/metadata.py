@@ -25,33 +25,21 @@ _LOSSLESS = re.compile(r"pcm_.*|flac|alac|wavpack|ape|tta|truehd|mlp|adpcm_.*|sh
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says of itself.
+    """What a file says of itself."""
 
-    Attributes:
-        sample_rate: In Hz.
-        channels: Number of channels.
-        frames: Samples a channel; None where only decoding would tell.
-        tags: Title, artist and the like, by lower-case name: title, artist, album, album_artist, date, track, disc,
-            genre, composer, comment, lyrics and so on (`apollo.audio.tags.names`); others under their own names.
-            Several values have "; " between them; `read_metadata` gives them apart.
-        container: What holds the sound: "flac", "wav", "mp3", "mp4", "ogg", "aiff" and so on.
-        codec: What codes it, by FFmpeg's name: "flac", "pcm_s24le", "mp3", "aac", "opus", "vorbis" and so on.
-        bitrate: In bit/s, on average; None where it is not known.
-        bits: Of a sample, for a lossless codec; None for others and where it is not known.
-        encoder: The program that made it, as far as it left its name.
-        tags_encoding: The code page that tags were read in by a guess, since the file does not tell it.
-    """
-
-    sample_rate: int
+    sample_rate: int  # in Hz
     channels: int
-    frames: int | None
+    frames: int | None  # samples a channel; None where only decoding would tell
+    # Title, artist and the like, by lower-case name: title, artist, album, album_artist, date, track, disc, genre,
+    # composer, comment, lyrics and so on (`apollo.audio.tags.names`); others under their own names. Several values have
+    # "; " between them; `read_metadata` gives them apart.
     tags: dict[str, str] = field(default_factory=dict)
-    container: str = ""
-    codec: str = ""
-    bitrate: int | None = None
-    bits: int | None = None
-    encoder: str | None = None
-    tags_encoding: str | None = None
+    container: str = ""  # what holds the sound: "flac", "wav", "mp3", "mp4", "ogg", "aiff" and so on
+    codec: str = ""  # what codes it, by FFmpeg's name: "flac", "pcm_s24le", "mp3", "aac", "opus", "vorbis" and so on
+    bitrate: int | None = None  # in bit/s, on average; None where it is not known
+    bits: int | None = None  # of a sample, for a lossless codec; None for others and where it is not known
+    encoder: str | None = None  # the program that made it, as far as it left its name
+    tags_encoding: str | None = None  # the code page that tags were read in by a guess, since the file does not tell it
 
     @property
     def lossy(self) -> bool:

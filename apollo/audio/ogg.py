@@ -18,21 +18,13 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Link(NamedTuple):
-    """One of the files that lie one behind the other in an Ogg file; one that is not chained is one link.
+    """One of the files that lie one behind the other in an Ogg file; one that is not chained is one link."""
 
-    Attributes:
-        start: Its first byte.
-        stop: The byte after its last.
-        whole: Whether none of its pages is damaged or missing.
-        ended: Whether its last page is there.
-        samples: How many it should hold by its pages, with those that decoding leaves out at its start; 0 where they do
-            not tell.
-    """
-
-    start: int
-    stop: int
-    whole: bool
-    ended: bool
+    start: int  # its first byte
+    stop: int  # the byte after its last
+    whole: bool  # whether none of its pages is damaged or missing
+    ended: bool  # whether its last page is there
+    # How many it should hold by its pages, with those that decoding leaves out at its start; 0 where they do not tell.
     samples: int
 
 

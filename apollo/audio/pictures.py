@@ -22,19 +22,13 @@ _PICTURES = {
 
 @dataclass(frozen=True)
 class Cover:
-    """A picture that goes with music: the front of an album, its back, a page of its booklet.
+    """A picture that goes with music: the front of an album, its back, a page of its booklet."""
 
-    Attributes:
-        data: The whole picture file.
-        mime: Its kind: "image/jpeg", "image/png" and so on.
-        kind: What it shows, as ID3 and FLAC number it: 3 the front, 4 the back, 0 anything (RFC 9639, section 8.8).
-        description: May be empty.
-    """
-
-    data: bytes = field(repr=False)
-    mime: str
+    data: bytes = field(repr=False)  # the whole picture file
+    mime: str  # its kind: "image/jpeg", "image/png" and so on
+    # What it shows, as ID3 and FLAC number it: 3 the front, 4 the back, 0 anything (RFC 9639, section 8.8).
     kind: int = 3
-    description: str = ""
+    description: str = ""  # may be empty
 
     @classmethod
     def of(cls, data: bytes, kind: int = 3, description: str = "") -> Cover:

@@ -41,18 +41,13 @@ _RAW = {"s16le": _Samples(2, "s16"), "s24le": _Samples(3, "s32"), "f32le": _Samp
 class RawFormat:
     """How a stream of raw PCM is to be read.
 
-    Attributes:
-        kind: A value of `RAW_FORMATS`.
-        sample_rate: In Hz.
-        channels: Number of channels, interleaved.
-
     Raises:
         AudioFileError: Unknown kind, or a rate or number of channels that is none.
     """
 
-    kind: str
-    sample_rate: int
-    channels: int
+    kind: str  # a value of `RAW_FORMATS`
+    sample_rate: int  # in Hz
+    channels: int  # number of channels, interleaved
 
     def __post_init__(self) -> None:
         _known(self.kind)

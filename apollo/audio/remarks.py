@@ -17,26 +17,17 @@ _MOST_PLACES = 5  # of damage that are named
 
 @dataclass(frozen=True)
 class Remarks:
-    """What was met in a file while it was read from its start.
+    """What was met in a file while it was read from its start."""
 
-    Attributes:
-        track: Which of its audio tracks was read, counted from 1.
-        tracks: How many it has.
-        changes: Sample rates and layouts that it changes to on the way, such as "22050 Hz in mono".
-        start: Those of its start, to which all of it is brought.
-        damage: What could not be decoded: where it begins and how long it is, both in seconds.
-        missing: Seconds that should follow behind its end by what its header says, where it was cut off.
-        cut: Whether its end is missing, with nothing that tells how much.
-        unfinished: Samples that its header tells of, where it was never finished and more follow; None of others.
-    """
-
-    track: int = 1
-    tracks: int = 1
-    changes: tuple[str, ...] = ()
-    start: str = ""
+    track: int = 1  # which of its audio tracks was read, counted from 1
+    tracks: int = 1  # how many it has
+    changes: tuple[str, ...] = ()  # sample rates and layouts that it changes to on the way, such as "22050 Hz in mono"
+    start: str = ""  # those of its start, to which all of it is brought
+    # What could not be decoded: where it begins and how long it is, both in seconds.
     damage: tuple[tuple[float, float], ...] = ()
-    missing: float = 0.0
-    cut: bool = False
+    missing: float = 0.0  # seconds that should follow behind its end by what its header says, where it was cut off
+    cut: bool = False  # whether its end is missing, with nothing that tells how much
+    # Samples that its header tells of, where it was never finished and more follow; None of others.
     unfinished: int | None = None
 
     def sentences(self) -> Iterator[str]:

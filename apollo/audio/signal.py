@@ -30,21 +30,13 @@ _TRANSITION_HZ = 600.0  # about as steep as the low-pass that encoders come with
 
 @dataclass(frozen=True)
 class Signal:
-    """A waveform that can be read again and again.
+    """A waveform that can be read again and again."""
 
-    Attributes:
-        sample_rate: In Hz.
-        channels: Number of channels.
-        samples: Samples a channel; None where only reading would tell.
-        read: Gives the blocks from the start, each time it is called.
-        name: What errors call it.
-    """
-
-    sample_rate: int
+    sample_rate: int  # in Hz
     channels: int
-    samples: int | None
-    read: Callable[[], Iterator[Block]] = field(repr=False)
-    name: str = "the audio"
+    samples: int | None  # samples a channel; None where only reading would tell
+    read: Callable[[], Iterator[Block]] = field(repr=False)  # gives the blocks from the start, each time it is called
+    name: str = "the audio"  # what errors call it
 
     @classmethod
     def of_array(cls, waveform: npt.NDArray[np.floating[Any]], sample_rate: int) -> Signal:

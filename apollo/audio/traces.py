@@ -28,17 +28,11 @@ _SKIPPED = 512  # samples, at most, to come to a phase
 
 @dataclass(frozen=True)
 class Trace:
-    """What an encoder has left.
+    """What an encoder has left."""
 
-    Attributes:
-        codec: "mp3", "aac", "vorbis" or "opus".
-        strength: By how many standard deviations its grid stands out.
-        sample_rate: At which it worked, in Hz.
-    """
-
-    codec: str
-    strength: float
-    sample_rate: int
+    codec: str  # "mp3", "aac", "vorbis" or "opus"
+    strength: float  # by how many standard deviations its grid stands out
+    sample_rate: int  # at which it worked, in Hz
 
 
 def block_length(sample_rate: int) -> int:

@@ -28,24 +28,17 @@ _TRACELESS = "above 256 kbit/s encoders may leave none, and edits wipe them out"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be thought of a recording.
+    """What is to be thought of a recording."""
 
-    Attributes:
-        damaged: Whether a lossy codec has been at it beyond doubt, so that restoring may help: not if Apollo has
-            restored it since, as its tags tell.
-        history: What has happened to it, such as "MP3 of about 128 kbit/s inside this FLAC"; None where nothing shows.
-        sentence: The verdict in plain words.
-        bandwidth: The evidence; None where the file's own codec is lossy, so that none was looked for.
-        slight: Whether the damage is so little that the default model gains next to nothing.
-        restored: Whether Apollo has restored it.
-    """
-
+    # Whether a lossy codec has been at it beyond doubt, so that restoring may help: not if Apollo has restored it
+    # since, as its tags tell.
     damaged: bool
+    # What has happened to it, such as "MP3 of about 128 kbit/s inside this FLAC"; None where nothing shows.
     history: str | None
-    sentence: str
-    bandwidth: Bandwidth | None
-    slight: bool = False
-    restored: bool = False
+    sentence: str  # the verdict in plain words
+    bandwidth: Bandwidth | None  # the evidence; None where the file's own codec is lossy, so that none was looked for
+    slight: bool = False  # whether the damage is so little that the default model gains next to nothing
+    restored: bool = False  # whether Apollo has restored it
 
     @property
     def lossy(self) -> bool:

@@ -23,17 +23,11 @@ STORE = 100_000_000  # bytes of Ray's object store, which holds the network and 
 
 @dataclass(frozen=True)
 class Workers:
-    """Workers that are alike.
-
-    Attributes:
-        count: How many there are.
-        threads: Cores that each has.
-        gpus: GPUs that each has; a fraction where several share one.
-    """
+    """Workers that are alike."""
 
     count: int
-    threads: int
-    gpus: float
+    threads: int  # cores that each has
+    gpus: float  # GPUs that each has; a fraction where several share one
 
     def __str__(self) -> str:
         gpus = f" and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""

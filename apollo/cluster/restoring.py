@@ -39,36 +39,22 @@ PATIENCE = 60.0  # seconds for which a file that another process is at is waited
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all files.
+    """What is the same for all files."""
 
-    Attributes:
-        build: Makes a restorer of a network, in the worker.
-        output: What the results are to be like.
-        overwrite: Whether targets may replace files.
-        force: Whether to restore what shows no damage.
-        model: Name of the network, for the tags of the results.
-        folder: From which relative paths are meant.
-    """
-
-    build: Callable[[Apollo], Restorer]
-    output: Output
-    overwrite: bool = False
-    force: bool = False
-    model: str = ""
-    folder: Path = Path()
+    build: Callable[[Apollo], Restorer]  # makes a restorer of a network, in the worker
+    output: Output  # what the results are to be like
+    overwrite: bool = False  # whether targets may replace files
+    force: bool = False  # whether to restore what shows no damage
+    model: str = ""  # name of the network, for the tags of the results
+    folder: Path = Path()  # from which relative paths are meant
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker tells when it is ready.
+    """What a worker tells when it is ready."""
 
-    Attributes:
-        settings: What it was set to.
-        warnings: What was logged meanwhile.
-    """
-
-    settings: Settings
-    warnings: Sequence[str]
+    settings: Settings  # what it was set to
+    warnings: Sequence[str]  # what was logged meanwhile
 
 
 class Worker:

@@ -93,38 +93,28 @@ class StemFiles:
 class Mixing:
     """How songs in stems become mixes.
 
-    Attributes:
-        coherent_probability: Share of mixes made of one song.
-        max_stems: The most stems of different songs in one mix.
-        gain: Lowest and highest gain of a stem in dB.
-        saturation_probability: Share of mixes driven into saturation.
-        equalisation: Largest gain of the random equaliser in dB.
-        speed: Fastest playback; only upwards, so that no mix ends below half the sample rate.
-        dull_probability: Share of mixes that fall by 6 to 60 dB an octave from somewhere between 1 and 18 kHz on, as
-            solo instruments and old or band-limited recordings do.
-        master_probability: Share of mixes that are equalised towards the long-term spectrum of a master, in place of
-            the random equaliser (see `apollo.data.mastering.like_a_master`).
-        compression_probability: Share of mixes that are compressed and limited as a whole.
-        mash_up_probability: Share of mixes that have another laid over them, 10 dB softer to 6 dB louder.
-        kinds: What songs there are, by the names of their folders, and how often each kind is drawn:
-            `{voices: {folders: [voice_*, sung_*], weight: 0.2}}`. A kind may have a `master_probability`,
-            `compression_probability` and `mash_up_probability` of its own, and name the kinds that are laid over it as
-            `partners`, by default any. Kinds without songs are left out; without `kinds`, all songs are alike.
-
     Raises:
         ValueError: If an option is out of range; the message begins with its name.
     """
 
-    coherent_probability: float = 0.5
-    max_stems: int = 5
-    gain: Sequence[float] = (-10.0, 10.0)
-    saturation_probability: float = 0.15
-    equalisation: float = 8.0
-    speed: float = 1.25
+    coherent_probability: float = 0.5  # share of mixes made of one song
+    max_stems: int = 5  # the most stems of different songs in one mix
+    gain: Sequence[float] = (-10.0, 10.0)  # lowest and highest gain of a stem in dB
+    saturation_probability: float = 0.15  # share of mixes driven into saturation
+    equalisation: float = 8.0  # largest gain of the random equaliser in dB
+    speed: float = 1.25  # fastest playback; only upwards, so that no mix ends below half the sample rate
+    # Share of mixes that fall by 6 to 60 dB an octave from somewhere between 1 and 18 kHz on, as solo instruments and
+    # old or band-limited recordings do.
     dull_probability: float = 0.0
+    # Share of mixes that are equalised towards the long-term spectrum of a master, in place of the random equaliser
+    # (see `apollo.data.mastering.like_a_master`).
     master_probability: float = 0.0
-    compression_probability: float = 0.0
-    mash_up_probability: float = 0.0
+    compression_probability: float = 0.0  # share of mixes that are compressed and limited as a whole
+    mash_up_probability: float = 0.0  # share of mixes that have another laid over them, 10 dB softer to 6 dB louder
+    # What songs there are, by the names of their folders, and how often each kind is drawn: `{voices: {folders:
+    # [voice_*, sung_*], weight: 0.2}}`. A kind may have a `master_probability`, `compression_probability` and
+    # `mash_up_probability` of its own, and name the kinds that are laid over it as `partners`, by default any. Kinds
+    # without songs are left out; without `kinds`, all songs are alike.
     kinds: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:

@@ -31,19 +31,13 @@ RANGE_DB = (-100.0, 20.0)  # of a band's power against that level
 
 @dataclass(frozen=True)
 class Levels:
-    """Predictions about the original, for every band and frame; all `(items, frames, bands)`.
+    """Predictions about the original, for every band and frame; all `(items, frames, bands)`."""
 
-    Attributes:
-        level: Power of the original's band in dB, its median.
-        deviation: Mean absolute error in dB that the network expects of itself there (scale of a Laplace distribution).
-        share: How much of that amplitude to fill in, from 0 for bands that are not lost to 1.
-        gain: Factor for what is left of the band, from 0 to 1: lower if coding noise is strong against the music.
-    """
-
-    level: Tensor
+    level: Tensor  # power of the original's band in dB, its median
+    # Mean absolute error in dB that the network expects of itself there (scale of a Laplace distribution).
     deviation: Tensor
-    share: Tensor
-    gain: Tensor
+    share: Tensor  # how much of that amplitude to fill in, from 0 for bands that are not lost to 1
+    gain: Tensor  # factor for what is left of the band, from 0 to 1: lower if coding noise is strong against the music
 
 
 class Fill(nn.Module):

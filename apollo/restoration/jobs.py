@@ -28,26 +28,17 @@ TOLERANCE = 0.1  # seconds that a lossy format may add or take
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a task.
-
-    Attributes:
-        task: Source and target.
-        status: `"restored"`, `"failed"`, or skipped as `"finished"` (before, or left to another process that works on
-            it) or `"undamaged"`; `"planned"` if it would be restored.
-        message: Why it was skipped or failed.
-        advice: How the command line restores an undamaged file all the same.
-        report: Of a restored file.
-        left: Whether it was left to another process.
-        warnings: What was logged on the way that whoever reads the log should know, each once.
-    """
+    """The outcome of a task."""
 
     task: Task
+    # `"restored"`, `"failed"`, or skipped as `"finished"` (before, or left to another process that works on it) or
+    # `"undamaged"`; `"planned"` if it would be restored.
     status: Status
-    message: str = ""
-    advice: str = ""
-    report: Report | None = None
-    left: bool = False
-    warnings: Sequence[str] = ()
+    message: str = ""  # why it was skipped or failed
+    advice: str = ""  # how the command line restores an undamaged file all the same
+    report: Report | None = None  # of a restored file
+    left: bool = False  # whether it was left to another process
+    warnings: Sequence[str] = ()  # what was logged on the way that whoever reads the log should know, each once
 
     @property
     def told(self) -> str:
@@ -73,17 +64,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The outcome that a task would have.
+    """The outcome that a task would have."""
 
-    Attributes:
-        outcome: `"planned"` with the verdict on its source if it would be restored; otherwise as from `restore_files`.
-        size: Of the source, in bytes; 0 if it cannot be read.
-        seconds: Length of the source.
-    """
-
+    # `"planned"` with the verdict on its source if it would be restored; otherwise as from `restore_files`.
     outcome: Outcome
-    size: int
-    seconds: float
+    size: int  # of the source, in bytes; 0 if it cannot be read
+    seconds: float  # length of the source
 
 
 def restore_files(

@@ -19,24 +19,20 @@ LOSSY = ("mp3", "m4a", "opus")
 class Output:
     """How results are written. The name of the file gives its format.
 
-    Attributes:
-        bits: `"16"`, `"24"` or, for WAV only, `"float"`; None is 24. Lossy formats have none.
-        sample_rate: In Hz; `"keep"` keeps the source's. None keeps it too, except that a source stored by a lossy codec
-            at a rate below the network's gets the network's, and with it its treble.
-        clip: What to do if the restored sound exceeds full scale: `"scale"` lowers the volume of the whole recording,
-            `"clamp"` cuts the peaks off, `"float"` leaves them, in a WAV of float samples.
-        keep_times: Whether the result gets the source's access and modification times.
-        match_loudness: Whether the result gets the source's loudness (EBU R 128), as far as `clip` allows.
-
     Raises:
         ApolloError: If a value is unknown, or two do not go together.
     """
 
+    # `"16"`, `"24"` or, for WAV only, `"float"`; None is 24. Lossy formats have none.
     bits: str | None = None
+    # In Hz; `"keep"` keeps the source's. None keeps it too, except that a source stored by a lossy codec at a rate
+    # below the network's gets the network's, and with it its treble.
     sample_rate: int | Literal["keep"] | None = None
+    # What to do if the restored sound exceeds full scale: `"scale"` lowers the volume of the whole recording, `"clamp"`
+    # cuts the peaks off, `"float"` leaves them, in a WAV of float samples.
     clip: str = "scale"
-    keep_times: bool = False
-    match_loudness: bool = False
+    keep_times: bool = False  # whether the result gets the source's access and modification times
+    match_loudness: bool = False  # whether the result gets the source's loudness (EBU R 128), as far as `clip` allows
 
     def __post_init__(self) -> None:
         if self.bits is not None and self.bits not in BITS:

@@ -52,43 +52,27 @@ FileProgress = Callable[[float, float], None]  # seconds restored, and in all
 
 @dataclass(frozen=True)
 class Report:
-    """What was done to a file.
-
-    Attributes:
-        source: The file read.
-        target: The file written.
-        sample_rate: Of the target, in Hz.
-        channels: Of both.
-        seconds: Length of the recording.
-        elapsed: Seconds that it took.
-        peak_db: The source's peak in dBFS; minus infinity for silence.
-        turned_down_db: dB by which the volume of the result was lowered to avoid clipping; mostly 0.
-        matched_db: dB by which it was raised before that to match the source's loudness, if asked for.
-        clamped: Number of samples cut off at full scale, if asked for.
-        lost: The source's tags that are not in the target: their names, "cover", "chapters" and so on.
-        remarks: What is unusual about the source: damage, several tracks, format changes on the way.
-        source_coding: Codec and bitrate of the source, such as "mp3 at 128 kbit/s"; empty if not known.
-        cutoff_hz: Frequency above which the source holds nothing; None for silence and very short sounds.
-        restored_cutoff_hz: The same of the result.
-        model: Fingerprint of the network and its weights.
-    """
+    """What was done to a file."""
 
     source: Place
     target: Place
-    sample_rate: int
-    channels: int
-    seconds: float
-    elapsed: float
-    peak_db: float
-    turned_down_db: float
-    clamped: int = 0
+    sample_rate: int  # of the target, in Hz
+    channels: int  # of both
+    seconds: float  # length of the recording
+    elapsed: float  # seconds that it took
+    peak_db: float  # the source's peak in dBFS; minus infinity for silence
+    turned_down_db: float  # dB by which the volume of the result was lowered to avoid clipping; mostly 0
+    clamped: int = 0  # number of samples cut off at full scale, if asked for
+    # The source's tags that are not in the target: their names, "cover", "chapters" and so on.
     lost: tuple[str, ...] = ()
+    # What is unusual about the source: damage, several tracks, format changes on the way.
     remarks: Remarks = field(default_factory=Remarks)
-    source_coding: str = ""
+    source_coding: str = ""  # codec and bitrate of the source, such as "mp3 at 128 kbit/s"; empty if not known
+    # Frequency above which the source holds nothing; None for silence and very short sounds.
     cutoff_hz: float | None = None
-    restored_cutoff_hz: float | None = None
-    model: str = ""
-    matched_db: float = 0.0
+    restored_cutoff_hz: float | None = None  # the same of the result
+    model: str = ""  # fingerprint of the network and its weights
+    matched_db: float = 0.0  # dB by which it was raised before that to match the source's loudness, if asked for
 
     @property
     def filled(self) -> float | None:

@@ -10,25 +10,15 @@ from apollo.restoration.provenance import fingerprint
 
 @dataclass(frozen=True)
 class Settings:
-    """What a restorer was given, and what it has chosen itself.
+    """What a restorer was given, and what it has chosen itself."""
 
-    Attributes:
-        model_fingerprint: The same for the same network with the same weights.
-        device: As PyTorch calls it.
-        precision: `"32"`, `"bf16"` or `"16"`.
-        chunk_seconds: Seconds restored at once.
-        batch: Channels restored at once; None is all.
-        compiled: Whether the network is compiled.
-        fill: As for `Restorer`, like `mix` and `keep_below`.
-    """
-
-    model_fingerprint: str
-    device: str
-    precision: str
-    chunk_seconds: float
-    batch: int | None
-    compiled: bool
-    fill: float
+    model_fingerprint: str  # the same for the same network with the same weights
+    device: str  # as PyTorch calls it
+    precision: str  # `"32"`, `"bf16"` or `"16"`
+    chunk_seconds: float  # seconds restored at once
+    batch: int | None  # channels restored at once; None is all
+    compiled: bool  # whether the network is compiled
+    fill: float  # as for `Restorer`, like `mix` and `keep_below`
     mix: float
     keep_below: float | None
 

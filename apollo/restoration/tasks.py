@@ -19,17 +19,11 @@ RESTORED = ".restored"
 
 @dataclass(frozen=True)
 class Task:
-    """One file to restore.
+    """One file to restore."""
 
-    Attributes:
-        source: The file or object to read.
-        target: The file or object to write.
-        track: Which of the source's audio tracks, counted from 1; None is the default one.
-    """
-
-    source: Place
-    target: Place
-    track: int | None = None
+    source: Place  # the file or object to read
+    target: Place  # the file or object to write
+    track: int | None = None  # which of the source's audio tracks, counted from 1; None is the default one
 
 
 def plan(

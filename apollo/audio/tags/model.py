@@ -16,37 +16,24 @@ _MOST_VALUES = 50_000  # of a file; more are no tags but an attack
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of a recording.
+    """A part of a recording."""
 
-    Attributes:
-        start: In seconds.
-        end: In seconds; infinity where the file does not tell.
-        title: May be empty.
-    """
-
-    start: float
-    end: float
-    title: str = ""
+    start: float  # in seconds
+    end: float  # in seconds; infinity where the file does not tell
+    title: str = ""  # may be empty
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an audio file says of the music in it.
+    """What an audio file says of the music in it."""
 
-    Attributes:
-        tags: Values by common name (`apollo.audio.tags.names`), in the order of the file.
-        covers: All pictures, the front first.
-        chapters: By their start.
-        cuesheet: FLAC's block CUESHEET.
-        dropped: What the file held besides, and what is not carried into another: names.
-        encoding: The code page that tags were read in by a guess, since the file does not tell it; None for none.
-    """
-
+    # Values by common name (`apollo.audio.tags.names`), in the order of the file.
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    covers: tuple[Cover, ...] = ()
-    chapters: tuple[Chapter, ...] = ()
-    cuesheet: bytes | None = None
-    dropped: tuple[str, ...] = ()
+    covers: tuple[Cover, ...] = ()  # all pictures, the front first
+    chapters: tuple[Chapter, ...] = ()  # by their start
+    cuesheet: bytes | None = None  # FLAC's block CUESHEET
+    dropped: tuple[str, ...] = ()  # what the file held besides, and what is not carried into another: names
+    # The code page that tags were read in by a guess, since the file does not tell it; None for none.
     encoding: str | None = None
 
     def __bool__(self) -> bool:
