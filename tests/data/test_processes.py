@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 PROGRAM = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from apollo.atomic import replacing
 from apollo import work
@@ -23,7 +23,7 @@ from apollo.cli.net import run
 def hold(path):
     with replacing(Path(path)) as temporary:
         temporary.write_text("half")
-        print("ready", flush=True)
+        os.write(1, b"ready\\n")  # in one piece: two processes write to one pipe
         time.sleep(600)
 
 if __name__ == "__main__":
