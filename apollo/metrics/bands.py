@@ -22,19 +22,12 @@ CUTOFF_BAND = 100.0  # Hz
 
 
 def band_snr(original: Waveform, estimate: Waveform, sample_rate: int, low: float, high: float) -> float:
-    """SNR of what lies between two frequencies, in dB; higher is better.
+    """SNR of what lies between two frequencies in Hz, in dB; higher is better.
 
     The energies of the original and of the error are summed over the bins `low <= f < high` of an STFT (Hann window of
     4096 samples, hop 1024, whole frames only), and by Parseval's theorem the ratio of the sums is that of the energies
     in the band. A `high` of half the sample rate or more includes the last bin. The window blurs the ends of the band
     by 2 bins, 22 Hz at 44.1 kHz.
-
-    Args:
-        original: What the estimate should equal, `(channels, samples)`.
-        estimate: What is scored, same shape.
-        sample_rate: Of both, in Hz.
-        low: Lower end of the band, in Hz.
-        high: Upper end, in Hz.
 
     Returns:
         dB within ±100, averaged over channels: identical signals give 100, an estimate that is empty in the band, like
@@ -108,16 +101,11 @@ class Powers:
 
 
 def codec_cutoff(original: Waveform, degraded: Waveform, sample_rate: int) -> float:
-    """Find the frequency from which on a codec has left out what the original holds.
+    """Find the frequency from which on a codec has left out what the original holds; both waveforms are aligned.
 
-    Compares the power spectra of both, averaged over time and channels (Hann window of 4096 samples), in bands of
-    100 Hz: from the cut-off up, the degraded waveform is at least 15 dB below the original in each band. Bands where
-    the original is less than 15 dB above what rounding to 16 bits leaves tell nothing and are passed over.
-
-    Args:
-        original: What went into the codec, `(channels, samples)`.
-        degraded: What came out, same shape, aligned.
-        sample_rate: Of both, in Hz.
+    Compares the power spectra of both, averaged over time and channels (Hann window of 4096 samples), in bands of 100
+    Hz: from the cut-off up, the degraded waveform is at least 15 dB below the original in each band. Bands where the
+    original is less than 15 dB above what rounding to 16 bits leaves tell nothing and are passed over.
 
     Returns:
         Hz, the lower edge of a band; 0 where everything is lost, and half the sample rate where nothing is, as where

@@ -17,16 +17,11 @@ ENVELOPE_BAND = 2000.0  # Hz
 
 
 def lost_bands(original: Waveform, degraded: Waveform, sample_rate: int) -> NDArray[np.bool_]:
-    """Tell in which bands of 500 Hz the damage has left next to nothing of what the original holds.
+    """Tell in which bands of 500 Hz the damage has left next to nothing of what the original holds; both are aligned.
 
     A band is lost where the power of the degraded waveform, averaged over time and channels (Hann window of 4096
     samples, hop 1024), is at least 15 dB below that of the original, and the original's at least 15 dB above what
     rounding to 16 bits leaves.
-
-    Args:
-        original: What was damaged, `(channels, samples)`.
-        degraded: What is left of it, same shape, aligned.
-        sample_rate: Of both, in Hz.
 
     Returns:
         `(bands,)`, from 0 Hz up; none is lost of fewer than 4096 samples.
@@ -53,17 +48,11 @@ def lost_band_level(
     (Hann window of 4096 samples, hop 1024, whole frames only), raised to a floor 80 dB under the level of the channel
     in the original. The mean is over lost bands and frames; where the original is under that floor, a frame tells
     nothing about a band and is left out. Phase plays no part, so this tells whether lost treble is back as loud as it
-    was.
-
-    Args:
-        original: As of every metric.
-        estimate: As of every metric.
-        sample_rate: As of every metric.
-        lost: From `lost_bands` of the original and its damaged version; None where they are not known.
+    was. Which bands are lost is told by `lost_bands` of the original and its damaged version.
 
     Returns:
         dB, averaged over channels. A channel is left out that holds nothing in lost bands; NaN when all are, where no
-        band is lost or which are is not known, and for fewer than 4096 samples.
+        band is lost or which are is not known (None), and for fewer than 4096 samples.
     """
     return _lost_levels(original, estimate, sample_rate, lost)[1]
 
