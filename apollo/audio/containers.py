@@ -18,9 +18,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from apollo.audio.chunks import MP4, find_chunk
-from apollo.audio.crowds import without_crowd
-from apollo.audio.views import FileView
-from apollo.audio.zeros import without_zeros
+from apollo.audio.views import FileView, without_crowd, without_zeros
 from apollo.errors import AudioFileError
 
 # FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.

@@ -29,8 +29,7 @@ from apollo.audio.libsndfile import SoundFileDecoder
 from apollo.audio.ogg import links_of
 from apollo.audio.remarks import Remarks
 from apollo.audio.stated_sizes import mended_sizes, size_of_id3v2
-from apollo.audio.views import FileView
-from apollo.audio.zeros import MPEG_SUFFIXES
+from apollo.audio.views import MPEG_SUFFIXES, FileView
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
