@@ -28,7 +28,7 @@ from apollo.nn import Apollo
 from apollo.restoration.engine import Restorer
 from apollo.restoration.jobs import Outcome, restore_files, warnings_collected
 from apollo.restoration.output import Output
-from apollo.restoration.settings import Settings
+from apollo.restoration.provenance import Settings
 from apollo.restoration.tasks import Task, likely_seconds
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from apollo.restoration.engine import Restorer, choose_device
 from apollo.restoration.jobs import Forecast, Outcome, foresee, restore_files
 from apollo.restoration.one_call import restore
 from apollo.restoration.output import Output
+from apollo.restoration.provenance import Settings
 from apollo.restoration.recordings import Report, default_target, restore_file, restore_pipe
-from apollo.restoration.settings import Settings
 from apollo.restoration.stream import RestorationStream
 from apollo.restoration.tasks import Task, plan
 

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from apollo.audio.resampling import resampled_length
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, nearest
 from apollo.nn import Apollo
 from apollo.nn.chunks import ChunkStream
 from apollo.restoration.blending import Blend
 from apollo.restoration.compiling import check_compiler, compiled_for
-from apollo.restoration.precision import PRECISIONS, choose_precision
 from apollo.restoration.stream import RestorationStream
 from apollo.restoration.waveforms import LARGEST, Waveform, as_rate, as_tensor, peaks_of
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 MOST_CHANNELS = 1024  # that a file may have, as libsndfile reads it
 
 
@@ -240,3 +240,25 @@ def choose_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, ValueError, OverflowError, ImportError):
         raise ApolloError(f"PyTorch finds no device {str(name)!r} on this machine: use --device cpu or auto") from None
     return device
+
+
+def choose_precision(name: str, model: Apollo) -> str:
+    """Find the precision for a network to compute in, on its device: a key of `PRECISIONS`, or `"auto"`.
+
+    `"auto"` is bfloat16 where that is both fast and accurate. It is fast on CUDA GPUs that support it. CPUs with
+    instructions for it gain a fifth (`benchmarks/README.md`), which is not worth results that differ from one CPU to
+    the next; other CPUs lose. It is accurate for residual networks, which only add to their input: with the default
+    model, the change is 73 dB below the music (`benchmarks/restore_precision.py`), and 40 would do. Direct networks
+    make the whole spectrum in their last layer; this was not measured, so they keep float32. Spectra, and everything
+    after the network, are always float32. Raises ApolloError if there is no such precision, or the device lacks it.
+    """
+    device = next(model.parameters()).device
+    if name == "auto":
+        # GPUs before Ampere emulate bfloat16, slowly.
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if fast and model.output == "residual" else "32"
+    if name not in PRECISIONS:
+        raise ApolloError(f"there is no precision {name!r}: {nearest(name, ['auto', *PRECISIONS])}")
+    if name == "16" and device.type == "cpu":
+        raise ApolloError("precision 16 needs a GPU: on a CPU use bf16 or 32")
+    return name

@@ -1,6 +1,6 @@
-"""Tags of a result that say how it was restored, and from what.
+"""How something was restored: in the tags of a result, and in the settings that reports state.
 
-They tell it from an original in ten years' time, and tell a second run whether it would give the same.
+Tags tell a result from an original in ten years' time, and tell a second run whether it would give the same.
 """
 
 from __future__ import annotations
@@ -68,6 +68,36 @@ class Provenance:
 
     def __str__(self) -> str:
         return f"model {self.model}, {self.options}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a restorer was given, and what it has chosen itself."""
+
+    model_fingerprint: str  # the same for the same network with the same weights
+    device: str  # as PyTorch calls it
+    precision: str  # `"32"`, `"bf16"` or `"16"`
+    chunk_seconds: float  # seconds restored at once
+    batch: int | None  # channels restored at once; None is all
+    compiled: bool  # whether the network is compiled
+    fill: float  # as for `Restorer`, like `mix` and `keep_below`
+    mix: float
+    keep_below: float | None
+
+    @classmethod
+    def of(cls, restorer: Restorer) -> Settings:
+        """The settings of a restorer."""
+        return cls(
+            fingerprint(restorer.model),
+            str(restorer.device),
+            restorer.precision,
+            restorer.chunk_seconds,
+            restorer.batch,
+            restorer.compiled,
+            restorer.fill,
+            restorer.blend.mix,
+            restorer.blend.keep_below,
+        )
 
 
 def coding(source: AudioInfo) -> str:

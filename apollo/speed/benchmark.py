@@ -20,7 +20,7 @@ from apollo.machine import Machine
 from apollo.nn import Apollo
 from apollo.nn.memory import is_out_of_memory
 from apollo.restoration import Restorer, choose_device
-from apollo.restoration.precision import PRECISIONS
+from apollo.restoration.engine import PRECISIONS
 from apollo.speed.measuring import MatrixProduct, PeakMemory, seconds_of
 
 RUNS = 3
