@@ -7,8 +7,11 @@ cursor, change colours, write to the clipboard, reorder the text around it, star
 from __future__ import annotations
 
 import json
+import logging
 import unicodedata
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # Control, format, surrogate, line and paragraph separator. Format includes marks that reorder text or are invisible,
 # and the joiners, which Persian, Hindi and many emoji need.
@@ -53,6 +56,20 @@ def shown_in_json(content: object, indent: int | None = None) -> str:
     """
     text = json.dumps(content, indent=indent, ensure_ascii=False)
     return "\n".join(_replaced(line, lambda letter: json.dumps(letter)[1:-1]) for line in text.split("\n"))
+
+
+@contextmanager
+def silenced(library: str) -> Iterator[None]:
+    """Keep from users what the logger of a library, and Python's warnings, say below an error while the block runs."""
+    log = logging.getLogger(library)
+    level = log.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def _replaced(text: str, replacement: Callable[[str], str]) -> str:

@@ -8,12 +8,8 @@ frequencies that stand for their mirror image too taken twice.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +20,7 @@ from torch import Tensor, nn
 
 from apollo.atomic import replacing
 from apollo.errors import ModelFileError
+from apollo.foreign import silenced
 from apollo.nn import Apollo
 
 OPSET = 18
@@ -115,7 +112,7 @@ def export_onnx(model: Apollo, path: Path, licence: str = "unknown", overwrite: 
     if model.fill is not None:
         inputs["fill"] = torch.tensor(1.0)
         shapes.append({})
-    with quiet(), torch.no_grad():
+    with silenced("torch.onnx"), torch.no_grad():
         program = torch.onnx.export(
             graph,
             tuple(inputs.values()),
@@ -162,17 +159,3 @@ def compare(model: Apollo, path: Path) -> Comparison:
         peak = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
         difference = max(difference, float((torch.from_numpy(restored) - expected).abs().max() / peak))
     return Comparison(difference, CHECKED_SECONDS[-1] / taken[0], CHECKED_SECONDS[-1] / taken[1])
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter from telling users what concerns its own developers."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            log.setLevel(level)

@@ -65,6 +65,7 @@ LIGHTNING = {
         "trainer.states": ("RunningStage", "TrainerFn", "TrainerStatus"),
     }.items()
 }
+_NODES = "Any Boolean Bytes Enum Float Integer InterpolationResult Path String"
 OBJECTS = {
     **NUMPY,
     **TORCH,
@@ -84,17 +85,7 @@ OBJECTS = {
     "omegaconf.base": ("ContainerMetadata", "Metadata", "SCMode", "UnionNode"),
     "omegaconf.dictconfig": ("DictConfig",),
     "omegaconf.listconfig": ("ListConfig",),
-    "omegaconf.nodes": (
-        "AnyNode",
-        "BooleanNode",
-        "BytesNode",
-        "EnumNode",
-        "FloatNode",
-        "IntegerNode",
-        "InterpolationResultNode",
-        "PathNode",
-        "StringNode",
-    ),
+    "omegaconf.nodes": tuple(f"{kind}Node" for kind in _NODES.split()),
     "packaging._structures": ("InfinityType", "NegativeInfinityType"),
     "packaging.version": ("Version", "_Version"),
     "pathlib": ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from apollo.atomic import replacing
 from apollo.checkpoints.reading import read_file
 from apollo.errors import ConfigError, ModelFileError, StoppedError, TrainingError
+from apollo.foreign import silenced
 from apollo.storage import here
 from apollo.training.system import ApolloSystem
 
@@ -260,12 +261,8 @@ class Checkpoints(ModelCheckpoint):
 
 def is_done(trainer: Trainer) -> bool:
     """Whether no epochs are left; Lightning says so itself, once, when it ends."""
-    teller = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    before, teller.disabled = teller.disabled, True
-    try:
+    with silenced("lightning.pytorch.utilities.rank_zero"):
         return bool(trainer.fit_loop.done)
-    finally:
-        teller.disabled = before
 
 
 def is_within(path: Path, folder: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from apollo.atomic import alone, replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
+from apollo.foreign import silenced
 from apollo.nn.memory import keep_freed_memory
 from apollo.storage import Place, Url, at_hand, inside, place
 from apollo.training.blocks import Spec
@@ -122,27 +122,14 @@ def check(path: Path, recipe: Recipe) -> None:
             with faults.noted():
                 recipe["datas"].made.check(**recipe["datas"].arguments)  # type: ignore[attr-defined]
         if "model" in recipe.specs:  # else it is for `apollo data prepare`
-            with faults.noted(), silent_lightning():
+            # What Lightning says of this machine is no matter: a run may be meant for another.
+            with faults.noted(), silenced("lightning.pytorch"):
                 system = build_system(recipe)
                 with faults.noted():
                     system.configure_optimizers()
                 callbacks = build_callbacks(recipe, system.generator.sample_rate)
                 build_trainer(recipe, system, callbacks, here=False)
         faults.tell()
-
-
-@contextmanager
-def silent_lightning() -> Iterator[None]:
-    """Keep to itself what Lightning says of this machine, for which a run may not be meant."""
-    teller = logging.getLogger("lightning.pytorch")
-    level = teller.level
-    teller.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        teller.setLevel(level)
 
 
 def fit(
