@@ -99,7 +99,7 @@ class Damage:
         """Decoding goes on somewhere else."""
         self._due = self._since = self._end = None
 
-    def ended(self, stated: float, broken: bool, cut: bool, gap: float | None) -> None:
+    def ended(self, stated: float, broken: bool, may_fail: bool, gap: float | None) -> None:
         """Nothing follows: what is missing of the length that the container states is lost.
 
         Sound whose packets have no headers, such as raw AAC in a WAV, comes in too few of them.
@@ -107,10 +107,10 @@ class Damage:
         Args:
             stated: Length in seconds of what should be there, by the container; 0 where that is not known.
             broken: Whether FFmpeg had to stop.
-            cut: Whether the last packet is not all there: that it fails is no damage then.
+            may_fail: Whether the last packet is not all there, or no sound: that it fails is no damage then.
             gap: Where bytes were passed over, as a share of the file.
         """
-        if cut and self._since is not None:
+        if may_fail and self._since is not None:
             self.places.pop(self._since, None)
         if self.by_frames:
             return

@@ -62,7 +62,8 @@ class Packets:
         if last is not None:
             self.cut = self._is_cut(first, last, alone)
         if self.from_start:
-            self._judge_length(alone, broken)
+            no_sound = last is not None and not any(bytes(last))  # such as the zeros that a half-finished download has
+            self._judge_length(alone, broken, self.cut or no_sound)
 
     def _demuxed(self) -> Iterator[av.Packet[AudioStream]]:
         """As they lie in the file; FFmpeg wants to be asked again after 64 KiB of a transport stream without any."""
@@ -108,7 +109,7 @@ class Packets:
             return False
         return nut_lacks_sound(self._path, last.pos + last.size)
 
-    def _judge_length(self, alone: bool, broken: bool) -> None:
+    def _judge_length(self, alone: bool, broken: bool, may_fail: bool) -> None:
         """Tell of what is missing of the length that the container states, if FFmpeg came to the end from the start."""
         stated = Fraction(self._container.duration or 0, av.time_base) if alone else Fraction(0)
         if self._stream.duration is not None:
@@ -118,7 +119,7 @@ class Packets:
         place = break_in_avi(self._path) if self._kind == "avi" else None
         # At damage, the decoder of frames without headers stops in silence.
         broken = broken or (self.without_headers and self._damage.is_short_of(float(stated)))
-        self._damage.ended(float(stated), broken, self.cut or share > 0, place)
+        self._damage.ended(float(stated), broken, may_fail or share > 0, place)
 
 
 def damaged(path: Path, reason: str) -> AudioFileError:

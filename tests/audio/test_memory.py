@@ -46,6 +46,16 @@ def test_zeros_behind_the_sound_take_no_memory(tmp_path, music, encode, run_pyth
     assert grown < 100
 
 
+@pytest.mark.parametrize("zeros", [3_000, 100_000])  # few enough for decoders to see them
+@pytest.mark.parametrize("suffix", ["mp2", "mp3"])
+def test_zeros_behind_the_sound_are_not_said_to_be_lost_sound(tmp_path, music, encode, suffix, zeros, caplog):
+    path = encode(tmp_path / f"a.{suffix}", music, KINDS[suffix])
+    os.truncate(path, path.stat().st_size + zeros)
+    with AudioReader(path) as reader:
+        assert music.shape[1] <= sum(block.shape[1] for block in reader.blocks()) < music.shape[1] + 2 * 1_152
+    assert "lost" not in caplog.text
+
+
 @pytest.mark.parametrize("suffix", ["aiff", "au", "caf", "mka", "mov", "nut", "voc", "w64", "wav"])
 def test_silence_at_the_end_is_sound(tmp_path, encode, suffix):
     waveform = np.zeros((2, 600_000), np.float32)
