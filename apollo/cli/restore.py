@@ -146,12 +146,11 @@ def restore(
     if ray is not None:
         require("cluster", "ray")
     at_once = None if batch == "auto" else int(batch)
+    kept = keep_below or None  # nothing lies below 0 Hz, which published commands give for "off"
     wanted = Output(bits, RATES[sample_rate], clip, keep_times, match_loudness)
 
     def build(network: Apollo, tasks: Sequence[Task] = ()) -> Restorer:
-        made = Restorer(
-            network, chunk, device, precision=precision, batch=at_once, fill=fill, mix=mix, keep_below=keep_below
-        )
+        made = Restorer(network, chunk, device, precision=precision, batch=at_once, fill=fill, mix=mix, keep_below=kept)
         if made.device.type == "cpu":
             keep_freed_memory()
         if compile_it == "on":

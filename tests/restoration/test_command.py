@@ -482,7 +482,7 @@ def test_places_that_cannot_be_are_one_sentence(album: Path, tmp_path: Path, run
     [
         ["--in_wav=b.wav", "--out_wav=out.wav"],
         ["--in_wav", "b.wav", "--out_wav", "out.wav", "--chunk", "2"],
-        ["-i", "b.wav", "-o", "out.wav"],
+        ["-i", "b.wav", "-o", "out.wav", "--crossover", "0"],
         ["--in_wav=b.wav", "--out_wav=out.wav", "--chunk-seconds=2", "--overlap-seconds=1", "--chunk-batch-size=1"],
         ["-c", "none.yaml", "-i", "b.wav", "-o", "out.wav", "--segments", "2", "--overlap", "0.5", "--batch_size", "1"],
         ["--in_wav", "b.wav", "--out_wav", "out.wav", "--crossover", "4000", "--dry_wet", "0.5"],
