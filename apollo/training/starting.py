@@ -150,7 +150,7 @@ def start_from(system: ApolloSystem, path: Path | str) -> None:
 def refuse_other_sizes(path: Path | str, there: Mapping[str, Any], system: ApolloSystem) -> None:
     """Raise ConfigError, which names the sizes, if the generator in a file has others than the configuration."""
     own = system.generator.config
-    if there["layer"] == 0:
+    if there.get("layer") == 0:
         own = {key: own[key] for key in ("sr", "win", "output", "fill") if key in own}
     different = [
         f"{key} is {there[key]} there and {own[key]} here" for key in own if there.get(key, own[key]) != own[key]

@@ -88,6 +88,15 @@ def test_a_run_of_other_networks_is_not_gone_on_with(config: Path, run: Path, ov
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_of_another_code_is_not_gone_on_with(config: Path, run: Path, tmp_path: Path) -> None:
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    del content["config"]
+    content["state_dict"] = {f"audio_model.{name}": tensor for name, tensor in content["state_dict"].items()}
+    torch.save(content, tmp_path / "theirs.ckpt")
+    with pytest.raises(ConfigError, match=r"theirs\.ckpt is the checkpoint of a run with other networks"):
+        train(config, [NO_MUSIC], resume=tmp_path / "theirs.ckpt")
+
+
 def test_going_on_and_starting_anew_exclude_each_other(config: Path, run: Path) -> None:
     with pytest.raises(ConfigError, match="give one of them"):
         train(config, [NO_MUSIC], resume=run / "checkpoints" / "last.ckpt", init=run / "best_model.safetensors")
