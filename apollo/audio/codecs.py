@@ -127,17 +127,17 @@ def coded(signal: Signal, encoding: Encoding) -> Signal:
         clips = encoding.codec in ("aac", *OLDER)  # at full scale, as encoders of FFmpeg's own do
         quieter = max([1.0, *(float(np.abs(b).max()) for b in _finite(signal))]) if clips else 1.0
         quiet = replace(
-            signal, samples=length, read=lambda: (b if quieter == 1.0 else b / quieter for b in _finite(signal))
+            signal, samples=length, blocks=lambda: (b if quieter == 1.0 else b / quieter for b in _finite(signal))
         )
         padded = quiet.mirrored(margin).resampled(coding.rate)
-        decoded = replace(padded, read=lambda: _through_codec(padded, coding)).between(0, padded.count())
+        decoded = replace(padded, blocks=lambda: _through_codec(padded, coding)).between(0, padded.count())
         gain = quieter
         if encoding.codec == "mp3" and encoding.bitrate is not None:
             gain = quieter / lame_gain(encoding.bitrate)
         for block in decoded.resampled(sample_rate).between(margin, margin + length).blocks():
             yield block if gain == 1.0 else block * np.float32(gain)
 
-    return replace(signal, samples=length, read=read)
+    return replace(signal, samples=length, blocks=read)
 
 
 @dataclass(frozen=True)

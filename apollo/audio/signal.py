@@ -35,7 +35,7 @@ class Signal:
     sample_rate: int  # in Hz
     channels: int
     samples: int | None  # samples a channel; None where only reading would tell
-    read: Callable[[], Iterator[Block]] = field(repr=False)  # gives the blocks from the start, each time it is called
+    blocks: Callable[[], Iterator[Block]] = field(repr=False)  # gives them from the start, each time it is called
     name: str = "the audio"  # what errors call it
 
     @classmethod
@@ -64,10 +64,6 @@ class Signal:
 
         with AudioReader(path, track) as reader:
             return cls(reader.sample_rate, reader.channels, reader.frames, read, str(path))
-
-    def blocks(self) -> Iterator[Block]:
-        """The waveform from its start."""
-        return self.read()
 
     def array(self) -> Block:
         """The whole waveform, (channels, samples)."""
@@ -105,7 +101,7 @@ class Signal:
             yield resampler.process(self._nothing(), last=True)
 
         samples = None if self.samples is None else resampled_length(self.samples, self.sample_rate, sample_rate)
-        return replace(self, sample_rate=sample_rate, samples=samples, read=read)
+        return replace(self, sample_rate=sample_rate, samples=samples, blocks=read)
 
     def low_passed(self, frequency: float) -> Signal:
         """The waveform without what lies above a frequency in Hz; what lies below stays where it is.
@@ -122,12 +118,12 @@ class Signal:
                 yield fir.push(block)
             yield fir.flush()
 
-        return replace(self, read=read)
+        return replace(self, blocks=read)
 
     def mirrored(self, margin: int) -> Signal:
         """The waveform with `margin` more samples on either side, mirrored there as by numpy.pad's "symmetric"."""
         samples = self.samples + 2 * margin if self.samples else self.samples
-        return replace(self, samples=samples, read=lambda: _mirrored(self.blocks(), margin))
+        return replace(self, samples=samples, blocks=lambda: _mirrored(self.blocks(), margin))
 
     def between(self, start: int, stop: int) -> Signal:
         """The samples from `start` to `stop`; they are read to the end all the same."""
@@ -141,7 +137,7 @@ class Signal:
                     yield part
 
         samples = None if self.samples is None else max(0, min(stop, self.samples) - start)
-        return replace(self, samples=samples, read=read)
+        return replace(self, samples=samples, blocks=read)
 
     def in_channels(self, channels: int) -> Signal:
         """Mono in every channel, and of another number of channels their mean."""
@@ -152,12 +148,12 @@ class Signal:
             for block in self.blocks():
                 yield np.repeat(block.mean(axis=0, keepdims=True), channels, axis=0)
 
-        return replace(self, channels=channels, read=read)
+        return replace(self, channels=channels, blocks=read)
 
     def __getitem__(self, channels: slice) -> Signal:
         """Some of the channels."""
         count = len(range(self.channels)[channels])
-        return replace(self, channels=count, read=lambda: (block[channels] for block in self.blocks()))
+        return replace(self, channels=count, blocks=lambda: (block[channels] for block in self.blocks()))
 
     def _nothing(self) -> Block:
         return np.zeros((self.channels, 0), np.float32)

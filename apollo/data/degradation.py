@@ -169,7 +169,7 @@ def degraded(signal: Signal, degradation: Degradation) -> Signal:
         streams = (recut(pair.blocks(), _BLOCK) for pair in pairs)
         return (np.concatenate(parts) for parts in zip(*streams, strict=True))
 
-    return replace(pairs[0], channels=signal.channels, read=read)
+    return replace(pairs[0], channels=signal.channels, blocks=read)
 
 
 def _degraded(signal: Signal, degradation: Degradation) -> Signal:
@@ -192,7 +192,7 @@ def _clipped(signal: Signal, share: float) -> Signal:
         ceiling = np.float32(share * max(signal.measure()[0]))
         return (np.clip(block, -ceiling, ceiling) for block in signal.blocks())
 
-    return replace(signal, read=read)
+    return replace(signal, blocks=read)
 
 
 @dataclass(frozen=True)

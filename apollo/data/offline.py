@@ -216,7 +216,7 @@ def _pair(job: _Job, path: Path, sha256: str) -> Pair:
     for name in (job.original, job.codec):
         (job.target / name).parent.mkdir(parents=True, exist_ok=True)
     damaged = job.target / f"{job.codec}.wav"
-    song = Signal(sample_rate, channels, samples, Signal.of_file(path).read)
+    song = Signal(sample_rate, channels, samples, Signal.of_file(path).blocks)
     sides = {"codec": _write_wav(damaged, degraded(song, degradation))}
     try:
         suffix = _copied_suffix(path)

@@ -80,7 +80,7 @@ def write_levelled(
                 write(fitted(block))
         return Levels(writer, clamped=clamped)
     with scratch_file(sink) as scratch:
-        listened = replace(signal, read=measured)
+        listened = replace(signal, blocks=measured)
         if meter is None and sink.rewindable:
             with opened() as writer, behind(writer.write) as write:
                 kept = scratch.keep(listened, lambda block: write(block) if loudest <= 1 else None)
@@ -120,7 +120,7 @@ class Scratch:
             while content := self.file.read(BLOCK * signal.channels * 4):
                 yield np.frombuffer(content, np.float32).reshape(-1, signal.channels).T
 
-        return replace(signal, read=read)
+        return replace(signal, blocks=read)
 
 
 @contextmanager

@@ -253,10 +253,10 @@ def restore_recording(
 
     with closing(ahead(source_blocks())) as blocks, memory_suffices(source):
         stream = restorer.stream(peaks, source.sample_rate, target_rate=own)
-        restored = replace(source, sample_rate=own, read=lambda: stream.through(blocks))
+        restored = replace(source, sample_rate=own, blocks=lambda: stream.through(blocks))
         result = restored.resampled(rate)
         loudness = (lambda: meter.end()[0]) if meter is not None else (lambda: None)
-        levels = write_levelled(replace(result, read=lambda: result_blocks(result.blocks())), sink, output, loudness)
+        levels = write_levelled(replace(result, blocks=lambda: result_blocks(result.blocks())), sink, output, loudness)
     return Report(
         source=Path(source.name),
         target=sink.name,

@@ -286,7 +286,7 @@ def test_long_files_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Monk
                 largest = max(largest, block.shape[1])
                 yield block
 
-        return replace(result, read=read)
+        return replace(result, blocks=read)
 
     monkeypatch.setattr(offline, "degraded", watched)
     degrade_folder(tmp_path / "in", tmp_path / "out", options={"double": 1.0})
