@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
+from apollo.atomic import temporary_folder
 from apollo.audio.signal import Signal, recut
 from apollo.data.folders import Waveform
 from apollo.errors import ApolloError
@@ -60,11 +60,8 @@ def cut_clips(evaluation: Evaluation, cases: Cases, settings: Settings) -> list[
                 if (piece, condition) in (values := evaluation.values(name, judge))
             }
             try:
-                with (
-                    TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as scratch,
-                    case.at_hand() as here,
-                ):
-                    start, original, versions = _moment(here, case, cases, settings, Path(scratch))
+                with temporary_folder() as scratch, case.at_hand() as here:
+                    start, original, versions = _moment(here, case, cases, settings, scratch)
             except ApolloError:  # It was readable when it was scored.
                 continue
             clips.append(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from apollo.atomic import temporary_folder
 from apollo.audio.verdict import needs_restoration
 from apollo.data.relations import fingerprint
 from apollo.errors import ApolloError, DataError, one_file
@@ -235,11 +235,10 @@ def _evaluate_one(job: _Job) -> _Outcome:
             failed(f"{type(error).__name__}: {error}")
 
     with (
-        TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder,
+        temporary_folder() as scratch,
         noting_failures(),
         job.case.at_hand() as case,
     ):
-        scratch = Path(folder)
         align = job.settings.align
         original, damaged = waveforms(case, scratch, align)
         powers = Powers.of(original, damaged)

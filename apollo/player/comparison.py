@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from apollo.atomic import temporary_folder
 from apollo.audio import relate, resampled_length, write
 from apollo.audio.inspection import Inspection, inspect
 from apollo.audio.signal import Block, Signal, recut
@@ -197,7 +197,7 @@ def flac(waveform: npt.NDArray[np.floating[Any]], sample_rate: int) -> bytes:
 
 def opus(waveform: Block, sample_rate: int) -> bytes:
     """Encode `(channels, samples)` as Opus."""
-    with tempfile.TemporaryDirectory(prefix="apollo-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "chunk.opus"
+    with temporary_folder() as folder:
+        path = folder / "chunk.opus"
         write(path, waveform, sample_rate, bitrate=OPUS_BITRATE * max(1, len(waveform) // 2))
         return path.read_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apollo.atomic import temporary_folder
 from apollo.errors import ApolloError
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda address: N
     network = lru_cache(maxsize=3)(load_model)
     for model in settings.models:
         network(model)
-    with tempfile.TemporaryDirectory(prefix="apollo-web-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         from apollo.web.workspace import Workspace
 
-        workspace = Workspace(Path(folder))
+        workspace = Workspace(folder)
         os.environ["GRADIO_TEMP_DIR"] = str(workspace.uploads)
         import gradio as gr
 
