@@ -51,32 +51,44 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
     """
     rate, channels = reader.sample_rate, reader.channels
     loudness = LoudnessMeter(rate, channels)
-    between, clipping, silence = _TruePeak(rate, channels), Clipping(), _Silence(rate // 10)
-    frames, peak, finite = 0, 0.0, True
+    samples, between = SampleMeter(rate), _TruePeak(rate, channels)
     for block in reader.blocks():
-        if not np.isfinite(block).all():
-            finite = False
-            block = np.nan_to_num(block, posinf=0, neginf=0)
-        frames += block.shape[1]
-        peak = max(peak, float(np.abs(block).max()))
-        clipping.take(block)
-        silence.take(block)
+        block = samples.take(block)
         loudness.take(block)
         between.take(block)
-        progress(frames)
+        progress(samples.frames)
     integrated, spread = loudness.end()
     between.end()
     return Levels(
-        frames,
+        samples.frames,
         integrated,
-        spread if frames >= 3 * rate else None,
-        _decibels(peak),
+        spread if samples.frames >= 3 * rate else None,
+        decibels(samples.peak),
         # Both are the same wave: between the samples it is no lower than at them.
-        _decibels(max(peak, between.highest)),
-        clipping.peaks,
-        silence.share,
-        finite,
+        decibels(max(samples.peak, between.highest)),
+        samples.clipping.peaks,
+        samples.silence.share,
+        samples.finite,
     )
+
+
+class SampleMeter:
+    """Measures what the samples alone tell of a recording whose blocks go by."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.frames, self.peak, self.finite = 0, 0.0, True  # as `Levels` has them, the peak as a magnitude
+        self.clipping, self.silence = Clipping(), _Silence(sample_rate // 10)
+
+    def take(self, block: Block) -> Block:
+        """Go on with the next block, of shape (channels, one sample or more); gives it with 0 for what is no number."""
+        if not np.isfinite(block).all():
+            self.finite = False
+            block = np.nan_to_num(block, posinf=0, neginf=0)
+        self.frames += block.shape[1]
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        self.clipping.take(block)
+        self.silence.take(block)
+        return block
 
 
 class LoudnessMeter:
@@ -201,5 +213,6 @@ class _Silence:
         return self._silent / self._parts
 
 
-def _decibels(peak: float) -> float | None:
+def decibels(peak: float) -> float | None:
+    """A magnitude in dBFS; None for 0."""
     return 20 * math.log10(peak) if peak > 0 else None

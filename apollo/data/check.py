@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from apollo.audio import AudioReader, inspect_bandwidth
-from apollo.audio.levels import Clipping
+from apollo.audio.levels import SampleMeter, decibels
 from apollo.data.folders import SHORTEST, Problem
 from apollo.data.layouts import any_layout
 from apollo.data.relations import relation_of
 from apollo.errors import ApolloError, one_file
 from apollo.storage import Place, at_hand
 from apollo.work import Progress
-
-QUIET = 1e-4  # root mean square of a block that counts as silent
 
 
 @dataclass
@@ -95,29 +93,22 @@ def examine(original: Place, codec: Place | None) -> Row:
 
 def measure_original(row: Row, path: Path) -> None:
     """Fill in what concerns the original alone; raises ApolloError if it cannot be read to its end."""
-    peak, sounding, blocks, numbers = 0.0, 0, 0, True
-    clipping = Clipping()
     with AudioReader(path) as reader:
         row.sample_rate, row.channels = reader.sample_rate, reader.channels
         lossy = reader.info.lossy or reader.info.restored
-        row.samples = 0
+        samples = SampleMeter(reader.sample_rate)
         for block in reader.blocks():
-            row.samples += block.shape[1]
-            numbers = numbers and bool(np.isfinite(block).all())
-            block = np.nan_to_num(block, posinf=0, neginf=0)
-            peak = max(peak, float(np.abs(block).max()))
-            clipping.take(block)
-            blocks += 1
-            sounding += bool(np.sqrt(np.mean(block**2)) > QUIET)
+            samples.take(block)
+    row.samples = samples.frames
     if row.samples < SHORTEST * row.sample_rate:
         row.problem = f"it is shorter than {SHORTEST} s ({row.samples} samples)"
         return
-    row.peak_db = 20 * np.log10(peak).item() if peak else -np.inf
-    row.clipped = clipping.peaks
-    row.silent = 1 - sounding / blocks
-    if not numbers:
+    row.peak_db = decibels(samples.peak)
+    row.clipped = samples.clipping.peaks
+    row.silent = samples.silence.share
+    if not samples.finite:
         row.problem = "it contains NaN or infinite samples"
-    elif not sounding:
+    elif row.silent == 1:
         row.problem = "it is silent from beginning to end"
     else:
         bandwidth = inspect_bandwidth(path)
