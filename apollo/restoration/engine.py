@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import TypedDict
 
@@ -257,8 +257,13 @@ def choose_precision(name: str, model: Apollo) -> str:
         # GPUs before Ampere emulate bfloat16, slowly.
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if fast and model.output == "residual" else "32"
+    require_precision(name, device, ["auto", *PRECISIONS])
+    return name
+
+
+def require_precision(name: str, device: torch.device, known: Iterable[str] = PRECISIONS) -> None:
+    """Raise ApolloError if there is no such precision, in which case `known` ones are named, or the device lacks it."""
     if name not in PRECISIONS:
-        raise ApolloError(f"there is no precision {name!r}: {nearest(name, ['auto', *PRECISIONS])}")
+        raise ApolloError(f"there is no precision {name!r}: {nearest(name, known)}")
     if name == "16" and device.type == "cpu":
         raise ApolloError("precision 16 needs a GPU: on a CPU use bf16 or 32")
-    return name

@@ -15,12 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from apollo import __version__
 from apollo.checkpoints.loading import located, read_model
-from apollo.errors import ApolloError, nearest
+from apollo.errors import ApolloError
 from apollo.machine import Machine
 from apollo.nn import Apollo
 from apollo.nn.memory import is_out_of_memory
 from apollo.restoration import Restorer, choose_device
-from apollo.restoration.engine import PRECISIONS
+from apollo.restoration.engine import PRECISIONS, require_precision
 from apollo.speed.measuring import MatrixProduct, PeakMemory, seconds_of
 
 RUNS = 3
@@ -97,7 +97,10 @@ def benchmark(
         ModelFileError: If a model cannot be loaded.
     """
     place = choose_device(device)
-    precisions = check_precisions(precisions, place)
+    for precision in precisions or ():
+        require_precision(precision, place)
+    # All that the device has; without doubles.
+    precisions = list(dict.fromkeys(precisions or (p for p in PRECISIONS if p != "16" or place.type != "cpu")))
     for batch in batches:
         if batch < 1:
             raise ApolloError(f"a batch must hold at least 1 clip, not {batch}")
@@ -139,18 +142,6 @@ def benchmark(
         network.to("cpu")
         results.append(Benchmark(name, sum(p.numel() for p in network.parameters()), flops, file_bytes, measurements))
     return results
-
-
-def check_precisions(precisions: Sequence[str] | None, device: torch.device) -> list[str]:
-    """The precisions to measure in, without doubles; raises ApolloError if one is unknown, or not on this device."""
-    if not precisions:
-        return [name for name in PRECISIONS if name != "16" or device.type != "cpu"]
-    for name in precisions:
-        if name not in PRECISIONS:
-            raise ApolloError(f"there is no precision {name!r}: {nearest(name, PRECISIONS)}")
-        if name == "16" and device.type == "cpu":
-            raise ApolloError("precision 16 needs a GPU: on a CPU use bf16 or 32")
-    return list(dict.fromkeys(precisions))
 
 
 def label(kind: Kind, seconds: float, batch: int) -> str:
