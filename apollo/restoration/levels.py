@@ -83,13 +83,13 @@ def write_levelled(
         listened = replace(signal, blocks=measured)
         if meter is None and sink.rewindable:
             with opened() as writer, behind(writer.write) as write:
-                kept = scratch.keep(listened, lambda block: write(block) if loudest <= 1 else None)
+                kept = keep(listened, scratch, lambda block: write(block) if loudest <= 1 else None)
                 if loudest > 1 and isinstance(writer, AudioWriter):
                     writer.discard()
             if loudest <= 1:
                 return Levels(writer)
         else:
-            kept = scratch.keep(listened)
+            kept = keep(listened, scratch)
         wanted, own = (loudness(), meter.end()[0]) if meter is not None else (None, None)
         matched = wanted - own if wanted is not None and own is not None else 0.0
         turned_down = max(0.0, matched + 20 * math.log10(max(loudest, 1e-9))) if output.scales else 0.0
@@ -102,34 +102,28 @@ def write_levelled(
     return Levels(writer, turned_down, clamped, matched)
 
 
-class Scratch:
-    """A file that keeps a signal which can be read only once."""
+def keep(signal: Signal, scratch: IO[bytes], pass_on: Callable[[Block], None] = lambda block: None) -> Signal:
+    """Read a signal to its end and pass its blocks on; the copy can be read again as long as the file is open."""
+    for block in signal.blocks():
+        scratch.write(np.ascontiguousarray(block.T, np.float32).data)
+        pass_on(block)
+    scratch.flush()  # a full disk shows here, while the blocks passed on can still be discarded
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
+    def read() -> Iterator[Block]:
+        scratch.seek(0)
+        while content := scratch.read(BLOCK * signal.channels * 4):
+            yield np.frombuffer(content, np.float32).reshape(-1, signal.channels).T
 
-    def keep(self, signal: Signal, pass_on: Callable[[Block], None] = lambda block: None) -> Signal:
-        """Read a signal to its end and pass its blocks on; the copy can be read as long as the file is open."""
-        for block in signal.blocks():
-            self.file.write(np.ascontiguousarray(block.T, np.float32).data)
-            pass_on(block)
-        self.file.flush()  # a full disk shows here, while the blocks passed on can still be discarded
-
-        def read() -> Iterator[Block]:
-            self.file.seek(0)
-            while content := self.file.read(BLOCK * signal.channels * 4):
-                yield np.frombuffer(content, np.float32).reshape(-1, signal.channels).T
-
-        return replace(signal, blocks=read)
+    return replace(signal, blocks=read)
 
 
 @contextmanager
-def scratch_file(sink: Sink) -> Iterator[Scratch]:
+def scratch_file(sink: Sink) -> Iterator[IO[bytes]]:
     """Open a file without a name, or one that is removed with the process, so that it never stays behind."""
     try:
         # A full disk may show when the file is written, rewound or closed.
         with tempfile.TemporaryFile(dir=sink.scratch) as file:
-            yield Scratch(file)
+            yield file
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise

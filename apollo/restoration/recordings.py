@@ -38,7 +38,7 @@ from apollo.audio.signal import Block, Signal
 from apollo.errors import ApolloError, AudioFileError
 from apollo.nn.memory import is_out_of_memory
 from apollo.restoration.engine import Restorer
-from apollo.restoration.levels import Sink, scratch_file, write_levelled
+from apollo.restoration.levels import Sink, keep, scratch_file, write_levelled
 from apollo.restoration.output import BITS, Output
 from apollo.restoration.overlap import ahead
 from apollo.restoration.provenance import Provenance, coding, fingerprint
@@ -197,7 +197,7 @@ def restore_pipe(
 
     sink = Sink(Path("standard output"), Path(tempfile.gettempdir()), opened, rewindable=False)
     with scratch_file(sink) as scratch:
-        received = scratch.keep(Signal(sample_rate, channels, None, lambda: incoming, "standard input"))
+        received = keep(Signal(sample_rate, channels, None, lambda: incoming, "standard input"), scratch)
         # Raw samples do not state their rate, so it must not change; a WAV may have been anything before.
         return restore_recording(received, sink, restorer, output, lossy=lambda: raw is None)
 
