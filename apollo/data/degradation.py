@@ -17,6 +17,7 @@ from apollo.audio.bitrates import nearest_bitrate
 from apollo.audio.codecs import coded
 from apollo.audio.encodings import CODECS, COMPRESSION_LEVEL, OLDER, VBR_QUALITIES, Encoding
 from apollo.audio.signal import Signal, recut
+from apollo.data.kinds import require_number
 
 FORMATS = (*CODECS, *OLDER)
 BITRATES = (24000, 32000, 48000, 64000, 96000, 128000)
@@ -110,9 +111,9 @@ class RandomCodec:
             if used and "mp3" not in self.formats:
                 raise ValueError(f"{name} is a mode of LAME and needs mp3 among formats, which are {self.formats}")
         self.lowpass = None if lowpass is None else _sometimes("lowpass", lowpass, "frequency", 20, 1_000_000)
-        self.double = _probability("double", double)
+        self.double = require_number("double", double, 0, 1)
         self.clipping = None if clipping is None else _sometimes("clipping", clipping, "level", -60, 0)
-        self.undamaged = _probability("undamaged", undamaged)
+        self.undamaged = require_number("undamaged", undamaged, 0, 1)
 
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         """Encode and decode `(channels, samples)`; the result is aligned and as long."""
@@ -267,13 +268,7 @@ def _sometimes(
             f"{option}.{name} must be two {'whole ' if whole else ''}numbers from {lowest:g} to {highest:g}, the lower "
             f"first, not {values!r}"
         )
-    return _Sometimes(_probability(f"{option}.probability", given["probability"]), low, high, whole)
-
-
-def _probability(option: str, value: Any) -> float:
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise ValueError(f"{option} must be a number from 0 to 1, not {value!r}")
-    return float(value)
+    return _Sometimes(require_number(f"{option}.probability", given["probability"], 0, 1), low, high, whole)
 
 
 def _is_whole(value: Any) -> bool:

@@ -58,7 +58,8 @@ def _names(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
 
 
-def require_number(name: str, value: Any, lowest: float, highest: float) -> None:
-    """Raise ValueError, whose message begins with the option's name, if it is not a number in its range."""
+def require_number(name: str, value: Any, lowest: float, highest: float) -> float:
+    """The value as a number; raises ValueError, whose message begins with the option's name, if it is out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a number from {lowest:g} to {highest:g}, not {value!r}")
+    return float(value)
