@@ -184,8 +184,6 @@ def _make(job: _Job) -> Pair | Problem | None:
         return Problem(path, str(error))
     except UnicodeError:
         return Problem(path, "its name is not valid text, which libraries that read audio need: rename it")
-    except MemoryError:
-        return Problem(path, "there is not enough memory for it")
     except OSError as error:
         return Problem(path, f"its pair cannot be made ({error.strerror or error})")
     except Exception as error:
