@@ -58,11 +58,8 @@ class GammatoneSpectrum(nn.Module):
         spectrum = torch.stft(
             waveform, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
         )
-        return self.of_bins(torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)).transpose(1, 2)
-
-    def of_bins(self, power: Tensor) -> Tensor:
-        """Power in the bands from squared bins, `(..., bins)` → `(..., bands)`; by Parseval's theorem."""
-        return 2 / self.n_fft**2 * power @ self.response.T
+        bins = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        return (2 / self.n_fft**2 * bins @ self.response.T).transpose(1, 2)  # by Parseval's theorem
 
 
 def power_response(n_fft: int, sample_rate: int) -> npt.NDArray[np.float64]:
