@@ -16,7 +16,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import av
 import numpy as np
@@ -44,34 +44,11 @@ _AAC_WARM_UP = 8192  # FFmpeg's AAC encoder has spent too few bits or too many u
 _BLOCK = 1 << 18  # samples handed to an encoder at once: few calls for a crop, bounded buffers for a long file
 
 
-@overload
-def degrade(
-    waveform: npt.NDArray[np.floating[Any]],
-    sample_rate: int,
-    codec: str = ...,
-    bitrate: int = ...,
-    *,
-    compression_level: int | None = ...,
-    vbr_quality: float | None = ...,
-    stereo: Stereo | None = ...,
-) -> npt.NDArray[np.float32]: ...
-
-
-@overload
-def degrade(
-    waveform: torch.Tensor,
-    sample_rate: int,
-    codec: str = ...,
-    bitrate: int = ...,
-    *,
-    compression_level: int | None = ...,
-    vbr_quality: float | None = ...,
-    stereo: Stereo | None = ...,
-) -> torch.Tensor: ...
+Waveform = TypeVar("Waveform", npt.NDArray[Any], "torch.Tensor")
 
 
 def degrade(
-    waveform: npt.NDArray[np.floating[Any]] | torch.Tensor,
+    waveform: Waveform,
     sample_rate: int,
     codec: str = "mp3",
     bitrate: int = 64_000,
@@ -79,7 +56,7 @@ def degrade(
     compression_level: int | None = None,
     vbr_quality: float | None = None,
     stereo: Stereo | None = None,
-) -> npt.NDArray[np.float32] | torch.Tensor:
+) -> Waveform:
     """Encode a waveform with a lossy codec and decode it again.
 
     The codec works at the waveform's own sample rate where it can. Where it cannot, the waveform is resampled for it
@@ -164,7 +141,6 @@ def _finite(signal: Signal) -> Iterator[Block]:
 
 
 def _as_float32(waveform: npt.NDArray[np.floating[Any]] | torch.Tensor) -> npt.NDArray[np.float32]:
-    # Told by its module, so that who works with arrays alone never waits for torch to load.
     array = waveform if isinstance(waveform, np.ndarray) else waveform.detach().cpu().numpy()
     if array.ndim != 2:
         raise ApolloError(
@@ -173,13 +149,11 @@ def _as_float32(waveform: npt.NDArray[np.floating[Any]] | torch.Tensor) -> npt.N
     return np.asarray(array, dtype=np.float32)
 
 
-def _like(
-    samples: npt.NDArray[np.float32], waveform: npt.NDArray[np.floating[Any]] | torch.Tensor
-) -> npt.NDArray[np.float32] | torch.Tensor:
+def _like(samples: npt.NDArray[np.float32], waveform: Waveform) -> Waveform:
     samples = np.ascontiguousarray(samples)
     if isinstance(waveform, np.ndarray):
         return samples
-    import torch
+    import torch  # for which who works with arrays alone need not wait
 
     return torch.from_numpy(samples).to(waveform)
 
