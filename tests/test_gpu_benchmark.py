@@ -61,14 +61,14 @@ def test_a_part_that_crashes_or_hangs_takes_nothing_else_along(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_the_default_model_s_recipe_is_trained_for_a_time_and_leaves_its_results(
-    stems: Path, tmp_path: Path, run_python: Callable[..., Any]
+    stems: Path, tmp_path: Path, run_fork: Callable[..., Any]
 ) -> None:
     folders = [f"datas.{name}_dir={stems}" for name in ("train", "valid")]
     config = BENCHMARK.parents[1] / "configs" / "default-model-data.yaml"
     words = ["data", "prepare", "-c", config, tmp_path / "shards", *folders, "datas.segments=0.5"]
     words += ["datas.valid_crops=2", "--crops", "4", "--workers", "1"]
-    assert run_python("-m", "apollo", *words).returncode == 0
-    small = ["model.fill={channels: 8, dilations: [1]}", "datas.segments=0.3", "datas.num_steps=2"]
+    assert run_fork("-m", "apollo", *words).returncode == 0
+    small = ["model.fill={channels: 8, dilations: [1]}", "datas.segments=0.1", "datas.num_steps=1"]
     small += ["datas.num_workers=0", "datas.valid_crops=1", "datas.batch_size=1", "trainer.accelerator=cpu"]
     small += ["trainer.precision=32", "trainer.log_every_n_steps=1"]
     script = BENCHMARK.with_name("gpu_train.sh")

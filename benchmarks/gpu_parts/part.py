@@ -140,10 +140,10 @@ class Part:
         self.row("Goals", goal=what, measured=measured, wanted=f"{'≥' if at_least else '≤'} {wanted:g}", met=met)
 
     def clear(self) -> None:
-        """Give memory back that nobody holds any more."""
-        gc.collect()
+        """Give memory back that nobody holds any more; a CPU has enough."""
         torch.compiler.reset()
         if self.device.type == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
 
     def seconds_of(self, function: Callable[[], object], for_seconds: float = 0.5) -> float:

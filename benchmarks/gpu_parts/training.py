@@ -47,7 +47,7 @@ def main() -> None:
 
 def sizes(part: Part) -> tuple[tuple[int, int], float]:
     """Width and blocks of the network, and seconds of its clips."""
-    return ((32, 1), 0.3) if part.small else ((256, 6), 3.0)
+    return ((16, 1), 0.1) if part.small else ((256, 6), 3.0)
 
 
 def step(
