@@ -35,6 +35,8 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 # One that hangs shows where (see Process).
 os.environ["PYTHONFAULTHANDLER"] = "1"
+# No machine loses its power in a test: none has to wait for the disk.
+os.fsync = lambda file: None
 # Typer builds all verbs anew whenever the command is called, which takes longer than most of what tests ask of it.
 typer.main.get_command = functools.cache(typer.main.get_command)
 

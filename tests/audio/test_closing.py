@@ -16,6 +16,12 @@ from apollo.errors import AudioFileError
 RATE = 44_100
 
 
+@pytest.fixture(scope="module")
+def music(music):
+    """A second of it: what is long is looked at for longer."""
+    return music[:, :RATE]
+
+
 def unfinished(path, music, encode):
     data = bytearray(encode(path, music, "libsndfile").read_bytes())
     at = data.index(b"data") + 4
@@ -38,7 +44,7 @@ def crowded(path, music, encode):
 
 
 def cut(path, music, encode, encoder="libsndfile"):
-    os.truncate(encode(path, music, encoder), 30_000)
+    os.truncate(encode(path, music, encoder), 10_000)
 
 
 def encrypted(path, music, encode):

@@ -35,7 +35,8 @@ KINDS = {  # by suffix
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures peak memory through getrusage, in kB")
 def test_zeros_behind_the_sound_take_no_memory(tmp_path, music, encode, run_python):
-    paths = [encode(tmp_path / f"a.{suffix}", music, codec) for suffix, codec in KINDS.items()]
+    short = music[:, :11_025]  # too short to be looked at for an encoder
+    paths = [encode(tmp_path / f"a.{suffix}", short, codec) for suffix, codec in KINDS.items()]
     expected = [AudioReader(path).count() for path in paths]
     for path in paths:
         os.truncate(path, 200 << 20)

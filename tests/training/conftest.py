@@ -60,10 +60,11 @@ trainer: {_target_: lightning.pytorch.Trainer, max_epochs: 1, accelerator: cpu, 
 """
 SMALL = [
     "trainer.accelerator=cpu",
+    "model.win=100",
     "model.feature_dim=16",
     "model.layer=1",
     "discriminator.window=[64,512]",
-    "datas.segments=0.5",
+    "datas.segments=0.2",
     "datas.num_steps=2",
     "trainer.max_epochs=2",
     "trainer.log_every_n_steps=1",
