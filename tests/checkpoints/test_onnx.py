@@ -17,7 +17,6 @@ from apollo.cli import main
 from apollo.nn import Apollo
 
 pytestmark = pytest.mark.slow
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def residual(**options: Any) -> Apollo:
@@ -38,9 +37,11 @@ def test_onnx_file_gives_the_samples_of_the_network(
 ) -> None:
     onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
     pytest.importorskip("onnxscript")
-    source, target = GOLDEN / "apollo-tiny.msst.ckpt", tmp_path / "model.onnx"
-    if kind != "direct":
-        source = tmp_path / "model.safetensors"
+    source, target = tmp_path / "model.safetensors", tmp_path / "model.onnx"
+    if kind == "direct":
+        torch.manual_seed(0)
+        save_model(Apollo(feature_dim=16, layer=1).eval(), source, licence="unknown")
+    else:
         save_model(residual(fill={"channels": 8, "dilations": [1, 4]}), source, licence="CC0-1.0")
     monkeypatch.setattr(sys, "argv", ["apollo", "export", "onnx", "-m", str(source), "-o", str(target)])
     with pytest.raises(SystemExit) as left:

@@ -35,9 +35,9 @@ CHUNK_SECONDS = 4  # less than half of the song
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network with a fill, which changes what it is given."""
+    """A small network, which as the default one has no blocks but a fill, and changes what it is given."""
     torch.manual_seed(1)
-    network = Apollo(win=40, feature_dim=16, layer=1, output="residual", fill={"channels": 8, "dilations": [1, 2]})
+    network = Apollo(win=40, feature_dim=16, layer=0, output="residual", fill={"channels": 8, "dilations": [1, 2]})
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape))
