@@ -13,6 +13,26 @@ import torch
 from apollo.training.train import train
 
 
+def torchrun(port: int, rank: int) -> str:
+    """A program that has the agent of torchrun start `apollo` for one of two nodes, as a fork: it has imported all."""
+    return f"""
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from apollo.cli import main
+
+def run():
+    try:
+        main()
+    except SystemExit as left:
+        assert not left.code  # the agent waits for a result
+
+config = LaunchConfig(
+    min_nodes=2, max_nodes=2, nproc_per_node=1, start_method="fork", rdzv_backend="static", run_id="none",
+    rdzv_endpoint="127.0.0.1:{port}", rdzv_configs={{"rank": {rank}}},
+)
+elastic_launch(config, run)()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="two processes on one CPU need gloo, which Windows' CI lacks")
 def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch(
@@ -31,8 +51,9 @@ def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch
         "loss_g.weights={adversarial: 1, log_magnitude: 1}",
     )
 
-    def start(name: str, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        words = (*launcher, "-m", "apollo", "train", "-c", path, f"exp.name={name}", *more)
+    def start(name: str, *more: str, code: str | None = None) -> subprocess.Popen[str]:
+        program = ("-m", "apollo") if code is None else ("-c", code)
+        words = (*program, "train", "-c", path, f"exp.name={name}", *more)
         process: subprocess.Popen[str] = start_fork(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return process
 
@@ -51,16 +72,8 @@ def test_two_processes_or_nodes_learn_what_one_process_does_with_twice_the_batch
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torchrun = ("-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1")
-    here = ("--master-addr=127.0.0.1", f"--master-port={port}")
     nodes = [
-        start(
-            "nodes",
-            "trainer.num_nodes=2",
-            "trainer.devices=1",
-            "trainer.strategy=ddp",
-            launcher=(*torchrun, *here, f"--node-rank={rank}"),
-        )
+        start("nodes", "trainer.num_nodes=2", "trainer.devices=1", "trainer.strategy=ddp", code=torchrun(port, rank))
         for rank in (0, 1)
     ]
     for weights, losses in (two, result("nodes", *nodes)):

@@ -146,7 +146,7 @@ def test_training_brings_the_loss_down(stems: Path, tmp_path: Path) -> None:
         f"exp.dir={tmp_path}",
         f"datas.train_dir={stems}",
         f"datas.valid_dir={stems}",
-        "datas.segments=0.5",
+        "datas.segments=0.3",
         "datas.num_steps=15",
         "datas.valid_crops=6",
         "datas.num_workers=0",
