@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,11 @@ def near_misses(key: str, known: Iterable[str]) -> list[str]:
     """The known key that an unknown one may be a typing error of, if there is one."""
     # Two swapped letters are a large share of a short key; longer keys must agree more.
     return difflib.get_close_matches(key, sorted(known), 1, cutoff=0.65 if len(key) < 6 else 0.78)
+
+
+def some_of(words: Sequence[str], most: int, rest: str = "more") -> str:
+    """The first words of a list that may be long: `a, b and 2 more`."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} {rest}" if len(words) > most else "")
 
 
 def one_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from apollo.errors import some_of
 from apollo.storage import Place, origin
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,9 @@ class Remarks:
             yield f"changes to {kinds}: everything was converted to the {self.start} of its start"
         if self.damage:
             places = [f"{int(start // 60)}:{start % 60:04.1f}" for start, _ in self.damage]
-            more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
-            seconds, named = sum(length for _, length in self.damage), ", ".join(places[:_MOST_PLACES])
+            seconds, named = sum(length for _, length in self.damage), some_of(places, _MOST_PLACES, "more places")
             lost = f": about {seconds:.2g} s are lost," if seconds else ""
-            yield f"is damaged{lost} at {named}{more}; the rest was read"
+            yield f"is damaged{lost} at {named}; the rest was read"
         if self.missing:
             yield f"is cut off: by its header, about {self.missing:.2g} s are missing at its end; the rest was read"
         if self.cut:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from apollo.errors import ModelFileError
+from apollo.errors import ModelFileError, some_of
 from apollo.nn import Apollo
 from apollo.nn.blocks import rotary_table
 from apollo.nn.generator import BANDS
@@ -135,8 +135,7 @@ def check_names(found: set[str], needed: set[str], optional: set[str]) -> None:
     """Refuse a state in which names are missing or unknown, naming the first of them."""
     for what, names in (("lack", needed - found), ("hold the unknown", found - needed - optional)):
         if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ModelFileError(f"the weights {what} {min(names)!r}{more}")
+            raise ModelFileError(f"the weights {what} {some_of([repr(name) for name in sorted(names)], 1)}")
 
 
 def check_tables(tables: Mapping[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ from apollo.cli.terminal import (
     say,
     warn,
 )
-from apollo.errors import ConfigError
+from apollo.errors import ConfigError, some_of
 from apollo.foreign import shown
 from apollo.storage import Place, here, place
 
@@ -96,7 +96,7 @@ def stems(
     finished = f", {report.kept} of them finished before" if report.kept else ""
     say(f"{target} holds {sum(report.segments.values())} segments in {report.files} files{finished}.")
     if report.silent:
-        say(f"No active segments in {listed(report.silent)}.")
+        say(f"No active segments in {some_of(report.silent, 10)}.")
     for sentence in (*report.repaired, *report.unreadable):
         warn(sentence)
     if report.unreadable:
@@ -220,12 +220,6 @@ def places_and_rates(words: Sequence[str], bitrates: Sequence[str] | None) -> tu
         raise ConfigError(f"give two folders, one of music and one for the pairs, not {len(places)}{commas}")
     rates = [rate for given in [*(bitrates or ()), *behind] for rate in parse_bitrates(given)]
     return here(places[0]), here(places[1]), rates
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """Names with commas, a few of them."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 COLUMNS = ("Hz", "Ch", "Length", "Peak dB", "Clipped", "Silent", "Cut-off", "Lag", "Gain dB")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apollo.errors import some_of
 from apollo.evaluation.report.grids import between, codec_name, listed, low_bitrates, number
 from apollo.evaluation.report.names import describe, labels, split_side
 from apollo.evaluation.results import UNPROCESSED, Evaluation, Failure
@@ -57,12 +58,11 @@ def grouped(failures: Sequence[Failure]) -> list[str]:
         if len(group) == 1:
             sentences.append(str(group[0]))
             continue
-        more = f" and {len(pieces) - NAMED} more" if len(pieces) > NAMED else ""
         whose = f" of {system}" if system else ""
         cases = "" if len(group) == len(pieces) else f" in {len(group)} cases"
         sentences.append(
             f"{len(pieces)} {'piece' if len(pieces) == 1 else 'pieces'}{cases}{whose}: {reason} ("
-            f"{', '.join(pieces[:NAMED])}{more})"
+            f"{some_of(pieces, NAMED)})"
         )
     return sentences
 
