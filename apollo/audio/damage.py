@@ -113,6 +113,10 @@ class Damage:
         if may_fail and self._since is not None:
             self.places.pop(self._since, None)
         if self.by_frames:
+            missing = stated - self._heard - sum(self.places.values())
+            if self._container == "flac" and missing > _NOTABLE:
+                end = self._heard + sum(self.places.values()) if self._since is None else self._since
+                self._add(end, missing)
             return
         if self._container not in _STATE_LENGTHS:
             # A decoder may take a damaged packet for the end, and make nothing of all that follow.

@@ -92,8 +92,9 @@ def _with_libsndfile(path: Path) -> Decoder | None:
         return _instead_of(decoder, path, range(decoder.stated))
     if decoder.format == "FLAC":
         extent = _extent_of_flac(path, decoder)
-        if extent is not None and extent > (decoder.frames or 0):
-            return _instead_of(decoder, path, range(extent, _ENDLESS))
+        if extent is not None and extent != decoder.frames:
+            cut = decoder.frames is None or extent < decoder.frames  # perhaps; libsndfile would refuse all of it
+            return _instead_of(decoder, path, range(1 if cut else extent, _ENDLESS))
     if decoder.stated and decoder.reads_its_end():
         return decoder
     other = _instead_of(decoder, path, range(decoder.stated, _ENDLESS) if decoder.stated else None)
@@ -137,8 +138,6 @@ def past_damage(decoder: Decoder, path: Path, error: AudioFileError) -> FFmpegDe
     FFmpeg goes on behind the damage, and silence stands for what was lost, so that all the rest stays where it is.
     """
     if not isinstance(decoder, SoundFileDecoder) or decoder.format != "FLAC":
-        raise error
-    if (_extent_of_flac(path, decoder) or 0) < max(1, decoder.stated):  # cut off
         raise error
     try:
         other = FFmpegDecoder(path)

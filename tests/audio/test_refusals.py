@@ -83,12 +83,29 @@ def test_flac_that_states_fewer_samples_than_it_has_is_read_to_its_end(tmp_path,
     assert np.array_equal(read_all(tmp_path / "a.flac")[0], whole)
 
 
-def test_flac_that_is_cut_off_is_damaged_still(tmp_path, music):
-    write(tmp_path / "a.flac", music, SAMPLE_RATE)
-    data = (tmp_path / "a.flac").read_bytes()
-    (tmp_path / "a.flac").write_bytes(data[: len(data) * 2 // 3])
-    with pytest.raises(AudioFileError, match="damaged"):
-        read(tmp_path / "a.flac")
+@pytest.mark.parametrize("stated", [True, False])
+def test_flac_that_is_cut_off_is_read_to_there_and_said_to_be_so(tmp_path, music, stated, caplog):
+    path = tmp_path / "a.flac"
+    write(path, music, SAMPLE_RATE)
+    whole = read_all(path)[0]
+    data = bytearray(path.read_bytes())
+    if not stated:
+        data[21] &= 0xF0
+        data[22:26] = bytes(4)
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with AudioReader(path) as reader:
+        found = np.concatenate(list(reader.blocks()), axis=1)
+        assert reader.count() == found.shape[1]
+        (_, lost), *others = reader.remarks.damage
+        reader.seek(found.shape[1] - 10)
+        assert np.array_equal(reader.read(20), found[:, -10:])
+    assert 0.5 * whole.shape[1] < found.shape[1] < whole.shape[1]
+    assert np.array_equal(found, whole[:, : found.shape[1]])
+    assert not others
+    if stated:
+        assert lost == pytest.approx((whole.shape[1] - found.shape[1]) / SAMPLE_RATE, abs=1e-3)
+    place = f"0:{found.shape[1] / SAMPLE_RATE:04.1f}"
+    assert caplog.messages == [f"{path} is damaged: about {lost:.2g} s are lost, at {place}; the rest was read"]
 
 
 @pytest.mark.parametrize("stated", [0, 4_000])

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apollo.audio import lag, resample
+from apollo.audio import AudioReader, lag, resample
 from apollo.data.folders import (
     ATTEMPTS,
     MusicFolder,
@@ -38,11 +38,15 @@ def test_unreadable_and_tiny_files_are_left_out_in_one_warning(music: Path, capl
     assert "broken.wav" in caplog.text
 
 
-def test_a_truncated_file_is_left_out_before_training_starts(tmp_path: Path, music: Path) -> None:
+def test_of_a_truncated_file_what_is_there_is_used(tmp_path: Path, music: Path) -> None:
     whole = (music / "train" / "original" / "nested ünïcode" / "b.flac").read_bytes()
     (tmp_path / "whole.flac").write_bytes(whole)
     (tmp_path / "half.flac").write_bytes(whole[: len(whole) // 2])
-    assert [track.path.name for track in find_tracks(tmp_path)] == ["whole.flac"]
+    half, all_of_it = find_tracks(tmp_path)
+    assert (half.path.name, all_of_it.path.name) == ("half.flac", "whole.flac")
+    assert 0.3 * all_of_it.samples < half.samples < 0.7 * all_of_it.samples
+    with AudioReader(half.path) as reader:
+        assert reader.read(all_of_it.samples).shape[1] == half.samples
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:

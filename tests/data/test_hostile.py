@@ -56,7 +56,7 @@ FILES: dict[str, tuple[str, Make, bool]] = {
     "header only": (".flac", lambda path: path.write_bytes(b"fLaC\0\0\0\x22"), False),
     "no samples": (".wav", lambda path: soundfile.write(path, np.zeros((0, 2)), RATE), False),
     "one sample": (".wav", lambda path: soundfile.write(path, np.ones((1, 1)), RATE), False),
-    "truncated": (".flac", truncated, False),
+    "truncated": (".flac", truncated, True),
     "text renamed": (".wav", lambda path: path.write_text("these are liner notes, not audio\n" * 50), False),
     "zip renamed": (".mp3", lambda path: path.write_bytes(b"PK\x03\x04" + bytes(range(256)) * 40), False),
     "zeros renamed": (".m4a", lambda path: path.write_bytes(bytes(10000)), False),

@@ -74,6 +74,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(root / "one sample.wav", np.full((1, 2), 0.5), RATE)
     whole = (root / "a.flac").read_bytes()
     (root / "half.flac").write_bytes(whole[: len(whole) // 2])
+    (root / "header.flac").write_bytes(whole[:30])
     (root / "text.wav").write_text("no audio")
     (root / "nothing.mp3").write_bytes(b"")
     soundfile.write(root / "no samples.wav", np.zeros((0, 2)), RATE)
@@ -92,10 +93,11 @@ GOOD = [
     "Künstler/disc 1/löud.aiff",
     "a.flac",
     "a.wav",
+    "half.flac",
     "one sample.wav",
     "wave named.flac",
 ]
-BAD = ["half.flac", "no samples.wav", "not a number.wav", "nothing.mp3", "text.wav"]
+BAD = ["header.flac", "no samples.wav", "not a number.wav", "nothing.mp3", "text.wav"]
 
 
 @pytest.fixture(scope="module")

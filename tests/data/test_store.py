@@ -149,7 +149,7 @@ def test_whatever_is_on_disk_is_used_or_reported(tmp_path: Path) -> None:
     not_numbers[0, 100:200] = np.nan
     not_numbers[1, 300] = np.inf
     save(song / "piano.wav", not_numbers, subtype="FLOAT")
-    (song / "vocals.flac").write_bytes(whole[: len(whole) // 2])
+    (song / "vocals.flac").write_bytes(whole[:30])
     (song / "wind.wav").write_bytes(b"not audio at all")
     (song / "other.wav").write_bytes(b"")
     save(song / "other_keys.wav", tune(10, 5)[:, :1])
