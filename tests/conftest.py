@@ -209,7 +209,11 @@ def small_pictures() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def compiler() -> None:
-    """A C++ compiler, which `torch.compile` needs on a CPU; where there is none, the test is skipped."""
+    """A C++ compiler, which `torch.compile` needs on a CPU; where there is none, the test is skipped.
+
+    It takes no trouble over the speed of what it compiles, which would take most of the time.
+    """
+    from torch._inductor import config
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -217,6 +221,9 @@ def compiler() -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler:
         pytest.skip("torch.compile needs a C++ compiler, and there is none")
+    os.environ["TORCHINDUCTOR_DEBUG_COMPILE"] = "1"
+    config.cpp.vec_isa_ok = False
+    config.compile_threads = 1  # others are processes that import PyTorch first
 
 
 def started_by(pid: int) -> list[int]:

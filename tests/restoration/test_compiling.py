@@ -22,10 +22,7 @@ from apollo.restoration import Restorer, Task, compiling, pays_to_compile
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 @torch._dynamo.config.patch(recompile_limit=1)  # what more networks and blocks meet as well
-def test_compiled_network_gives_the_same_samples(
-    music: np.ndarray, make_model: Callable[..., Apollo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_DEBUG_COMPILE", "1")  # optimising the machine code would take most of the time
+def test_compiled_network_gives_the_same_samples(music: np.ndarray, make_model: Callable[..., Apollo]) -> None:
     torch.compiler.reset()
     for model in (make_model("residual"), make_model("direct")):
         lengths = music, music[:, : 7 * music.shape[1] // 8]

@@ -23,9 +23,8 @@ def config(make_config: Callable[..., Path], tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_learns_the_same_under_the_same_names(
-    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, logged: Callable[[Path, str], list[float]], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_DEBUG_COMPILE", "1")  # optimising the machine code would take most of the time
     train(config, ["exp.name=eager"])
     train(config, ["exp.name=compiled", "system.compile=true", "ema={decay: 0.5}"])
     for name in ("train/loss_g", "train/loss_d"):
