@@ -59,12 +59,11 @@ def make_songs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes of processes, with room for one worker each."""
+    """A node of processes, with room for one worker."""
     made = Cluster(initialize_head=True, head_node_args=SMALL)
     try:
-        made.add_node(**SMALL)
         yield made
     finally:
         ray.shutdown()
@@ -119,7 +118,7 @@ def test_lost_workers_and_a_lost_node_change_nothing(
         (tmp_path / "marks" / name).touch()
     shutil.copy(songs / "00.wav", songs / "deadly.wav")
     tasks = plan([songs], tmp_path / "many")
-    node = next(iter(cluster.worker_nodes))
+    node = cluster.add_node(**SMALL)
     with connected(cluster.address):
         workers = Workers.fitting(None, None, False)
         assert (workers.count, workers.threads, workers.gpus) == (2, 1, 0)
@@ -148,6 +147,7 @@ def test_lost_workers_and_a_lost_node_change_nothing(
 
 @pytest.mark.slow
 def test_command_that_is_ended_goes_on_when_started_again(
+    cluster: Cluster,
     make_songs: Callable[[int], Path],
     model: Path,
     tmp_path: Path,
@@ -156,9 +156,11 @@ def test_command_that_is_ended_goes_on_when_started_again(
     start_fork: Callable[..., Any],
 ) -> None:
     songs, out = make_songs(8), tmp_path / "out"
-    words = ["apollo", "restore", "-m", str(model), "-o", str(out), "--ray", str(songs)]
-    for end in (signal.SIGINT, signal.SIGKILL):
-        process = start_fork("-m", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = ["apollo", "restore", "-m", str(model), "-o", str(out), str(songs), "--ray"]
+    there = [*words, cluster.address]
+    # One ends the cluster that was started for it, and one leaves what it had begun on another.
+    for command, end in ((words, signal.SIGINT), (there, signal.SIGKILL)):
+        process = start_fork("-m", *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         while "→" not in process.stdout.readline():
             assert process.poll() is None, process.communicate()
@@ -174,7 +176,7 @@ def test_command_that_is_ended_goes_on_when_started_again(
     damaged = bytearray((songs / "damaged.flac").read_bytes())
     damaged[len(damaged) // 2 : len(damaged) // 2 + 200] = bytes(200)
     (songs / "damaged.flac").write_bytes(damaged)
-    monkeypatch.setattr(sys, "argv", [*words, "--json", str(report := tmp_path / "report.json")])
+    monkeypatch.setattr(sys, "argv", [*there, "--json", str(report := tmp_path / "report.json")])
     with pytest.raises(SystemExit, match="0"):
         main()
     said, errors = capsys.readouterr()
