@@ -104,7 +104,8 @@ class LevelLoss(nn.Module):
       The smaller the error before, the more it weighs: what is nearly intact should stay so.
     - `excess`: `harm` beyond 1 dB, piece by piece: what one piece loses, others do not make good.
     - `repair`: `harm` of lowering alone, as without a fill.
-    - `worse`: How far NSIM falls below that of the unfilled, in items where it does, relative to what was missing.
+    - `worse`: How far NSIM falls below that of the damaged, in items where it does, relative to what was missing.
+    - `dulled`: The same for lowering alone: what is best for the waveform makes most music a little too dull.
     - `ripple`: Mean squared difference of a lost band's share from that of the lost bands around it. Similarity alone
       learns to fill in less between the centres of its filters than at them, which nobody hears.
 
@@ -116,7 +117,7 @@ class LevelLoss(nn.Module):
         ValueError: If there is no such term, or every weight is 0.
     """
 
-    TERMS = ("similarity", "level", "harm", "excess", "repair", "worse", "ripple")
+    TERMS = ("similarity", "level", "harm", "excess", "repair", "worse", "dulled", "ripple")
 
     def __init__(self, weights: Mapping[str, float], sample_rate: int = 44100) -> None:
         super().__init__()
@@ -155,7 +156,7 @@ class LevelLoss(nn.Module):
         terms = self._of_levels(predicted, bands)
         if {"harm", "excess", "repair"} & self.weights.keys():
             terms |= self._of_error(bands)
-        if {"similarity", "worse"} & self.weights.keys():
+        if {"similarity", "worse", "dulled"} & self.weights.keys():
             terms |= self._of_hearing(predicted.gain, bands, heard, heard_left)
         return {name: term for name, term in terms.items() if name in self.weights}
 
@@ -200,13 +201,22 @@ class LevelLoss(nn.Module):
         added, lowered, unlowered = (
             self.fill_power(x)[..., : heard.shape[-1]] for x in (bands.amplitude, gain * root, root)
         )
-        filled = similarity(heard, heard_left * lowered / unlowered + added)[..., frames].mean((1, 2))
+        lowered = heard_left * lowered / unlowered
+
+        def similar(estimate: Tensor) -> Tensor:
+            return similarity(heard, estimate)[..., frames].mean((1, 2))
+
         with torch.no_grad():
-            unfilled = similarity(heard, heard_left)[..., frames].mean((1, 2))
-        return {
-            "similarity": 1 - filled.mean(),
-            "worse": ((unfilled - filled).clamp(min=0) / (1.02 - unfilled)).mean(),
-        }
+            before = similar(heard_left)
+
+        def loss(after: Tensor) -> Tensor:
+            return ((before - after).clamp(min=0) / (1.02 - before)).mean()
+
+        filled = similar(lowered + added)
+        terms = {"similarity": 1 - filled.mean(), "worse": loss(filled)}
+        if "dulled" in self.weights:
+            terms["dulled"] = loss(similar(lowered))
+        return terms
 
 
 def ripple(share: Tensor, lost: Tensor) -> Tensor:

@@ -143,6 +143,17 @@ def test_the_wiener_gain_repairs_most(generator: Apollo) -> None:
     assert min(repair(0.3), repair(0.7)) > repair(0.5)
 
 
+def test_lowering_what_was_right_is_worse_with_and_without_a_fill(generator: Apollo) -> None:
+    music = noise(2, 2.0)
+    spectrum, loss = generator.stft(music), LevelLoss({"worse": 1.0, "dulled": 1.0}, RATE)
+    one = torch.ones_like(gather(power_of(spectrum), band_widths(1764)))
+    heard = loss.gammatone(music)
+    for gain, least, most in ((1.0, 0, 1e-4), (0.7, 0.1, 100)):
+        terms = loss._terms(Levels(0 * one, one, 0 * one, gain * one), spectrum, spectrum, heard, heard)
+        assert least <= float(terms["dulled"]) <= most
+        assert float(terms["worse"]) == float(terms["dulled"])
+
+
 def test_a_fill_where_nothing_is_lost_is_worse(generator: Apollo) -> None:
     music = low_passed(noise(2, 2.0), 9000)
     spectrum, loss = generator.stft(music), LevelLoss({"worse": 1.0}, RATE)
