@@ -233,7 +233,7 @@ with soundfile.SoundFile(f"{folder}/{minutes}.wav", "w", 8000, 1, "PCM_16") as f
 restore_file(f"{folder}/{minutes}.wav", None, Restorer(Apollo(8000, 200, 16, 1, output="residual"), 5))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    peaks = [int(run_python("-c", program, minutes, tmp_path).stdout) for minutes in ("1", "15")]
+    peaks = [int(run_python("-c", program, minutes, tmp_path).stdout) for minutes in ("1", "10")]
     unit = 1 if sys.platform == "darwin" else 1024
-    # Fourteen minutes more would be 27 MB as float32, let alone as features.
+    # Nine minutes more would be 17 MB as float32, let alone as features.
     assert (peaks[1] - peaks[0]) * unit < 12e6
