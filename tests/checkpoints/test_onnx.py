@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from apollo.checkpoints import load_model, save_model
+from apollo.checkpoints.exporting import export_paper
 from apollo.cli import main
 from apollo.nn import Apollo
 
@@ -40,7 +41,8 @@ def test_onnx_file_gives_the_samples_of_the_network(
     source, target = tmp_path / "model.safetensors", tmp_path / "model.onnx"
     if kind == "direct":
         torch.manual_seed(0)
-        save_model(Apollo(feature_dim=16, layer=1).eval(), source, licence="unknown")
+        source = tmp_path / "pytorch_model.bin"  # as it is published: it names no licence
+        export_paper(Apollo(feature_dim=16, layer=1).eval(), source)
     else:
         save_model(residual(fill={"channels": 8, "dilations": [1, 4]}), source, licence="CC0-1.0")
     monkeypatch.setattr(sys, "argv", ["apollo", "export", "onnx", "-m", str(source), "-o", str(target)])
