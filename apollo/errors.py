@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,12 @@ class StoppedError(ApolloError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a run to stop: Ctrl-C, SIGTERM, and a closed terminal, unless `nohup` has it ignored."""
+    closed = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+    return [signal.SIGINT, signal.SIGTERM, *(each for each in closed if signal.getsignal(each) != signal.SIG_IGN)]
 
 
 def refuse_unknown(block: Mapping[Any, Any], known: Iterable[str], prefix: str = "") -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from apollo.atomic import alone, discard_unfinished
-from apollo.errors import DataError
+from apollo.errors import DataError, stop_signals
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -168,18 +168,18 @@ def _begin() -> None:
         parent.join()
         end(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl+C: it lets begun files be finished
+    _leave_terminal_to_parent()
     signal.signal(signal.SIGTERM, lambda number, frame: end(128 + number))
     threading.Thread(target=watch, daemon=True).start()
 
 
 def leave_signals_to_parent(worker: int = 0) -> None:
-    """Let a worker (its number does not matter) survive Ctrl+C and SIGTERM, which terminals and clusters send to all.
+    """Let a worker (its number does not matter) survive the `stop_signals`, which terminals and clusters send to all.
 
     The parent answers them: it may still need its workers. A worker ends when its parent sends it a SIGTERM; only Linux
     tells who sent one, so on other systems any SIGTERM ends it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_terminal_to_parent()
     if sys.platform != "linux":
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -190,3 +190,10 @@ def leave_signals_to_parent(worker: int = 0) -> None:
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
+
+
+def _leave_terminal_to_parent() -> None:
+    """Ignore Ctrl+C and the end of the terminal: the parent answers them, and lets begun files be finished."""
+    for each in stop_signals():
+        if each != signal.SIGTERM:
+            signal.signal(each, signal.SIG_IGN)

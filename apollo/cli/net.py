@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -33,7 +34,7 @@ ENDS = {
 
 
 def run(command: Callable[[], object]) -> NoReturn:
-    """Run a command and leave with its exit code: 1 after an error, 130 or 143 after a signal, 2 after a typing error.
+    """Run a command and leave with its exit code: 1 after an error, 2 after a typing error, 129, 130 or 143 if stopped.
 
     The command gives the exit code, or None for 0, as a Typer application does that does not stand alone.
     """
@@ -57,6 +58,7 @@ def run(command: Callable[[], object]) -> NoReturn:
             code = getattr(error, "code", 1)
             if STOPPED.signal:
                 complain("stopped before the end")
+    let_go_of_full_streams()
     sys.exit(128 + STOPPED.signal if STOPPED.signal else code)  # type: ignore[arg-type]
 
 
@@ -108,6 +110,16 @@ def sentence(error: Exception) -> str:
     if kind == "BrokenProcessPool":
         return "a worker process was killed, perhaps because memory ran out: try again with fewer --workers"
     return f"this is a bug in Apollo ({what}): add --debug to see where, and please report what it prints"
+
+
+def let_go_of_full_streams() -> None:
+    """Forget what streams do not take: Python would try once more when it ends, and replace the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def catch_strays() -> None:

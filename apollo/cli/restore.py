@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -124,7 +123,7 @@ def restore(
     """Restore music: each IN becomes a 24-bit FLAC beside it, NAME.restored.flac.
 
     Tags and covers are kept. Finished results and recordings without damage are skipped. The exit code is 0, 1 if
-    something failed, 130 or 143 if it was interrupted.
+    something failed, 129, 130 or 143 if it was interrupted.
     """
     from apollo.audio import RawFormat
     from apollo.checkpoints import load_model
@@ -254,8 +253,6 @@ def restore_through_pipe(model: str, restorer: Callable[[], Restorer], wanted: O
     except KeyboardInterrupt:
         raise StoppedError("stopped before the end", 128 + STOPPED.signal) from None
     except OSError as error:
-        # Python empties its buffer once more when it ends: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         closed = isinstance(error, BrokenPipeError)
         reason = "was closed before all was written" if closed else f"takes no more ({error.strerror})"
         raise ApolloError(f"standard output {reason}") from None

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from apollo.errors import ApolloError
+from apollo.errors import ApolloError, stop_signals
 from apollo.foreign import shown
 from apollo.storage import Place, naming_objects
 
@@ -56,8 +56,13 @@ def say(*lines: object, error: bool = False) -> None:
         text = shown(line)
         if len(text) > LONGEST:
             text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
-        if screen is None or not screen.print_above(text, error):
-            typer.echo(text, err=error)
+        try:
+            if screen is None or not screen.print_above(text, error):
+                typer.echo(text, err=error)
+        except OSError:
+            if not error:
+                raise
+            # Of standard error that takes no more, as that of a closed terminal, nobody can be told.
 
 
 def note(*lines: object, error: bool = False) -> None:
@@ -106,7 +111,7 @@ STOPPED = Stopped()
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGINT (Ctrl-C) and SIGTERM alike raise KeyboardInterrupt, once: a second one asks for what is under way."""
+    """Let all `stop_signals` raise KeyboardInterrupt, once: a second one asks for what is under way."""
     STOPPED.signal = 0
     if threading.current_thread() is not threading.main_thread():  # where signals do not arrive
         yield
@@ -117,7 +122,7 @@ def stoppable() -> Iterator[None]:
             STOPPED.signal = number
             raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, stop) for each in stop_signals()}
     try:
         yield
     finally:

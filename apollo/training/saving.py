@@ -20,14 +20,12 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from apollo.atomic import replacing
 from apollo.checkpoints.reading import read_file
-from apollo.errors import ConfigError, ModelFileError, StoppedError, TrainingError
+from apollo.errors import ConfigError, ModelFileError, StoppedError, TrainingError, stop_signals
 from apollo.foreign import silenced
 from apollo.storage import here
 from apollo.training.system import ApolloSystem
 
 log = logging.getLogger(__name__)
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
@@ -96,7 +94,7 @@ def signals_given_back() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in stop_signals()}
     try:
         yield
     finally:
@@ -105,7 +103,7 @@ def signals_given_back() -> Iterator[None]:
 
 
 class StopOnSignal(Callback):
-    """Ends a run on SIGTERM or Ctrl-C after the step at work, with a checkpoint; a second signal ends it at once.
+    """Ends a run on a signal that asks to, after the step at work and with a checkpoint; a second one ends it at once.
 
     A signal at the end of an epoch waits for its validation, after which `Checkpoints` asks for what to do.
     """
@@ -117,14 +115,14 @@ class StopOnSignal(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals from Lightning, which would end the run without saving."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in stop_signals():
                 signal.signal(number, self.receive)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Stop after this step; a second signal has its usual effect."""
         self.received = number
         log.warning("finishing the current step and saving; a second signal ends the run at once")
-        for other in SIGNALS:
+        for other in stop_signals():
             signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
 
     def on_train_batch_end(

@@ -204,8 +204,9 @@ def test_a_fault_in_a_thread_is_one_sentence(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_verb_with_one_sentence(number: int, start_fork: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_verb_with_one_sentence(number: str, start_fork: Callable[..., Any]) -> None:
+    sent = getattr(signal, number)
     place, words = VERBS["models"]
     module, _, name = place.rpartition(".")
     program = f"""
@@ -221,7 +222,46 @@ apollo.cli.main()
     process = start_fork("-c", program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    os.kill(process.pid, number)
+    os.kill(process.pid, sent)
     _, errors = process.communicate()
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + sent
     assert_one_harmless_sentence(errors)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
+def test_nohup_keeps_a_run_alive_when_its_terminal_is_closed(start_fork: Callable[..., Any]) -> None:
+    program = """
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+from apollo.cli.net import run
+run(lambda: os.kill(os.getpid(), signal.SIGHUP))
+"""
+    assert start_fork("-c", program).wait() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes a terminal")
+def test_a_closed_terminal_ends_a_run_and_leaves_no_half_written_file(
+    start_fork: Callable[..., Any], tmp_path: Path
+) -> None:
+    program = f"""
+import time
+from pathlib import Path
+from apollo.atomic import replacing
+from apollo.cli.net import run
+
+def work():
+    with replacing(Path({str(tmp_path / "half")!r})) as temporary:
+        temporary.write_text("half")
+        print("begun", flush=True)
+        time.sleep(600)
+
+run(work)
+"""
+    watched, terminal = os.openpty()
+    process = start_fork("-c", program, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    assert os.read(watched, 100).startswith(b"begun")
+    os.close(watched)
+    process.send_signal(signal.SIGHUP)  # as the system does to all that a terminal has started
+    assert process.wait() == 128 + signal.SIGHUP
+    assert list(tmp_path.iterdir()) == []
