@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -67,6 +68,13 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
 def exists_already(place: object) -> str:
     """The message about something that is not replaced unasked."""
     return f"{place} exists already: use --overwrite to replace it, or choose another output"
+
+
+def unwritable(place: object, error: OSError) -> str:
+    """The message about a file or folder that the system does not let us write."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = error.strerror or str(error)
+    return f"{place} cannot be written ({reason}): {'free some space' if is_full else 'choose another output'}"
 
 
 def refuse_existing(path: Path) -> None:
@@ -212,4 +220,4 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ApolloError(f"the output folder {folder} cannot be made: {error.strerror}") from None
+        raise ApolloError(unwritable(f"the output folder {folder}", error)) from None

@@ -156,8 +156,10 @@ _copies: dict[Path, Url] = {}  # what the temporary files of this process hold
 def place(text: str) -> Place:
     """Give the place that a user has named by a path or a URL.
 
-    Raises ApolloError if the kind of URL is unknown, or it may hold a secret.
+    Raises ApolloError if the kind of URL is unknown, it may hold a secret, or nothing is named.
     """
+    if not text:  # of a shell's variable without a value; the current folder would be a surprise
+        raise ApolloError("an empty name stands for no file: give a path, or . for the current folder")
     found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", text, re.DOTALL)
     if found is None:
         return Path(text)

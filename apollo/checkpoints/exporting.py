@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-from apollo.atomic import ExistsError, replacing
+from apollo.atomic import ExistsError, replacing, unwritable
 from apollo.checkpoints.loading import OPTIONS, located, read_model
 from apollo.checkpoints.published import to_published
 from apollo.errors import ConfigError, ModelFileError, nearest
@@ -180,4 +180,4 @@ def write_whole(contents: Mapping[Path, bytes], overwrite: bool = True) -> None:
                     written.unlink()
         if isinstance(error, ExistsError):
             raise
-        raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None
+        raise ModelFileError(unwritable(path, error)) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from apollo.atomic import replacing
+from apollo.atomic import replacing, unwritable
 from apollo.errors import ModelFileError
 from apollo.foreign import silenced
 from apollo.nn import Apollo
@@ -134,12 +135,13 @@ def export_onnx(model: Apollo, path: Path, licence: str = "unknown", overwrite: 
                     f"{path} was not written: its samples would differ by {comparison.difference:.1e} of the peak"
                 )
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None
+        raise ModelFileError(unwritable(path, error)) from None
     return comparison
 
 
 def compare(model: Apollo, path: Path) -> Comparison:
     """Restore noise of several lengths with an ONNX file and with the network, and time the longest."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else what onnxruntime does is reported to its makers
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

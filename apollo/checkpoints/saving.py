@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from apollo.atomic import replacing
+from apollo.atomic import replacing, unwritable
 from apollo.errors import ModelFileError
 from apollo.nn import Apollo
 
@@ -46,4 +46,4 @@ def save_model(
         with replacing(path, overwrite) as temporary:
             temporary.write_bytes(save(tensors, texts))
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be written: {error.strerror}") from None
+        raise ModelFileError(unwritable(path, error)) from None

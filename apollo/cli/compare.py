@@ -25,7 +25,7 @@ def compare(
     The page is one file that needs no network. Up to five minutes of stereo are stored exactly (16 bits), longer
     recordings as Opus at 96 kbit/s.
     """
-    from apollo.atomic import make_folder, refuse_existing, replacing
+    from apollo.atomic import make_folder, refuse_existing, replacing, unwritable
     from apollo.audio.inspection import Inspection
     from apollo.player import compare as compared
     from apollo.player import data_uri, look_at, page
@@ -50,5 +50,5 @@ def compare(
         with replacing(output, overwrite) as temporary:
             temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise ApolloError(f"{output} cannot be written ({error.strerror}): choose another output") from None
+        raise ApolloError(unwritable(output, error)) from None
     say(f"{output}: {found.seconds:.1f} s of {before} and {after}, {len(text) / 1e6:.1f} MB")

@@ -6,8 +6,8 @@ import os
 
 import typer
 
-from apollo.atomic import make_folder, refuse_existing
-from apollo.cli.terminal import MANNER, check_suffix
+from apollo.atomic import make_folder, refuse_existing, unwritable
+from apollo.cli.terminal import MANNER, check_suffix, outlet
 from apollo.errors import ApolloError
 from apollo.foreign import shown_in_json
 from apollo.storage import Place, Url, place, replacing
@@ -40,10 +40,11 @@ def json_target(name: str | None, overwrite: bool, new_folder: bool = False) -> 
 def write_json(content: object, target: Place | None, overwrite: bool = True) -> None:
     """Write results whole where `json_target` says, a file or standard output; raises ApolloError if it cannot be."""
     if MANNER.only_json:
-        typer.echo(shown_in_json(content, indent=2))
+        with outlet():
+            typer.echo(shown_in_json(content, indent=2))
     elif target is not None:
         try:
             with replacing(target, overwrite) as temporary:
                 temporary.write_text(shown_in_json(content, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise ApolloError(f"{target} cannot be written ({error.strerror}): choose another file") from None
+            raise ApolloError(unwritable(target, error)) from None

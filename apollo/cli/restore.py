@@ -243,6 +243,9 @@ def restore_through_pipe(model: str, restorer: Callable[[], Restorer], wanted: O
     from apollo.cli.restoring import choice, summary
     from apollo.restoration import Settings, restore_pipe
 
+    for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
+        if stream is None:
+            raise ApolloError(f"standard {name} is closed: connect it to a file or to another program")
     if sys.stdout.isatty():
         raise ApolloError("- writes sound to standard output: send that to a file or to another program")
     try:

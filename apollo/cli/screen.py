@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn, TextColumn
 from rich.segment import Segment
 
+from apollo.cli.terminal import outlet
 from apollo.foreign import shown
 
 
@@ -19,6 +20,11 @@ class Screen(Console):
 
     def __init__(self, stderr: bool = False, **options: Any) -> None:
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; raises ApolloError if standard output takes no more."""
+        with outlet(self.stderr):
+            super().print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """What to print; only rich's own segments hold codes."""

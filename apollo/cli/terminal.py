@@ -56,13 +56,27 @@ def say(*lines: object, error: bool = False) -> None:
         text = shown(line)
         if len(text) > LONGEST:
             text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
-        try:
+        with outlet(error):
             if screen is None or not screen.print_above(text, error):
                 typer.echo(text, err=error)
-        except OSError:
-            if not error:
-                raise
-            # Of standard error that takes no more, as that of a closed terminal, nobody can be told.
+
+
+@contextmanager
+def outlet(error: bool = False) -> Iterator[None]:
+    """Say in an ApolloError that standard output takes no more; of standard error, nobody can be told.
+
+    A reader that wants no more, such as `head`, is no error: BrokenPipeError passes.
+    """
+    try:
+        yield
+    except OSError as reason:
+        if error:
+            return
+        if isinstance(reason, BrokenPipeError):
+            raise
+        raise ApolloError(
+            f"standard output takes no more ({reason.strerror}): free some space, or send it elsewhere"
+        ) from None
 
 
 def note(*lines: object, error: bool = False) -> None:

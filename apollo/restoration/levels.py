@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import IO
 
 import numpy as np
 
+from apollo.atomic import unwritable
 from apollo.audio import AudioWriter, RawStreamWriter
 from apollo.audio.levels import LoudnessMeter
 from apollo.audio.signal import Block, Signal
@@ -127,7 +129,5 @@ def scratch_file(sink: Sink) -> Iterator[IO[bytes]]:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        raise AudioFileError(
-            f"{sink.name} cannot be written: {error.strerror} (a restoration needs free space for its samples in "
-            "32 bits)"
-        ) from None
+        need = ", of which a restoration also needs some for its samples in 32 bits" * (error.errno == errno.ENOSPC)
+        raise AudioFileError(unwritable(sink.name, error) + need) from None

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from apollo.atomic import exists_already
+from apollo.atomic import exists_already, unwritable
 from apollo.audio import (
     RAW_FORMATS,
     AudioWriter,
@@ -281,7 +281,7 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
         exists = target.exists()
         is_source = exists and source.exists() and target.samefile(source)
     except OSError as error:  # a name too long, a folder without permission
-        raise AudioFileError(f"{target} cannot be written: {error.strerror}: choose another output") from None
+        raise AudioFileError(unwritable(target, error)) from None
     if is_source:
         raise AudioFileError(f"{source} would be replaced by its own restoration: choose another output")
     if exists and not overwrite:

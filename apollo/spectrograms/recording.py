@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from apollo.atomic import unwritable
 from apollo.audio import AudioReader
 from apollo.errors import AudioFileError
 from apollo.spectrograms.triptych import (
@@ -75,7 +76,7 @@ def draw_spectrogram(
     try:
         save(figure, target, overwrite)
     except OSError as error:
-        raise AudioFileError(f"{target} cannot be written ({error.strerror}); check folder and permissions.") from None
+        raise AudioFileError(unwritable(target, error)) from None
 
 
 def _columns(reader: AudioReader, frames: int) -> NDArray[np.float64]:

@@ -228,6 +228,30 @@ apollo.cli.main()
     assert_one_harmless_sentence(errors)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["models"], ["inspect", "examples/singing.mp3", "--json", "-"]])
+def test_a_full_standard_output_is_named(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        code, errors = leave(words, monkeypatch, capsys)
+    assert code == 1
+    assert_one_harmless_sentence(errors)
+    assert errors.startswith("Error: standard output takes no more (No space left on device)")
+
+
+@pytest.mark.parametrize("words", [["restore", ""], ["inspect", ""], ["compare", "", "b.mp3", "-o", "c.html"]])
+def test_an_empty_name_is_no_folder(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, errors = leave(words, monkeypatch, capsys)
+    assert code == 1
+    assert_one_harmless_sentence(errors)
+    assert "an empty name" in errors
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
 def test_nohup_keeps_a_run_alive_when_its_terminal_is_closed(start_fork: Callable[..., Any]) -> None:
     program = """

@@ -322,7 +322,19 @@ def test_output_that_takes_no_more_is_one_sentence(
     with Path("/dev/full").open("wb") as full:
         result = run_python(*command, given=wav.getvalue(), encoding=None, stdout=full)
     assert (result.returncode, result.stderr.count(b"\n")) == (1, 1)
-    assert result.stderr.startswith(b"Error: standard output cannot be written: No space left on device")
+    assert result.stderr.startswith(b"Error: standard output cannot be written (No space left on device): free")
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_closed_standard_stream_is_one_sentence(
+    stream: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["apollo", "restore", "-"])
+    monkeypatch.setattr(sys, stream, None)  # as Python has it where a shell was told `>&-`
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    assert re.fullmatch(rf"Error: standard {stream[3:]}put is closed: [^\n]+\n", capfd.readouterr().err)
 
 
 @pytest.fixture
