@@ -49,6 +49,8 @@ def open_decoder(path: Path, track: int | None = None) -> Decoder:
         with path.open("rb") as file:
             head = file.read(3)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise AudioFileError(f"{path} is a link to {path.readlink()}, which does not exist; mend it.") from None
         raise AudioFileError(f"{path} does not exist; check the path.") from None
     except (OSError, ValueError) as error:  # ValueError: a name that is not valid text
         reason = error.strerror if isinstance(error, OSError) else "its name cannot be read"

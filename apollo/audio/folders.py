@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from apollo.errors import some_of
 from apollo.storage import Url, Where
+
+log = logging.getLogger(__name__)
 
 # What to look for in folders: every name that a kind of file has which can be read. A file that is named is tried
 # whatever it is called.
@@ -25,10 +29,12 @@ LOSSLESS = (".wav", ".flac", ".aif", ".aiff")  # of those, what is taken to be s
 def audio_files(root: Where, others: Callable[[Where], None] = lambda path: None) -> list[Where]:
     """The files below a folder, at any depth, whose names are those of audio, sorted; hidden ones are left out.
 
-    Links to folders are not followed. A folder that may not be looked into is given itself, so that what it holds is
-    not missed in silence: whoever opens it learns what is wrong. `others` is called with every other file.
+    Links to folders are not followed, which is logged. A folder that may not be looked into is given itself, and so are
+    links that lead nowhere, so that nothing is missed in silence: whoever opens them learns what is wrong. `others` is
+    called with every other file.
     """
     found: list[Where] = []
+    links: list[str] = []
     if isinstance(root, Url):
         for url in root.files():
             if url.suffix.lower() in SUFFIXES:
@@ -42,16 +48,12 @@ def audio_files(root: Where, others: Callable[[Where], None] = lambda path: None
 
     for folder, folders, names in os.walk(root, onerror=closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links += [str(path) for path in (Path(folder, name) for name in folders) if path.is_symlink()]
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
-            if path.suffix.lower() not in SUFFIXES:
-                others(path)
-            elif _is_file(path):
+            if path.suffix.lower() in SUFFIXES:
                 found.append(path)
+            else:
+                others(path)
+    if links:
+        log.warning("links to folders are not followed: name what they lead to (%s)", some_of(sorted(links), 3))
     return sorted(found, key=lambda place: place.parts)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # opening it will say what is wrong
-        return True

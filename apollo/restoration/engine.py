@@ -77,6 +77,8 @@ class Restorer:
         mix: float = 1.0,
         keep_below: float | None = None,
     ) -> None:
+        if not isinstance(model, torch.nn.Module):
+            raise ApolloError(f"a Restorer takes a network, not {model!r}: give apollo.load_model({model!r})")
         if not 1 <= chunk_seconds <= 3600:
             raise ApolloError(f"a chunk must last from 1 to 3600 seconds, not {chunk_seconds:g}")
         if batch is not None and not 1 <= batch <= MOST_CHANNELS:
@@ -196,7 +198,9 @@ class Restorer:
             240000
         """
         rate = self.sample_rate if sample_rate is None else as_rate(sample_rate)
-        peaks = [float(peak)] * channels if isinstance(peak, float | int) else [float(one) for one in peak]
+        if isinstance(peak, float | int | np.floating):
+            peak = [float(peak)] * channels
+        peaks = [float(one) for one in peak]
         if not all(0 <= one <= LARGEST for one in peaks):
             raise ApolloError(f"a peak must be a number from 0 that float32 can hold, not {peak}")
         wanted = rate if target_rate is None else as_rate(target_rate)

@@ -150,6 +150,8 @@ def foresee(
 @contextmanager
 def at_work(task: Task, restorer: Restorer, output: Output, overwrite: bool, force: bool, model: str) -> Iterator[Work]:
     """Give a task with local files; an unexpected error in the block becomes one that names the source."""
+    if task.problem:
+        raise AudioFileError(task.problem)
     with one_file(task.source), at_hand(task.source) as source, in_place_of(task.target, overwrite) as target:
         yield Work(task, source, target, restorer, output, overwrite, force, model)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from apollo.audio import FORMATS
 from apollo.errors import ApolloError, nearest
+from apollo.restoration.waveforms import as_rate
 from apollo.storage import Place
 
 BITS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
@@ -39,6 +40,8 @@ class Output:
             raise ApolloError(f"bits cannot be {self.bits!r}: {nearest(self.bits, BITS)}")
         if self.clip not in CLIPS:
             raise ApolloError(f"clip cannot be {self.clip!r}: {nearest(self.clip, CLIPS)}")
+        if isinstance(self.sample_rate, int):
+            as_rate(self.sample_rate)
         if self.clip == "float" and self.bits not in (None, "float"):
             raise ApolloError(f"clip 'float' needs float samples, not {self.bits} bits: leave one of the two out")
 

@@ -61,6 +61,7 @@ class RestorationStream:
         self.blend = BlendStream(blend, self.channels, target_rate) if blend.needs_input or self.adds else None
         # Resampling there and back rounds the length: with this much silence after the end it is never too short.
         self.silence = 2 * math.ceil(model_rate / sample_rate)
+        self.flushed = False
         self.taken = 0
         self.restored = 0
         seconds = (self.chunks.chunk + self.chunks.context) / model_rate
@@ -81,12 +82,19 @@ class RestorationStream:
 
         Raises:
             WaveformError: If the block has another shape or type; it is also a `ValueError`.
+            ApolloError: If a sample is NaN or infinite, or the stream has been flushed.
         """
-        restored = self._push(as_tensor(block, self.channels).float().cpu())
+        given = as_tensor(block, self.channels).float().cpu()
+        if self.flushed:
+            raise ApolloError("this stream has been flushed: begin another one for more sound")
+        if not given.isfinite().all():  # which resampling and the network would spread over their neighbours
+            raise ApolloError("the block contains NaN or infinite samples")
+        restored = self._push(given)
         return restored.numpy() if isinstance(block, np.ndarray) else restored
 
     def flush(self) -> Tensor:
         """Give the rest, a tensor `(channels, any number)`: in all, as many samples come out as went in."""
+        self.flushed = True
         rest = self._push(torch.zeros(self.channels, 0), last=True)
         return torch.cat((rest, self.blend.flush()), dim=1) if self.blend else rest
 

@@ -24,6 +24,7 @@ class Task:
     source: Place  # the file or object to read
     target: Place  # the file or object to write
     track: int | None = None  # which of the source's audio tracks, counted from 1; None is the default one
+    problem: str = ""  # why it cannot be done: its source is a folder without music, or a pattern that matches nothing
 
 
 def plan(
@@ -37,8 +38,9 @@ def plan(
 
     A folder stands for the audio files in it at any depth, without hidden files and earlier results. A pattern such as
     `*.mp3`, which some shells do not expand, stands for the files and folders that match. If an input is an earlier
-    result of another input, it is left out. A result is called `<name>.restored.flac`. It goes beside its source or, if
-    an output folder is given, to the same place in that folder as the source has in its own.
+    result of another input, it is left out. One that stands for nothing becomes a task with a problem. A result is
+    called `<name>.restored.flac`. It goes beside its source or, if an output folder is given, to the same place in that
+    folder as the source has in its own.
 
     Args:
         inputs: Files, folders and patterns, here or in a store.
@@ -48,39 +50,54 @@ def plan(
         track: Which audio track of each file, counted from 1; None is the default one.
 
     Returns:
-        One task a file, each with its own target.
+        One task a file, each with its own target, even on a disk that does not tell `A` from `a`.
 
     Raises:
-        AudioFileError: If a folder holds no audio file, a pattern matches nothing, or one output file is asked for
-            several inputs.
+        AudioFileError: If no input stands for anything, or one output file is asked for several inputs.
         ApolloError: If the format is unknown, or the output file's name has another.
     """
     suffix = f".{check_format(file_format or 'flac')}"
-    inputs = without_results([match for path in inputs for match in matches(path)])
+    found: list[Place] = []
     places: dict[Place, Place] = {}
+    problems: dict[Place, AudioFileError] = {}
     for path in inputs:
-        for source, folder in expand(path, others):
-            places.setdefault(source, output / folder if output else source.parent)
+        try:
+            found += matches(path)
+        except AudioFileError as error:
+            problems[path] = error
+    found = without_results(found)
+    for path in found:
+        try:
+            for source, folder in expand(path, others):
+                places.setdefault(source, output / folder if output else source.parent)
+        except AudioFileError as error:
+            problems[path] = error
+    if problems and not places:
+        raise next(iter(problems.values()))
     if output is not None and output.suffix.lower() in SUFFIXES and not is_folder(output):
-        if len(inputs) > 1 or is_folder(inputs[0]):
+        if len(found) > 1 or problems or is_folder(found[0]):
             raise AudioFileError(f"{output} is one file, but there may be several to restore: give a folder instead")
         if file_format is not None and output.suffix.lower() != suffix:
             raise ApolloError(
                 f"{output} is not named like a file in the format {file_format}: leave out one of the two"
             )
-        return [Task(inputs[0], output, track)]
-    names = Counter((place, source.stem) for source, place in places.items())
-    tasks: dict[Place, Task] = {}
+        return [Task(found[0], output, track)]
+    names = Counter((place, source.stem.casefold()) for source, place in places.items())
+    tasks: dict[str, Task] = {}
     for source, place in places.items():
         # For song.mp3 beside song.wav, the suffix tells their results apart.
-        name = source.stem if names[place, source.stem] == 1 else source.name
+        name = source.stem if names[place, source.stem.casefold()] == 1 else source.name
         target = place / f"{name}{RESTORED}{suffix}"
         number = 1
-        while target in tasks:
+        while str(target).casefold() in tasks:
             number += 1
             target = place / f"{name}-{number}{RESTORED}{suffix}"
-        tasks[target] = Task(source, target, track)
-    return list(tasks.values())
+        tasks[str(target).casefold()] = Task(source, target, track)
+    failing = [
+        Task(path, (output or path.parent) / f"{path.name}{RESTORED}{suffix}", track, str(error))
+        for path, error in problems.items()
+    ]
+    return [*tasks.values(), *failing]
 
 
 def likely_seconds(source: Place) -> float:
@@ -119,7 +136,10 @@ def matching(path: Place) -> Sequence[Place]:
     """Give everything that matches a pattern."""
     if isinstance(path, Url):
         return path.matches()
-    return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  Path.glob is relative
+    # A folder that is there is meant, even if it is called "Album [2020]".
+    known = next(folder for folder in path.parents if is_folder(folder))
+    pattern = Path(glob.escape(str(known)), path.relative_to(known))
+    return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207  Path.glob is relative
 
 
 def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:

@@ -44,6 +44,8 @@ def as_tensor(waveform: Tensor | npt.NDArray[Any], channels: int | None = None) 
             f"not {waveform.dtype}: convert it"
         )
     if isinstance(waveform, Tensor):
+        if waveform.layout != torch.strided or waveform.is_meta or waveform.dtype.itemsize < 2:
+            raise WaveformError("a waveform must be a dense tensor of 16 bits or more: convert it")
         return waveform.detach()
     # torch refuses negative strides, foreign byte order and extended precision, and warns about read-only arrays.
     kind = waveform.dtype.newbyteorder("=") if waveform.dtype.itemsize <= 8 else np.dtype(np.float64)

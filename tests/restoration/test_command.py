@@ -291,6 +291,8 @@ def test_patterns_stand_for_what_they_match(album: Path, tmp_path: Path, run: Ru
     assert run(album / "*.mp3", "-o", tmp_path / "out")[0] == 0
     assert files(tmp_path / "out") == ["a.restored.flac"]
     assert "nothing matches" in run(album / "*.ogg")[2]
+    code, said, errors = run(album / "*.ogg", album / "*.mp3", "-o", tmp_path / "out")
+    assert (code, errors.count("nothing matches"), said.count("is finished already")) == (1, 1, 1)
 
 
 def test_wav_goes_through_pipes(coded: np.ndarray, model: Path, run_fork: Callable[..., Any]) -> None:

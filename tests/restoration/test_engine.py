@@ -305,6 +305,9 @@ def test_a_model_without_a_fill_takes_no_share_of_it(make_model: Callable[..., A
         (np.zeros((2, 3000), complex), "not complex128"),
         (torch.zeros(2, 3000, dtype=torch.int32), "not torch.int32"),
         (torch.zeros(3000, 2), "give waveform.T"),
+        (torch.zeros(2, 3000).to_sparse(), "dense"),
+        (torch.zeros(2, 3000, device="meta"), "dense"),
+        (torch.zeros(2, 3000).to(torch.float8_e4m3fn), "16 bits"),
         (np.full((2, 3000), 1e300), "too large for float32"),
         (None, "not NoneType"),
     ],
@@ -315,9 +318,23 @@ def test_what_is_no_waveform_is_told(waveform: Any, says: str, make_model: Calla
 
 
 def test_a_block_that_lies_on_its_side_is_told(make_model: Callable[..., Apollo]) -> None:
-    stream = Restorer(make_model("direct"), 1).stream(1.0)
+    stream = Restorer(make_model("direct"), 1).stream(np.float32(1))  # type: ignore[arg-type]
     with pytest.raises(ApolloError, match=r"give waveform.T"):
         stream.push(np.zeros((5, 2), np.float32))
+
+
+def test_a_stream_loses_no_block_in_silence(make_model: Callable[..., Apollo]) -> None:
+    stream = Restorer(make_model("residual"), 1).stream(1.0)
+    with pytest.raises(ApolloError, match="NaN or infinite"):
+        stream.push(np.full((2, 10), np.nan, np.float32))
+    assert stream.flush().shape == (2, 0)
+    with pytest.raises(ApolloError, match="has been flushed"):
+        stream.push(np.zeros((2, 10), np.float32))
+
+
+def test_the_name_of_a_model_is_no_network() -> None:
+    with pytest.raises(ApolloError, match=r"give apollo\.load_model\('default'\)"):
+        Restorer("default")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf"), 1e30, 44_100.5, "44100", True, 10**12, 1])

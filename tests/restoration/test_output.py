@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,8 +114,10 @@ def test_times_are_kept_when_told(loud: Path, identity: Restorer) -> None:
     assert report.target.stat().st_mtime == 1_100_000_000
 
 
-@pytest.mark.parametrize("options", [{"bits": "8"}, {"clip": "never"}, {"clip": "float", "bits": "16"}])
-def test_what_cannot_be_is_refused(options: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"bits": "8"}, {"clip": "never"}, {"clip": "float", "bits": "16"}, {"sample_rate": 1}]
+)
+def test_what_cannot_be_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ApolloError, match=r"^[^\n]+$"):
         Output(**options)
 

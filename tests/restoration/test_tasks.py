@@ -67,6 +67,22 @@ def test_no_two_inputs_share_a_target(album: Path) -> None:
     assert len(targets(album / "a.wav", album / "a.wav")) == 1
 
 
+def test_no_two_inputs_share_a_target_where_small_and_capital_letters_are_the_same(tmp_path: Path) -> None:
+    songs = [tmp_path / name for name in ("one/Song.mp3", "two/song.mp3", "three/SONG.ogg", "four/Song.mp3")]
+    for song in songs:
+        song.parent.mkdir()
+        song.touch()
+    found = targets(*songs, output=Path("out"))
+    assert len({target.casefold() for target in found}) == len(songs)
+
+
+def test_a_pattern_takes_the_names_of_folders_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "Album [2020] *live*"
+    folder.mkdir()
+    (folder / "a.mp3").touch()
+    assert [task.source for task in plan([folder / "*.mp3"])] == [folder / "a.mp3"]
+
+
 def test_results_that_a_shell_names_beside_their_sources_are_left_out(album: Path) -> None:
     (album / "a.mp3").touch()
     (album / "a.mp3.restored.flac").touch()
@@ -89,3 +105,21 @@ def test_folder_that_may_not_be_looked_into_is_not_passed_over_in_silence(album:
 def test_folder_without_audio_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioFileError, match="no audio file"):
         plan([tmp_path])
+
+
+def test_inputs_that_stand_for_nothing_do_not_stop_the_others(album: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    tasks = plan([tmp_path / "scans", album / "b.mp3", album / "*.ogg"])
+    assert [task.source.name for task in tasks] == ["b.mp3", "*.ogg", "scans"]
+    assert [bool(task.problem) for task in tasks] == [False, True, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+def test_links_are_not_passed_over_in_silence(album: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (album / "gone.mp3").symlink_to("on a disk that is not there.mp3")
+    (album / "disc 3").symlink_to("disc 2")
+    sources = [task.source.relative_to(album).as_posix() for task in plan([album])]
+    assert sources == ["a.wav", "b.mp3", "disc 2/a.flac", "gone.mp3"]
+    assert f"{album / 'disc 3'}" in caplog.text
+    with pytest.raises(AudioFileError, match="is a link to on a disk that is not there"):
+        AudioReader(album / "gone.mp3")
