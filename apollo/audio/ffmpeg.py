@@ -133,6 +133,8 @@ class FFmpegDecoder:
             except (av.FFmpegError, ValueError):
                 raise _not_audio(self._path) from None
             stream = audio_track(self._container, self._path, self._track)
+            if stream is None and self._container.streams.video:
+                raise AudioFileError(f"{self._path} holds pictures but no sound; give another file.")
             if stream is None:
                 raise _not_audio(self._path)
             self._stream = stream

@@ -22,6 +22,7 @@ from apollo.audio.stated_sizes import missing_share
 from apollo.errors import AudioFileError
 
 _BLOCK = 1 << 16  # samples
+LARGEST = 1e12  # beyond, a sample is damage rather than sound, and powers would exceed float32
 
 
 def info(path: str | Path, track: int | None = None) -> AudioInfo:
@@ -105,6 +106,7 @@ class AudioReader:
     def read(self, n: int) -> npt.NDArray[np.float32]:
         """The next samples, float32 of shape (channels, at most n): n until the file ends, none from there on.
 
+        Samples beyond `LARGEST` are infinite, as are those that float32 cannot hold.
         What a listener would not expect of a file, such as damage, is logged when it was read from start to end.
         """
         try:
@@ -112,6 +114,9 @@ class AudioReader:
         except AudioFileError as error:
             self._source = past_damage(self._source, self.path, error)
             block = self._source.read(n)
+        beyond = np.abs(block) > LARGEST
+        if beyond.any():
+            block = np.where(beyond, np.copysign(np.float32(np.inf), block), block)
         self._read += block.shape[1]
         if block.shape[1] < n and self._from_start:
             tell(self.path, self.remarks)

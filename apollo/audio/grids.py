@@ -45,7 +45,7 @@ def repeats(block: Block) -> bool:
     for frame in _FRAMES:
         for lag in (frame, 2 * frame):
             early, late = edges[:-lag], edges[lag:]
-            if np.vdot(early, late) > _ALIKE * np.sqrt(np.vdot(early, early) * np.vdot(late, late)):
+            if np.vdot(early, late) > _ALIKE * np.sqrt(np.vdot(early, early)) * np.sqrt(np.vdot(late, late)):
                 return True
     return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -17,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from apollo.audio.formats import KNOWN_FORMATS, layout_of
+from apollo.audio.remarks import Remarks, tell
 from apollo.audio.signal import Block
+from apollo.audio.stated_sizes import HEADER, share_missing
 from apollo.audio.writing import interleaved
 from apollo.errors import AudioFileError
 
@@ -80,7 +83,8 @@ def read_wav_stream(stream: BinaryIO) -> tuple[int, int, Iterator[Block]]:
     """
     refused = AudioFileError("standard input is not a readable WAV; pipe a WAV, or describe its raw samples (--raw).")
     try:
-        container = av.open(_Unseekable(stream), "r", format="wav", metadata_errors="ignore")
+        incoming = _Unseekable(stream)
+        container = av.open(incoming, "r", format="wav", metadata_errors="ignore")
         frames = container.decode(audio=0)
         first = next(frames, None)
     except (av.FFmpegError, ValueError, IndexError, OSError):
@@ -93,14 +97,18 @@ def read_wav_stream(stream: BinaryIO) -> tuple[int, int, Iterator[Block]]:
     def blocks() -> Iterator[Block]:
         resampler = av.AudioResampler("flt", first.layout, rate) if first is not None else None
         frame = first
+        samples = 0
         try:
             with container:
                 while frame is not None and resampler is not None:
                     for piece in resampler.resample(frame):
+                        samples += piece.samples
                         yield np.ascontiguousarray(piece.to_ndarray().reshape(-1, channels).T, dtype=np.float32)
                     frame = next(frames, None)
         except (av.FFmpegError, OSError) as error:
             raise AudioFileError(f"standard input cannot be read to its end ({error}); pipe it again.") from None
+        missing = share_missing(io.BytesIO(incoming.head), incoming.end) * samples / rate
+        tell(Path("standard input"), Remarks(missing=missing))
 
     return rate, channels, blocks()
 
@@ -220,7 +228,16 @@ class _Unseekable:
     """A stream that PyAV can only read: it would seek where a pipe only claims that it can."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.read = stream.read
+        self._stream = stream
+        self.head = b""  # the first bytes that were read, as many as a header may have
+        self.end = 0  # bytes read so far
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        data = self._stream.read(size)
+        self.head += data[: HEADER - len(self.head)]
+        self.end += len(data)
+        return data
 
 
 class _WriteOnly:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from apollo.audio.files import AudioReader
+from apollo.audio.files import LARGEST, AudioReader
 from apollo.audio.fir import FIR, low_pass_kernel
 from apollo.audio.remarks import Remarks
 from apollo.audio.resampling import Resampler, resampled_length
@@ -78,14 +78,14 @@ class Signal:
         """Largest magnitude in each channel, and the samples a channel that there truly are.
 
         Raises:
-            ApolloError: If a sample is NaN or infinite.
+            ApolloError: If a sample is NaN, infinite or beyond `LARGEST`.
         """
         peaks, samples = np.zeros(self.channels, np.float32), 0
         for block in self.blocks():
             if block.shape[1]:
                 peaks = np.maximum(peaks, np.maximum(block.max(axis=1), -block.min(axis=1)))
                 samples += block.shape[1]
-            if not np.isfinite(peaks).all():
+            if not (peaks <= LARGEST).all():
                 raise ApolloError(f"{self.name} contains NaN or infinite samples")
         return [float(peak) for peak in peaks], samples
 

@@ -28,7 +28,7 @@ _SOUND = (b"data", b"SSND", b"BODY", b"mdat")  # chunks that hold it
 _FILM = (b"movi", b"AVIX")  # likewise in AVI, by what their contents begin with
 # What encoders write into the first frame of an MP3: flags that say that the number of frames and that of bytes follow.
 _XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f]....(....)", re.DOTALL)
-_HEADER = 1 << 16  # bytes of a header searched
+HEADER = 1 << 16  # bytes of a header searched
 _SLACK = 64  # bytes by which writers get sizes wrong, such as that of a header
 
 
@@ -62,9 +62,13 @@ def mended_sizes(path: Path) -> dict[int, bytes]:
 def missing_share(path: Path) -> float:
     """How much is missing at the end of a file by what its header says, as a share of what is there; 0 for nothing."""
     with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        start, stated = _stated(file, file.read(_HEADER), end)
+        return share_missing(file, file.seek(0, os.SEEK_END))
+
+
+def share_missing(file: BinaryIO, end: int) -> float:
+    """The same of a file, or of the first `HEADER` bytes of one, that has `end` bytes."""
+    file.seek(0)
+    start, stated = _stated(file, file.read(HEADER), end)
     return (stated - end) / (end - start) if start < end < stated - _SLACK else 0.0
 
 

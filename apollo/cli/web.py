@@ -64,7 +64,7 @@ def web(
     size = parse_size(max_size)
     password = None
     if auth is not None:
-        password = os.environ.get(PASSWORD) or typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        password = os.environ.get(PASSWORD) or ask_password()
     from apollo.web import Settings, serve
 
     settings = Settings(host, port, tuple(models or ["default"]), auth, password, share, jobs, size, device)
@@ -84,6 +84,14 @@ def web(
     except KeyboardInterrupt:
         STOPPED.signal = 0  # that is how it ends
         note("Ended; uploads and results are removed.")
+
+
+def ask_password() -> str:
+    """Have a password typed twice; raises ApolloError if nobody is there to type one."""
+    try:
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    except typer.Abort:
+        raise ApolloError(f"--auth needs a password: type one in a terminal, or set {PASSWORD}") from None
 
 
 def _write_site(folder: Path, models: list[str], overwrite: bool) -> None:

@@ -102,11 +102,11 @@ class Page:
     def restore(
         self,
         songs: list[str] | None,
-        model: str,
+        model: str | None,
         mix: float,
         keep_below: float | None,
         fill: float,
-        file_format: str,
+        file_format: str | None,
         force: bool,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
@@ -118,7 +118,7 @@ class Page:
             return
         yield "", "", *cleared, ""
         heard = False
-        wish = Wish(model, mix, keep_below or None, fill, file_format, force)
+        wish = self._wish(model, mix, keep_below, fill, file_format, force)
         with self._job(songs, wish, request.session_hash, players=True) as job:
             room = job.room
             for state in job.run():
@@ -137,18 +137,18 @@ class Page:
     def answer(
         self,
         songs: list[str] | None,
-        model: str = "default",
+        model: str | None = None,
         mix: float = 1.0,
         keep_below: float | None = None,
         fill: float = 1.0,
-        file_format: str = "flac",
+        file_format: str | None = None,
         force: bool = False,
         request: gr.Request = None,  # type: ignore[assignment]  # Gradio gives it
     ) -> tuple[list[str], list[dict[str, Any]]]:
         """What programs ask for: the restored files, and what became of each song."""
         if not songs:
             raise gr.Error("give a song", print_exception=False)
-        wish = Wish(model, mix, keep_below or None, fill, file_format, force)
+        wish = self._wish(model, mix, keep_below, fill, file_format, force)
         with self._job(songs, wish, request.session_hash if request else None, players=False) as job:
             *_, state = job.run()
             if state.error:
@@ -179,6 +179,12 @@ class Page:
             job.cancel()
         for job in running:
             job.wait()
+
+    def _wish(
+        self, model: str | None, mix: float, keep_below: float | None, fill: float, file_format: str | None, force: bool
+    ) -> Wish:
+        """The options as chosen; where a visitor has cleared a field, its default."""
+        return Wish(model or self.models[0], mix, keep_below or None, fill, file_format or "flac", force)
 
     def _stop(self, session: str | None) -> None:
         with self.lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -66,6 +67,7 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda address: N
     network = lru_cache(maxsize=3)(load_model)
     for model in settings.models:
         network(model)
+    check_host(settings.host)
     with temporary_folder() as folder:
         from apollo.web.workspace import Workspace
 
@@ -116,6 +118,20 @@ def serve(settings: Settings, started: Callable[[str], None] = lambda address: N
             stopped.set()
             page.stop_all()
             page.blocks.close(verbose=False)
+
+
+def check_host(host: str) -> None:
+    """Refuse an address that is not this machine's, for which Gradio would try a hundred ports.
+
+    Raises:
+        ApolloError: If nothing can listen at it.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as trial:
+            trial.bind(address)
+    except OSError as error:
+        raise ApolloError(f"{host} cannot be used ({error.strerror}): choose another --host") from None
 
 
 def _restorers(network: Callable[[str], Apollo], settings: Settings) -> Callable[[Wish], Restorer]:

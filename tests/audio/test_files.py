@@ -178,7 +178,7 @@ def bad_file(tmp_path, kind, music):
         ("cut_header.flac", "is not a readable audio"),
         ("noise.mp3", "is not a readable audio"),
         ("noise.m4a", "is not a readable audio"),
-        ("picture.mp4", "is not a readable audio"),
+        ("picture.mp4", "holds pictures but no sound"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence_and_quietly(tmp_path, music, capfd, kind, says):

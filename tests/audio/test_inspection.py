@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from apollo.audio import degrade, needs_restoration, read, resample, write
 from apollo.audio.inspection import inspect
@@ -119,6 +120,15 @@ def test_samples_that_are_no_numbers_leave_numbers_to_tell(tmp_path, noisy, bad)
     found = inspect(tmp_path / "a.wav").as_json()
     assert json.dumps(found, allow_nan=False)
     assert found["finite"] is False
+
+
+@pytest.mark.parametrize(("level", "finite"), [(1e9, True), (1e12, True), (1e13, False), (1e30, False)])
+@pytest.mark.filterwarnings("error")
+def test_samples_far_beyond_any_sound_are_told_as_broken(tmp_path, noisy, level, finite):
+    soundfile.write(tmp_path / "a.wav", (noisy / np.abs(noisy).max() * level * 0.99).T, RATE, "FLOAT")
+    found = inspect(tmp_path / "a.wav")
+    assert found.levels.finite is finite
+    assert found.verdict.damaged is False
 
 
 def test_progress_is_told_to_the_end(tmp_path, noisy):

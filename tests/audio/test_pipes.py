@@ -109,6 +109,14 @@ def test_stream_that_ends_early_gives_what_it_has():
     assert sum(block.shape[1] for block in read_raw_stream(io.BytesIO(bytes(4_002)), "s16le", 2)) == 1_000
 
 
+def test_stream_that_ends_before_its_header_says_is_told(caplog):
+    memory = io.BytesIO()
+    soundfile.write(memory, integers(2, 96_000, "PCM_16").T, 48_000, "PCM_16", format="WAV")
+    for end, told in ((None, 0), (-192_000, 1)):
+        list(read_wav_stream(io.BytesIO(memory.getvalue()[:end]))[2])
+        assert caplog.text.count("standard input is cut off: by its header, about 1 s are missing") == told
+
+
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"ID3\x04 no wav" * 50, b"RIFF\xff\xff\xff\xffWAVEfmt "])
 def test_what_is_no_wav_is_told(data):
     with pytest.raises(AudioFileError, match="not a readable WAV"):

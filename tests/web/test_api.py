@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from apollo.cli.web import parse_size
+from apollo.cli.web import ask_password, parse_size
 from apollo.errors import ApolloError
+from apollo.web.serve import check_host
 
 
 @pytest.mark.slow
@@ -39,6 +41,9 @@ def test_client_gets_what_the_command_gives_to_the_bit(
     ):
         with pytest.raises(AppError, match=sentence):
             client.predict([handle_file(str(broken))], *arguments, api_name="/restore")
+    # Fields that somebody has cleared mean their defaults.
+    _, report = client.predict([handle_file(str(broken))], None, 1, None, 1, None, False, api_name="/restore")
+    assert (report[0]["status"], report[0]["target"]) == ("failed", "broken.restored.flac")
 
 
 @pytest.mark.slow
@@ -83,3 +88,18 @@ def test_password_is_asked_for_and_large_uploads_are_refused(
 def test_sizes_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ApolloError, match="--max-size is a size"):
         parse_size(text)
+
+
+def test_an_address_of_another_machine_is_refused_at_once() -> None:
+    check_host("127.0.0.1")
+    with pytest.raises(ApolloError, match=r"192\.0\.2\.1 cannot be used \(.+\): choose another --host"):
+        check_host("192.0.2.1")  # of no machine (RFC 5737)
+
+
+def test_a_password_that_nobody_can_type_is_asked_for_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prompt(*words: object, **options: object) -> str:
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    with pytest.raises(ApolloError, match="APOLLO_PASSWORD"):
+        ask_password()
