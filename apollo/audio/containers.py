@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from apollo.audio.chunks import MP4, find_chunk
-from apollo.audio.views import FileView, without_crowd, without_zeros
+from apollo.audio.views import FileView, without_crowd, without_old_tags, without_zeros
 from apollo.errors import AudioFileError
 
 # FFmpeg's demuxers of sound and of films; not the lists (concat, hls, dash, sdp, imf), pictures, texts and devices.
@@ -45,7 +45,7 @@ def open_container(path: Path, view: Callable[[], FileView] | None = None) -> It
         OSError: It cannot be opened.
     """
     # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
-    seen = view() if view else without_crowd(path) or without_zeros(path)
+    seen = view() if view else without_crowd(path) or without_zeros(path) or without_old_tags(path)
     with ExitStack() as files:
         file = str(path.absolute()) if seen is None else files.enter_context(seen)
         yield files.enter_context(av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS)))

@@ -1,6 +1,7 @@
 """Several tracks, changes on the way and damage: read as far as can be, and told."""
 
 import logging
+import struct
 from fractions import Fraction
 from random import Random
 
@@ -17,6 +18,15 @@ RATE = 44_100
 def tone(frequency, seconds=2.0, rate=RATE, channels=2):
     time = np.arange(int(seconds * rate)) / rate
     return np.tile(0.3 * np.sin(2 * np.pi * frequency * time), (channels, 1)).astype(np.float32)
+
+
+def coded_as_mp2(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mp2", rate=RATE, layout="stereo")
+        frame = av.AudioFrame.from_ndarray((tone(440) * 32767).astype(np.int16).T.reshape(1, -1), "s16", "stereo")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def pitch(waveform, rate):
@@ -92,6 +102,32 @@ def test_what_is_no_packet_in_a_transport_stream_is_passed_over(tmp_path, encode
     lost = (whole.shape[1] - waveform.shape[1]) / RATE
     assert 0.2 < lost < 1
     assert sum(seconds for _, seconds in remarks_on(path).damage) == pytest.approx(lost, abs=0.03)
+
+
+@pytest.mark.parametrize("id3v1", [b"", b"TAG" + bytes(125)], ids=["", "ID3v1"])
+@pytest.mark.parametrize("kind", ["APEv1", "APEv2 with a header", "Lyrics3", "Lyrics3v2", "ID3v2"])
+@pytest.mark.parametrize("suffix", [".mp3", ".mp2"])
+def test_tags_of_old_programs_are_no_sound(tmp_path, suffix, kind, id3v1):
+    path = tmp_path / f"a{suffix}"
+    write(path, tone(440), RATE, format="mp3") if suffix == ".mp3" else coded_as_mp2(path)
+    whole = read(path)[0]
+    items = struct.pack("<II", 100_000, 0) + b"Comment\0" + 1_000 * bytes(range(100))
+    marks = [
+        b"APETAGEX" + struct.pack("<IIII", version, len(items) + 32, 1, flags) + bytes(8)
+        for version, flags in ((1000, 0), (2000, 0xA0000000), (2000, 0x80000000))
+    ]
+    lyrics = b"LYRICSBEGINLYR00012Hello, world!"
+    tag = {
+        "APEv1": items + marks[0],
+        "APEv2 with a header": marks[1] + items + marks[2],
+        "Lyrics3": lyrics + b"LYRICSEND",
+        "Lyrics3v2": lyrics + b"%06d" % len(lyrics) + b"LYRICS200",
+        "ID3v2": b"ID3\4\0\x10\0\0\0\x0fTIT2\0\0\0\5\0\0\3song3DI\4\0\x10\0\0\0\x0f",
+    }
+    with path.open("ab") as file:
+        file.write(tag[kind] + id3v1)
+    assert not list(remarks_on(path).sentences())
+    assert np.array_equal(read(path)[0], whole)
 
 
 @pytest.fixture

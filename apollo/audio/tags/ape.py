@@ -6,26 +6,11 @@ Source: https://wiki.hydrogenaud.io/index.php?title=APEv2_specification
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
 
 from apollo.audio.pictures import Cover
 from apollo.audio.tags.model import Found, utf8_or_bytes
 
-FOOTER = 32
-_LARGEST = 1 << 26
 _TEXT, _BINARY = 0, 1
-
-
-def find_ape(file: BinaryIO, end: int) -> tuple[int, int] | None:
-    """Where the items of a tag lie that ends here, and how many bytes they take."""
-    if end < FOOTER:
-        return None
-    file.seek(end - FOOTER)
-    footer = file.read(FOOTER)
-    if not footer.startswith(b"APETAGEX"):
-        return None
-    size = int.from_bytes(footer[12:16], "little") - FOOTER
-    return (end - FOOTER - size, size) if 0 <= size <= min(_LARGEST, end - FOOTER) else None
 
 
 def read_ape(items: bytes, found: Found) -> None:

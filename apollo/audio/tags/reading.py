@@ -6,7 +6,6 @@ writes. FFmpeg gives one value a name, drops letters that are not UTF-8, and tak
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import av
 from apollo.audio.containers import open_container
 from apollo.audio.pictures import Cover
 from apollo.audio.stated_sizes import size_of_id3v2
-from apollo.audio.tags.ape import find_ape, read_ape
+from apollo.audio.tags.ape import read_ape
 from apollo.audio.tags.asf import HEADER, read_asf
 from apollo.audio.tags.id3 import read_id3v1, read_id3v2
 from apollo.audio.tags.matroska import read_matroska
@@ -28,13 +27,13 @@ from apollo.audio.tags.mp4 import read_mp4
 from apollo.audio.tags.ogg import read_ogg
 from apollo.audio.tags.riff import read_aiff, read_riff
 from apollo.audio.tags.vorbis import read_flac
+from apollo.audio.tails import tail_of
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
 # What damaged tags lead to; what was read before the damage counts.
 _DAMAGE = (struct.error, ValueError, IndexError, KeyError, OverflowError, EOFError)
 _LARGEST = 1 << 28  # bytes of ID3v2: what its header can tell
-_V1, _LYRICS3 = 128, b"LYRICS200"
 
 
 def read_metadata(path: str | Path) -> Metadata:
@@ -112,31 +111,14 @@ _STREAMS = b"\xff|wvpk|MAC |MPCK|TTA1|OFR |tBaK"  # with tags at their ends alon
 
 def _read_end(file: BinaryIO, found: Found) -> None:
     """Read what lies at the end of a file: APEv2, ID3v2 with a footer, ID3v1."""
-
-    def ending(size: int) -> bytes:
-        file.seek(max(0, end - size))
-        return file.read(min(size, end))
-
-    def take(read: Callable[[bytes, Found], None], content: bytes) -> None:
-        tag = Found()
-        with suppress(*_DAMAGE):
-            read(content, tag)
-        found.take(tag)
-
-    end = file.seek(0, os.SEEK_END)
-    oldest = ending(_V1)
-    end -= _V1 if oldest.startswith(b"TAG") else 0
-    mark = ending(15)
-    if mark.endswith(_LYRICS3) and mark[:6].isdigit():
-        end -= 15 + int(mark[:6])
-    if place := find_ape(file, end):
-        file.seek(place[0])
-        take(read_ape, file.read(place[1]))
-        end = place[0]
-    footer = ending(10)
-    if footer.startswith(b"3DI") and 0 < (size := size_of_id3v2(b"ID3" + footer[3:])) <= end:
-        take(read_id3v2, ending(size))
-    take(read_id3v1, oldest)
+    tail = tail_of(file)
+    for read, place in ((read_ape, tail.ape), (read_id3v2, tail.id3v2), (read_id3v1, tail.id3v1)):
+        if place is not None:
+            tag = Found()
+            file.seek(place[0])
+            with suppress(*_DAMAGE):
+                read(file.read(place[1]), tag)
+            found.take(tag)
 
 
 def _ask_ffmpeg(path: Path, found: Found, tags: bool) -> None:
