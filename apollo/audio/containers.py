@@ -45,7 +45,7 @@ def open_container(path: Path, view: Callable[[], FileView] | None = None) -> It
         OSError: It cannot be opened.
     """
     # An absolute path, so that a name with a colon is no protocol. Tags that are not UTF-8 are no obstacle.
-    seen = view() if view else without_crowd(path) or without_zeros(path) or without_old_tags(path)
+    seen = view() if view else without_crowd(path) or without_old_tags(path) or without_zeros(path)
     with ExitStack() as files:
         file = str(path.absolute()) if seen is None else files.enter_context(seen)
         yield files.enter_context(av.open(file, "r", metadata_errors="ignore", options=_only(_FORMATS)))

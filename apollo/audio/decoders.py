@@ -28,8 +28,9 @@ from apollo.audio.ffmpeg import FFmpegDecoder
 from apollo.audio.libsndfile import SoundFileDecoder
 from apollo.audio.ogg import links_of
 from apollo.audio.remarks import Remarks
-from apollo.audio.stated_sizes import mended_sizes, size_of_id3v2
-from apollo.audio.views import FileView, looks_like_mpeg
+from apollo.audio.stated_sizes import mended_sizes
+from apollo.audio.tails import size_of_id3v2
+from apollo.audio.views import MPEG_SUFFIXES, FileView
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
@@ -57,7 +58,8 @@ def open_decoder(path: Path, track: int | None = None) -> Decoder:
         raise AudioFileError(f"{path!s} cannot be opened ({reason}); check its name and permissions.") from None
     if not head:
         raise AudioFileError(f"{path} is empty (0 bytes); copy or download it again.")
-    if looks_like_mpeg(path, head):
+    looks_like_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
+    if looks_like_mpeg or path.suffix.lower() in MPEG_SUFFIXES:
         try:
             return FFmpegDecoder(path, track=track)
         except AudioFileError:

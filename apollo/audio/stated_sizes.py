@@ -16,6 +16,7 @@ from uuid import UUID
 
 from apollo.audio.chunks import CAF, IFF, MP4, RIFF, UNKNOWN, W64, Chunk, Layout, chunk_at, chunks
 from apollo.audio.rare_headers import rare_extent
+from apollo.audio.tails import size_of_id3v2, tail_of
 
 _AU_HEADER = 24  # bytes, at least
 _LOOK = 1 << 20  # bytes behind the sound: only zeros there are what a disk or a download has filled up
@@ -35,7 +36,7 @@ _SLACK = 64  # bytes by which writers get sizes wrong, such as that of a header
 def mended_sizes(path: Path) -> dict[int, bytes]:
     """What must stand in a header that tells of less sound than follows it, by where; nothing where it is true."""
     with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
+        end = tail_of(file).start
         file.seek(0)
         head = file.read(40)
         if head[:4] == b".snd" and len(head) >= 12:
@@ -98,18 +99,6 @@ def _stated(file: BinaryIO, head: bytes, end: int) -> tuple[int, int]:
     elif (at := head.find(_ASF_FILE)) >= 0 and len(head) >= at + 48:
         return at, int.from_bytes(head[at + 40 : at + 48], "little")
     return rare_extent(file, head, end)
-
-
-def size_of_id3v2(header: bytes) -> int:
-    """Bytes of the tag that begins with these ten, footer included; 0 where none does."""
-    if len(header) < 10 or not header.startswith(b"ID3") or header[3] > 4 or max(header[6:10]) > 0x7F:
-        return 0
-    return 10 * (2 if header[5] & 0x10 else 1) + syncsafe(header[6:10])
-
-
-def syncsafe(four: bytes) -> int:
-    """The number in four bytes of seven bits each (ID3v2.4 structure, 6.2)."""
-    return sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(four))
 
 
 def chunk_layout(head: bytes) -> Layout | None:

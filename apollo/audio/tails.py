@@ -7,16 +7,16 @@ https://id3.org/Lyrics3v2
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
-
-from apollo.audio.stated_sizes import size_of_id3v2
 
 Place = tuple[int, int]  # where something begins, and how many bytes it has
 
 _V1 = 128
 _FOOTER = 32  # bytes of what an APE tag ends with, and begins with if it has a header
 _LARGEST = 1 << 26
+_ITEM = re.compile(rb".{8}[ -~]{2,255}\0|$", re.DOTALL)  # what items of an APE tag begin with: size, flags and key
 _LYRICS = 5_100 + 20  # bytes that Lyrics3 of the first version may have
 
 
@@ -53,10 +53,12 @@ def tail_of(file: BinaryIO) -> Tail:
     footer = ending(_FOOTER)
     size = int.from_bytes(footer[12:16], "little") - _FOOTER
     if footer.startswith(b"APETAGEX") and 0 <= size <= min(_LARGEST, end - _FOOTER):
-        end -= _FOOTER + size
-        ape = (end, size)
-        if ending(_FOOTER).startswith(b"APETAGEX"):
-            end -= _FOOTER
+        file.seek(end - _FOOTER - size)
+        if _ITEM.match(file.read(min(size, 300))):  # a wrong size must not hide sound
+            end -= _FOOTER + size
+            ape = (end, size)
+            if ending(_FOOTER).startswith(b"APETAGEX"):
+                end -= _FOOTER
     footer = ending(10)
     if footer.startswith(b"3DI") and 0 < (size := size_of_id3v2(b"ID3" + footer[3:])) <= end:
         end -= size
@@ -71,3 +73,15 @@ def _size_of_lyrics3(ending: bytes) -> int:
         return 15 + int(mark[:6])
     begin = ending.rfind(b"LYRICSBEGIN") if mark.endswith(b"LYRICSEND") else -1
     return len(ending) - begin if begin >= 0 else 0
+
+
+def size_of_id3v2(header: bytes) -> int:
+    """Bytes of the tag that begins with these ten, footer included; 0 where none does."""
+    if len(header) < 10 or not header.startswith(b"ID3") or header[3] > 4 or max(header[6:10]) > 0x7F:
+        return 0
+    return 10 * (2 if header[5] & 0x10 else 1) + syncsafe(header[6:10])
+
+
+def syncsafe(four: bytes) -> int:
+    """The number in four bytes of seven bits each (ID3v2.4 structure, 6.2)."""
+    return sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(four))

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from apollo.audio.chunks import MP4, chunks, find_chunk
 from apollo.audio.flac import COMMENT, PADDING, blocks_of
-from apollo.audio.stated_sizes import chunk_layout, size_of_id3v2
-from apollo.audio.tails import tail_of
+from apollo.audio.stated_sizes import chunk_layout
+from apollo.audio.tails import size_of_id3v2, tail_of
 
 MPEG_SUFFIXES = {".mp1", ".mp2", ".mp3"}  # of files that may begin with anything
 
@@ -30,11 +30,6 @@ _MARKED = re.compile(
     rb"|\0\0\x01\xba|G.{187}G|.{4}G.{191}G|G.{203}G",
     re.DOTALL,
 )
-
-
-def looks_like_mpeg(path: Path, head: bytes) -> bool:
-    """Whether a file may be MP1, MP2 or MP3, by its name or by the three bytes that it begins with."""
-    return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0") or path.suffix.lower() in MPEG_SUFFIXES
 
 
 class FileView(io.RawIOBase):
@@ -121,10 +116,10 @@ def without_crowd(path: Path) -> FileView | None:
 
 
 def without_old_tags(path: Path) -> FileView | None:
-    """A view of an MPEG file that hides tags at its end which FFmpeg would take for sound; else None."""
+    """A view of a file that hides tags at its end, if FFmpeg might take them for sound, or lose a frame; else None."""
     with path.open("rb") as file:
-        tail = tail_of(file) if looks_like_mpeg(path, file.read(3)) else None
-    return FileView(path, 0, tail.start) if tail is not None and not tail.is_known_to_ffmpeg else None
+        tail = tail_of(file)
+    return None if tail.is_known_to_ffmpeg else FileView(path, 0, tail.start)
 
 
 def without_zeros(path: Path) -> FileView | None:

@@ -8,6 +8,7 @@ from random import Random
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from apollo.audio import AudioReader, read, write
 from apollo.errors import AudioFileError
@@ -20,13 +21,14 @@ def tone(frequency, seconds=2.0, rate=RATE, channels=2):
     return np.tile(0.3 * np.sin(2 * np.pi * frequency * time), (channels, 1)).astype(np.float32)
 
 
-def coded_as_mp2(path):
+def code(path, encoder):
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mp2", rate=RATE, layout="stereo")
-        frame = av.AudioFrame.from_ndarray((tone(440) * 32767).astype(np.int16).T.reshape(1, -1), "s16", "stereo")
+        stream = container.add_stream(encoder, rate=RATE, layout="stereo")
+        resampler = av.AudioResampler(stream.format, "stereo", RATE, stream.codec_context.frame_size or 1152)
+        frame = av.AudioFrame.from_ndarray(tone(440), "fltp", "stereo")
         frame.sample_rate = RATE
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        for part in (*resampler.resample(frame), None):
+            container.mux(stream.encode(part))
 
 
 def pitch(waveform, rate):
@@ -106,10 +108,15 @@ def test_what_is_no_packet_in_a_transport_stream_is_passed_over(tmp_path, encode
 
 @pytest.mark.parametrize("id3v1", [b"", b"TAG" + bytes(125)], ids=["", "ID3v1"])
 @pytest.mark.parametrize("kind", ["APEv1", "APEv2 with a header", "Lyrics3", "Lyrics3v2", "ID3v2"])
-@pytest.mark.parametrize("suffix", [".mp3", ".mp2"])
+@pytest.mark.parametrize("suffix", [".mp3", ".mp2", ".ac3", ".wav", ".au"])
 def test_tags_of_old_programs_are_no_sound(tmp_path, suffix, kind, id3v1):
     path = tmp_path / f"a{suffix}"
-    write(path, tone(440), RATE, format="mp3") if suffix == ".mp3" else coded_as_mp2(path)
+    if suffix in (".mp3", ".wav"):
+        write(path, tone(440), RATE)
+    elif suffix == ".au":
+        soundfile.write(path, tone(440).T, RATE)
+    else:
+        code(path, suffix[1:])
     whole = read(path)[0]
     items = struct.pack("<II", 100_000, 0) + b"Comment\0" + 1_000 * bytes(range(100))
     marks = [
@@ -128,6 +135,14 @@ def test_tags_of_old_programs_are_no_sound(tmp_path, suffix, kind, id3v1):
         file.write(tag[kind] + id3v1)
     assert not list(remarks_on(path).sentences())
     assert np.array_equal(read(path)[0], whole)
+
+
+def test_a_tag_with_a_wrong_size_hides_no_sound(tmp_path):
+    write(tmp_path / "a.mp3", tone(440), RATE)
+    whole = read(tmp_path / "a.mp3")[0]
+    with (tmp_path / "a.mp3").open("ab") as file:
+        file.write(b"APETAGEX" + struct.pack("<IIII", 2000, 10_000, 1, 0) + bytes(8))
+    assert np.array_equal(read(tmp_path / "a.mp3")[0][:, : whole.shape[1]], whole)
 
 
 @pytest.fixture

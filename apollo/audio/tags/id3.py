@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from apollo.audio.pictures import Cover
-from apollo.audio.stated_sizes import size_of_id3v2, syncsafe
 from apollo.audio.tags.model import Chapter, Found
 from apollo.audio.tags.names import ID3_FRAMES
+from apollo.audio.tails import size_of_id3v2, syncsafe
 
 HEADER = 10
 _LARGEST = 1 << 26  # bytes of a frame that was compressed

@@ -17,7 +17,6 @@ import av
 
 from apollo.audio.containers import open_container
 from apollo.audio.pictures import Cover
-from apollo.audio.stated_sizes import size_of_id3v2
 from apollo.audio.tags.ape import read_ape
 from apollo.audio.tags.asf import HEADER, read_asf
 from apollo.audio.tags.id3 import read_id3v1, read_id3v2
@@ -27,7 +26,7 @@ from apollo.audio.tags.mp4 import read_mp4
 from apollo.audio.tags.ogg import read_ogg
 from apollo.audio.tags.riff import read_aiff, read_riff
 from apollo.audio.tags.vorbis import read_flac
-from apollo.audio.tails import tail_of
+from apollo.audio.tails import size_of_id3v2, tail_of
 from apollo.errors import AudioFileError
 from apollo.regular import refuse_special
 
