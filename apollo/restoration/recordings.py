@@ -235,11 +235,18 @@ def restore_recording(
     meter = LoudnessMeter(source.sample_rate, source.channels) if output.match_loudness else None
 
     def source_blocks() -> Iterator[Block]:
-        for block in source.blocks():
-            before.push(block)
-            if meter is not None:
-                meter.take(block)
-            yield block
+        read = 0
+        try:
+            for block in source.blocks():
+                before.push(block)
+                if meter is not None:
+                    meter.take(block)
+                read += block.shape[1]
+                yield block
+        except OSError as error:
+            raise AudioFileError(f"{source.name} cannot be read to its end ({error.strerror}): try again") from None
+        if read != samples:
+            raise AudioFileError(f"{source.name} has changed while it was restored: try again once it is finished")
 
     def result_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
         done = 0

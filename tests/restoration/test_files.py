@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import soundfile
 import torch
 
 from apollo.audio import read, write
+from apollo.audio.signal import Signal
 from apollo.errors import AudioFileError
 from apollo.nn import Apollo
 from apollo.restoration import Restorer, restore_file
@@ -151,6 +153,49 @@ def test_failures_leave_nothing_behind(source: Path, music: np.ndarray, identity
     with pytest.raises(KeyboardInterrupt):
         restore_file(source, None, Restorer(Apollo(feature_dim=16, layer=1, output="residual"), 1), progress=interrupt)
     assert sorted(folder.iterdir()) == before
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def double(path: Path) -> None:
+    path.write_bytes(2 * path.read_bytes())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="removes an open file")
+@pytest.mark.parametrize(
+    ("suffix", "change", "says"),
+    [
+        (".wav", cut, "has changed while it was restored"),
+        (".mp3", cut, "has changed while it was restored"),
+        (".mp3", double, "has changed while it was restored"),
+        (".wav", Path.unlink, "does not exist"),
+        (".mp3", Path.unlink, "does not exist"),
+    ],
+)
+def test_a_source_that_changes_on_the_way_is_told(
+    suffix: str,
+    change: Callable[[Path], object],
+    says: str,
+    tmp_path: Path,
+    music: np.ndarray,
+    identity: Restorer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = tmp_path / f"song{suffix}"
+    write(source, music[:, :100_000], 44100)
+    measure = Signal.measure
+
+    def measured(signal: Signal) -> tuple[list[float], int]:
+        found = measure(signal)
+        change(source)
+        return found
+
+    monkeypatch.setattr(Signal, "measure", measured)
+    with pytest.raises(AudioFileError, match=says):
+        restore_file(source, tmp_path / "a.flac", identity)
+    assert [path for path in tmp_path.iterdir() if path != source] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files through setrlimit")
