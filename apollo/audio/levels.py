@@ -24,6 +24,9 @@ _PART = 1 << 13  # samples that are made denser at once: larger arrays are given
 _FULL_SCALE = 0.999
 _RUN = 3  # neighbouring samples at full scale that make a clipped peak
 _QUIET = 1e-4  # root mean square of a tenth of a second that counts as silent
+_RANGED = (
+    3.4  # seconds with five blocks of 3 s, of which one is a tenth; of fewer, FFmpeg gives 20 LU, which is its gate
+)
 _ABSOLUTE_GATE = -70.0  # LUFS: what is softer does not count (BS.1770-4, annex 1)
 
 
@@ -35,7 +38,7 @@ class Levels:
     # Integrated, in LUFS; None as well where it is shorter than 0.4 s, all softer than -70, or of a sample rate or
     # number of channels that FFmpeg cannot weigh.
     loudness: float | None
-    # Between soft and loud passages, in LU (EBU Tech 3342); None as well below three seconds.
+    # Between soft and loud passages, in LU (EBU Tech 3342); None as well below 3.4 seconds.
     loudness_range: float | None
     peak_db: float | None  # of the largest sample, in dBFS
     true_peak_db: float | None  # of the wave between the samples, in dBTP
@@ -62,7 +65,7 @@ def measure_levels(reader: AudioReader, progress: Callable[[int], None] = lambda
     return Levels(
         samples.frames,
         integrated,
-        spread if samples.frames >= 3 * rate else None,
+        spread if samples.frames >= _RANGED * rate else None,
         decibels(samples.peak),
         # Both are the same wave: between the samples it is no lower than at them.
         decibels(max(samples.peak, between.highest)),

@@ -95,3 +95,10 @@ def test_clipped_peaks_are_counted_across_blocks(size):
     for start in range(0, waveform.shape[1], size):
         clipping.take(waveform[:, start : start + size])
     assert clipping.peaks == 3
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(3.0, False), (3.3, False), (3.5, True)])
+def test_sound_too_short_for_a_loudness_range_has_none(tmp_path, seconds, told):
+    tone = sine(seconds, -20)
+    spread = levels(tmp_path, np.stack([tone, tone])).loudness_range
+    assert spread == pytest.approx(0, abs=0.1) if told else spread is None
