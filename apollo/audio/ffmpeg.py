@@ -37,6 +37,8 @@ _TAIL = 3.0
 _STEADY = {"mp3", "aac", "alac"}
 _SILENCE = 1 << 12  # samples in a frame of it
 _LONGEST = 600  # seconds of it where nothing tells how long a FLAC should be
+_LISTS = (".m3u", ".m3u8", ".pls", ".xspf", ".wpl", ".asx", ".cue")
+_ARCHIVES = (".zip", ".rar", ".7z", ".gz", ".bz2", ".xz", ".tar", ".iso")
 _FILLING = 7  # zeros that fill a chunk up to its size, at most
 _PLANES = 8  # from so many on PyAV cannot reach into frames with a plane for each channel
 
@@ -323,4 +325,9 @@ def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
 
 
 def _not_audio(path: Path) -> AudioFileError:
+    suffix = path.suffix.lower()
+    if suffix in _LISTS:
+        return AudioFileError(f"{path} is not a readable audio file but a list of files; name those.")
+    if suffix in _ARCHIVES:
+        return AudioFileError(f"{path} is not a readable audio file but an archive; unpack it first.")
     return AudioFileError(f"{path} is not a readable audio file, or its header is damaged; convert it to WAV or FLAC.")

@@ -94,6 +94,13 @@ def test_files_of_other_kinds_are_counted(run, shelf, verb):
     assert "Skipped: 3 files of other kinds." in run(*verb, shelf[0]).stdout
 
 
+@pytest.mark.parametrize(("name", "says"), [("a.m3u", "list of files; name those"), ("a.ZIP", "unpack it")])
+def test_what_holds_music_elsewhere_or_packed_is_told_as_such(tmp_path, name, says):
+    (tmp_path / name).write_text("PK a.mp3")
+    with pytest.raises(AudioFileError, match=says):
+        info(tmp_path / name)
+
+
 LISTS = {
     "concat": "ffconcat version 1.0\nfile other.ts\n",
     "hls": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n",
