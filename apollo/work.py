@@ -176,20 +176,36 @@ def _begin() -> None:
 def leave_signals_to_parent(worker: int = 0) -> None:
     """Let a worker (its number does not matter) survive the `stop_signals`, which terminals and clusters send to all.
 
-    The parent answers them: it may still need its workers. A worker ends when its parent sends it a SIGTERM; only Linux
-    tells who sent one, so on other systems any SIGTERM ends it.
+    The parent answers them: it may still need its workers. A worker ends when its parent sends it a SIGTERM, or is no
+    more; only Linux tells who sent one, so on other systems any SIGTERM ends it.
     """
     _leave_terminal_to_parent()
     if sys.platform != "linux":
         return
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    process = parent.pid
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def listen() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-            pass
+        # PyTorch's own watch over the parent begins too late for one that is killed while it starts its workers.
+        while _lives(process):
+            received = signal.sigtimedwait({signal.SIGTERM}, 5)
+            if received is not None and received.si_pid == process:
+                break
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
+
+
+def _lives(process: int) -> bool:
+    """Whether Linux has this process, and not only its exit code, for which nobody has asked yet."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _leave_terminal_to_parent() -> None:

@@ -103,3 +103,23 @@ def test_a_target_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
         resumable(tmp_path, "files"),
     ):
         (tmp_path / "file" / "inside").write_text("")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who sends a signal")
+def test_a_worker_whose_parent_dies_while_it_starts_ends(run_python: Callable[..., Any]) -> None:
+    script = """
+import multiprocessing, os, signal, time
+from apollo.work import leave_signals_to_parent
+
+def work(parent):
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    leave_signals_to_parent()
+    time.sleep(3600)
+
+multiprocessing.get_context("fork").Process(target=work, args=(os.getpid(),)).start()
+time.sleep(3600)
+"""
+    # It comes to an end when the worker no longer holds the output.
+    assert run_python("-c", script).returncode == -signal.SIGKILL
