@@ -162,6 +162,7 @@ class Checkpoints(ModelCheckpoint):
 
     run = ""
     saved = False
+    goes_on = False  # from the newest state of the run, and not from an earlier one
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Set the folder, and give the run a random number that nobody can guess."""
@@ -196,6 +197,19 @@ class Checkpoints(ModelCheckpoint):
         else:
             self.best_model_path = self._own(state_dict.get("best")) or ""
         self.last_model_path = self._own(state_dict.get("last")) or ""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See whether the run goes on from its newest state."""
+        super().on_train_start(trainer, pl_module)
+        self.goes_on = bool(self.last_model_path) and _step(self.last_model_path) == trainer.global_step
+
+    def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
+        """As Lightning, but what a killed run wrote after its newest state is written again, not beside it."""
+        if not super().file_exists(filepath, trainer):
+            return False
+        again = trainer.is_global_zero and self.goes_on and _step(filepath) == trainer.global_step
+        again = again and self._own(self._name(str(filepath))) is not None
+        return not trainer.strategy.reduce_boolean_decision(again, all=False)
 
     def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:
         """As Lightning, within the folder; raises ConfigError if `filename` leads out of it."""
@@ -255,6 +269,15 @@ class Checkpoints(ModelCheckpoint):
         """Save the newest state, where it is wanted and not saved yet."""
         if self.save_last and not self.saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.save_checkpoint(self.newest(trainer))
+
+
+def _step(path: str | Path) -> int | None:
+    """The step at which a checkpoint was written, if it is one."""
+    try:
+        step = read_file(Path(path))[0].get("global_step")
+    except ModelFileError:
+        return None
+    return step if isinstance(step, int) else None
 
 
 def is_done(trainer: Trainer) -> bool:
