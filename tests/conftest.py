@@ -130,16 +130,30 @@ def predecessors_file(
     return path
 
 
-def melody(seconds: float, seed: int, channels: int = 2) -> np.ndarray:
-    """Plucked notes over soft noise, `(channels, samples)`."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * RATE)) / RATE
-    waveform = 0.01 * rng.standard_normal((channels, len(time)))
-    for onset in np.arange(0, seconds, 0.25):
-        pitch, decay = 110 * 2 ** (rng.integers(0, 36) / 12), np.maximum(time - onset, 0)
-        note = sum(np.sin(2 * np.pi * pitch * k * decay) / k for k in range(1, 12))
-        waveform += 0.1 * rng.uniform(0.3, 1, (channels, 1)) * note * np.exp(-6 * decay) * (time >= onset)
-    return waveform.astype(np.float32)
+def synthetic_music(
+    seconds: float, channels: int = 2, sample_rate: int = RATE, seed: int = 0, noise: float = 1e-3
+) -> np.ndarray:
+    """Plucked notes, drum hits and soft noise, which leave no frequency empty; peak 0.7, `(channels, samples)`."""
+    random = np.random.default_rng(seed)
+    music = noise * random.standard_normal((channels, round(seconds * sample_rate)))
+    since = np.arange(sample_rate) / sample_rate
+    for start in range(0, music.shape[1], sample_rate // 4):
+        pitch = 110 * 2 ** (random.integers(0, 36) / 12)
+        turn = np.exp((2j * np.pi * pitch - 0.6) * since)  # the higher, the sooner it is gone
+        tone, note = turn.copy(), np.zeros_like(since)
+        for number in range(1, min(40, int(sample_rate / 2 / pitch)) + 1):
+            note += tone.imag / number
+            tone *= turn
+        hit = random.standard_normal(sample_rate) * np.exp(-60 * since)
+        sound = note * np.exp(-4 * since) * (1 - since) + 0.3 * hit
+        place = music[:, start : start + sample_rate]
+        place += random.uniform(0.3, 1, (channels, 1)) * sound[: place.shape[1]]
+    return (0.7 * music / np.abs(music).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def make_music() -> Callable[..., np.ndarray]:
+    return synthetic_music
 
 
 @pytest.fixture(scope="session")
@@ -166,13 +180,13 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set as the published code wants it: train/original, valid/<song>/{original,codec}.wav."""
     root = tmp_path_factory.mktemp("music")
     (root / "train" / "original" / "nested ünïcode").mkdir(parents=True)
-    soundfile.write(root / "train" / "original" / "a.wav", melody(3, 1).T, RATE)
-    soundfile.write(root / "train" / "original" / "nested ünïcode" / "b.flac", melody(4, 2, channels=1).T, RATE)
-    soundfile.write(root / "train" / "original" / "c 48.wav", melody(3, 3).T, 48000)
-    soundfile.write(root / "train" / "original" / "short.wav", melody(0.2, 4).T, RATE)
+    soundfile.write(root / "train" / "original" / "a.wav", synthetic_music(3, seed=1).T, RATE)
+    soundfile.write(root / "train" / "original" / "nested ünïcode" / "b.flac", synthetic_music(4, 1, seed=2).T, RATE)
+    soundfile.write(root / "train" / "original" / "c 48.wav", synthetic_music(3, seed=3).T, 48000)
+    soundfile.write(root / "train" / "original" / "short.wav", synthetic_music(0.2, seed=4).T, RATE)
     (root / "train" / "original" / "broken.wav").write_bytes(b"not audio")
     for name, seed in (("one", 5), ("two", 6)):
-        original = melody(1.5, seed)
+        original = synthetic_music(1.5, seed=seed)
         (root / "valid" / name).mkdir(parents=True)
         soundfile.write(root / "valid" / name / "original.wav", original.T, RATE)
         soundfile.write(root / "valid" / name / "codec.wav", degrade(original, RATE, bitrate=32000).T, RATE, "FLOAT")
@@ -186,7 +200,9 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for song in ("first", "second"):
         (root / song).mkdir()
         for seed, (stem, channels) in enumerate((("bass", 1), ("drums", 2), ("guitar_1", 1))):
-            soundfile.write(root / song / f"{stem}.flac", melody(3, 10 + seed, channels).T, RATE)
+            soundfile.write(
+                root / song / f"{stem}.flac", synthetic_music(3, channels, seed=10 + seed, noise=0.1).T, RATE
+            )
     return root
 
 

@@ -1,5 +1,6 @@
 import copy
 import json
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +24,8 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-def music() -> npt.NDArray[np.float32]:
-    """Plucked notes over soft noise: (2, 60000)."""
-    rng = np.random.default_rng(3)
-    time = np.arange(60_000) / RATE
-    waveform = 0.01 * rng.standard_normal((2, len(time)))
-    for onset in np.arange(0, 1.3, 0.2):
-        since = np.maximum(time - onset, 0)
-        note = sum(np.sin(2 * np.pi * 110 * 2 ** (onset * 5 / 12) * k * since) / k for k in range(1, 20))
-        waveform += 0.1 * rng.uniform(0.3, 1, (2, 1)) * note * np.exp(-6 * since) * (time >= onset)
-    return waveform.astype(np.float32)
+def music(make_music: Callable[..., npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    return make_music(60_000 / RATE, seed=3)
 
 
 def draws(seed: int = 0, count: int = 300, channels: int = 2, **options: object) -> list[Degradation]:
@@ -133,7 +126,7 @@ def test_clipped_waveforms_are_cut_off_below_their_peak_and_the_undamaged_stay(
     music: npt.NDArray[np.float32], block: int
 ) -> None:
     signal = Signal(RATE, 2, 60_000, lambda: (music[:, at : at + block] for at in range(0, 60_000, block)))
-    ceiling = np.float32(10 ** (-6 / 20) * np.abs(music).max())
+    ceiling = np.float32(10 ** (-6 / 20) * float(np.abs(music).max()))
     clipped = degraded(signal, Degradation(None, (), clip=-6.0)).array()
     assert np.array_equal(clipped, np.clip(music, -ceiling, ceiling))
     assert (np.abs(music) > ceiling).any()

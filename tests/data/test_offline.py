@@ -27,20 +27,6 @@ from apollo.errors import ConfigError, DataError
 RATE = 44_100
 
 
-def melody(
-    seconds: float, seed: int, channels: int = 2, rate: int = RATE, peak: float = 0.5
-) -> npt.NDArray[np.float32]:
-    """Plucked notes over soft noise: (channels, samples)."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * rate)) / rate
-    waveform = 0.01 * rng.standard_normal((channels, len(time)))
-    for onset in np.arange(0, seconds, 0.2):
-        pitch, since = 110 * 2 ** (rng.integers(0, 24) / 12), np.maximum(time - onset, 0)
-        note = sum(np.sin(2 * np.pi * pitch * k * since) / k for k in range(1, 20) if pitch * k < rate / 2)
-        waveform += 0.1 * rng.uniform(0.3, 1, (channels, 1)) * note * np.exp(-6 * since) * (time >= onset)
-    return (peak * waveform / np.abs(waveform).max()).astype(np.float32)
-
-
 def write_m4a(path: Path, waveform: npt.NDArray[np.float32], rate: int) -> None:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=rate, layout="stereo")
@@ -60,17 +46,19 @@ def snapshot(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def library(tmp_path_factory: pytest.TempPathFactory, make_music: Callable[..., npt.NDArray[np.float32]]) -> Path:
     """What people have: nested folders, any format, rate and width, and files that are broken."""
     root = tmp_path_factory.mktemp("library")
     (root / "Künstler" / "disc 1").mkdir(parents=True)
-    soundfile.write(root / "a.flac", melody(1.5, 1).T, RATE)
-    soundfile.write(root / "a.wav", melody(1.5, 2, 1, 22_050).T, 22_050, "FLOAT")
-    soundfile.write(root / "Künstler" / "disc 1" / "löud.aiff", melody(1.5, 3, peak=0.99).T, RATE, "PCM_24")
-    soundfile.write(root / "Künstler" / "8 channels.wav", melody(1.2, 4, 8).T, RATE, "PCM_24")
-    soundfile.write(root / "Künstler" / "48k.mp3", melody(1.5, 5, rate=48_000).T, 48_000)
-    write_m4a(root / "Künstler" / "b.m4a", melody(1.5, 6), RATE)
-    soundfile.write(root / "wave named.flac", melody(0.7, 7).T, RATE, "PCM_16", format="WAV")
+    soundfile.write(root / "a.flac", make_music(1.5, seed=1).T, RATE)
+    soundfile.write(root / "a.wav", make_music(1.5, 1, 22_050, seed=2).T, 22_050, "FLOAT")
+    soundfile.write(
+        root / "Künstler" / "disc 1" / "löud.aiff", np.clip(3 * make_music(1.5, seed=3).T, -0.99, 0.99), RATE, "PCM_24"
+    )
+    soundfile.write(root / "Künstler" / "8 channels.wav", make_music(1.2, 8, seed=4).T, RATE, "PCM_24")
+    soundfile.write(root / "Künstler" / "48k.mp3", make_music(1.5, sample_rate=48_000, seed=5).T, 48_000)
+    write_m4a(root / "Künstler" / "b.m4a", make_music(1.5, seed=6), RATE)
+    soundfile.write(root / "wave named.flac", make_music(0.7, seed=7).T, RATE, "PCM_16", format="WAV")
     soundfile.write(root / "one sample.wav", np.full((1, 2), 0.5), RATE)
     whole = (root / "a.flac").read_bytes()
     (root / "half.flac").write_bytes(whole[: len(whole) // 2])
@@ -78,11 +66,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "text.wav").write_text("no audio")
     (root / "nothing.mp3").write_bytes(b"")
     soundfile.write(root / "no samples.wav", np.zeros((0, 2)), RATE)
-    spoiled = melody(0.5, 8)
+    spoiled = make_music(0.5, seed=8)
     spoiled[0, 1000] = np.nan
     soundfile.write(root / "not a number.wav", spoiled.T, RATE, "FLOAT")
     (root / ".hidden").mkdir()
-    soundfile.write(root / ".hidden" / "c.wav", melody(0.5, 9).T, RATE)
+    soundfile.write(root / ".hidden" / "c.wav", make_music(0.5, seed=9).T, RATE)
     return root
 
 
@@ -178,18 +166,23 @@ def test_two_folders_hold_equal_names(library: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "codec" / "Künstler" / "disc 1" / "löud.wav").is_file()
 
 
-def few(root: Path, seconds: float = 0.6, count: int = 4) -> Path:
-    root.mkdir()
-    for number in range(count):
-        soundfile.write(root / f"{number}.wav", np.tile(melody(0.2, number), (1, round(seconds / 0.2))).T, RATE)
-    return root
+@pytest.fixture
+def few(make_music: Callable[..., npt.NDArray[np.float32]]) -> Callable[..., Path]:
+    def few(root: Path, seconds: float = 0.6, count: int = 4) -> Path:
+        root.mkdir()
+        for number in range(count):
+            sound = np.tile(make_music(0.2, seed=number), (1, round(seconds / 0.2)))
+            soundfile.write(root / f"{number}.wav", sound.T, RATE)
+        return root
+
+    return few
 
 
 def choices(target: Path) -> dict[str, object]:
     return {pair.source: pair.degradation for pair in read_manifest(target / MANIFEST)}
 
 
-def test_choices_depend_on_seed_and_path_alone(tmp_path: Path) -> None:
+def test_choices_depend_on_seed_and_path_alone(tmp_path: Path, few: Callable[..., Path]) -> None:
     options = {"lowpass": {"probability": 0.5, "frequency": [12_000, 16_000]}}
     source = few(tmp_path / "in")
     degrade_folder(source, tmp_path / "one", options=options)
@@ -203,7 +196,7 @@ def test_choices_depend_on_seed_and_path_alone(tmp_path: Path) -> None:
     assert len({json.dumps(choice) for choice in choices(tmp_path / "one").values()}) > 1
 
 
-def test_finished_pairs_are_kept_and_half_ones_made_again(tmp_path: Path) -> None:
+def test_finished_pairs_are_kept_and_half_ones_made_again(tmp_path: Path, few: Callable[..., Path]) -> None:
     source, target = few(tmp_path / "in"), tmp_path / "out"
     degrade_folder(source, target)
     whole = snapshot(target)
@@ -222,14 +215,16 @@ def test_finished_pairs_are_kept_and_half_ones_made_again(tmp_path: Path) -> Non
     )
 
 
-def test_what_has_changed_is_made_again(tmp_path: Path) -> None:
+def test_what_has_changed_is_made_again(
+    tmp_path: Path, few: Callable[..., Path], make_music: Callable[..., npt.NDArray[np.float32]]
+) -> None:
     source, target = few(tmp_path / "in"), tmp_path / "out"
     degrade_folder(source, target, options={"bitrate": 64_000})
-    soundfile.write(source / "1.wav", melody(0.6, 99).T, RATE)
+    soundfile.write(source / "1.wav", make_music(0.6, seed=99).T, RATE)
     assert degrade_folder(source, target, options={"bitrate": 64_000}).made == 1
     assert np.array_equal(read(target / "1" / "original.wav")[0], read(source / "1.wav")[0])
     (source / "2.wav").unlink()
-    soundfile.write(source / "2.flac", melody(0.6, 2).T, RATE)
+    soundfile.write(source / "2.flac", make_music(0.6, seed=2).T, RATE)
     assert degrade_folder(source, target, options={"bitrate": 64_000}).made == 1
     assert sorted(path.name for path in (target / "2").iterdir()) == ["codec.wav", "original.flac"]
     assert degrade_folder(source, target, options={"bitrate": 96_000}).made == 4
@@ -241,7 +236,9 @@ def test_what_has_changed_is_made_again(tmp_path: Path) -> None:
     assert not (target / "0" / "codec.wav").exists()
 
 
-def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path, run_python: Callable[..., Any]) -> None:
+def test_a_killed_run_goes_on_to_the_same_end(
+    tmp_path: Path, run_python: Callable[..., Any], few: Callable[..., Path]
+) -> None:
     source, target = few(tmp_path / "in", seconds=3, count=6), tmp_path / "out"
     (tmp_path / "run.py").write_text(
         """
@@ -266,7 +263,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_not_text_is_told(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_told(tmp_path: Path, few: Callable[..., Path]) -> None:
     source = few(tmp_path / "in", 0.2, 2)
     (source / "0.wav").rename(source / os.fsdecode(b"caf\xe9.wav"))
     report = degrade_folder(source, tmp_path / "out")
@@ -274,9 +271,11 @@ def test_a_name_that_is_not_text_is_told(tmp_path: Path) -> None:
     assert "rename it" in report.failures[0].reason
 
 
-def test_long_files_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_files_take_no_more_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_music: Callable[..., npt.NDArray[np.float32]]
+) -> None:
     (tmp_path / "in").mkdir()
-    soundfile.write(tmp_path / "in" / "long.wav", np.tile(melody(0.5, 1), (1, 48)).T, RATE)
+    soundfile.write(tmp_path / "in" / "long.wav", np.tile(make_music(0.5, seed=1), (1, 48)).T, RATE)
     largest = 0
 
     def watched(*arguments: Any) -> Signal:
@@ -297,7 +296,7 @@ def test_long_files_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Monk
         assert reader.frames == 24 * RATE
 
 
-def test_impossible_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
+def test_impossible_requests_are_told_in_one_sentence(tmp_path: Path, few: Callable[..., Path]) -> None:
     source = few(tmp_path / "in", 0.2, 1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="must not contain each other"):
@@ -321,7 +320,7 @@ def test_impossible_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, few: Callable[..., Path]) -> None:
     source, target = few(tmp_path / "in", 0.2, 1), tmp_path / "out"
     target.mkdir(mode=0o500)
     with pytest.raises(DataError, match="cannot be written"):
