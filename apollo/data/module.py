@@ -107,7 +107,7 @@ class DataModule(CropModule):
                 raise ConfigError("datas lacks codec_dir: give the damaged versions, or set datas.codec.enable=true")
             folders = on_disk("original_dir", original_dir), on_disk("codec_dir", codec_dir)
             self.find_train = partial(two_folders, *folders, codec_format=codec_format or "")
-        self.original = on_disk("original_dir", original_dir or "")
+        self.original = None if original_dir is None else on_disk("original_dir", original_dir)
         self.open()
 
     def open(self) -> None:
@@ -118,6 +118,7 @@ class DataModule(CropModule):
             self.training = PairCrops(open_pairs(self.find_train()), self.samples, self.sample_rate, self.seed)
             return
         assert self.damage is not None
+        assert self.original is not None
         tracks = find_tracks(self.original)
         if self.find_valid is None:
             tracks, held_out = hold_out(tracks)

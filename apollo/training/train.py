@@ -64,7 +64,7 @@ def train(
         raise ConfigError(f"there is no checkpoint {resume} to resume from")
     recipe = parse(config_path, overrides, foreign)
     exp = recipe["exp"].arguments
-    runs = place(str(exp.get("dir", "")))
+    runs = place(str(exp.get("dir", ".")))
     with ExitStack() as stack, telling(config_path, recipe):
         if not isinstance(runs, Url):
             return fit(recipe, stack.enter_context(at_hand(resume)) if resume is not None else None, init)
