@@ -49,14 +49,14 @@ class CropModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, lowest in (
-            ("sr", sr, 1),
-            ("num_steps", num_steps, 1),
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
+        for name, value, lowest, highest in (
+            ("sr", sr, 1, 768_000),
+            ("num_steps", num_steps, 1, 10**9),
+            ("batch_size", batch_size, 1, 1 << 16),
+            ("num_workers", num_workers, 0, 1 << 10),
         ):
-            if not isinstance(value, int) or value < lowest:
-                raise ConfigError(f"datas.{name} must be a whole number from {lowest}, not {value!r}")
+            if not isinstance(value, int) or not lowest <= value <= highest:
+                raise ConfigError(f"datas.{name} must be a whole number from {lowest} to {highest}, not {value!r}")
         if not isinstance(segments, int | float) or not 0.1 <= segments <= 600:
             raise ConfigError(f"datas.segments must be a number of seconds from 0.1 to 600, not {segments!r}")
         self.sample_rate = sr

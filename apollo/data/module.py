@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from torch.utils.data import Subset
 
@@ -26,8 +26,29 @@ from apollo.storage import Url, place
 
 log = logging.getLogger(__name__)
 
-SIDES = ("original", "codec")  # what `stems` may hold
-ROOTS = ("dir", "original_format", "codec_format")  # what `train` and `valid` may
+
+class Damage(TypedDict, total=False):
+    """What `codec` may hold."""
+
+    enable: bool
+    options: Mapping[str, Any] | None
+
+
+class Sides(TypedDict, total=False):
+    """What `stems` may hold."""
+
+    original: str
+    codec: str
+
+
+class Roots(TypedDict, total=False):
+    """What `train` and `valid` may hold."""
+
+    dir: str | list[str]
+    original_format: str | None
+    codec_format: str | None
+
+
 VALID_CROPS = 24
 HELD_OUT = 20  # one track in so many is kept for validation where no other music is given
 
@@ -71,21 +92,22 @@ class DataModule(CropModule):
         valid_dir: str | None = None,
         valid_original: str = "original.wav",
         valid_codec: str = "codec.wav",
-        codec: Mapping[str, Any] | None = None,
+        codec: Damage | None = None,
         dataset_type: int | None = None,
-        stems: Mapping[str, str] | None = None,
-        train: Mapping[str, Any] | None = None,
-        valid: Mapping[str, Any] | None = None,
+        stems: Sides | None = None,
+        train: Roots | None = None,
+        valid: Roots | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        for key, block, known in (
-            ("codec", codec, ("enable", "options")),
-            ("stems", stems, SIDES),
-            ("train", train, ROOTS),
-            ("valid", valid, ROOTS),
-        ):
-            refuse_unknown(block or {}, known, f"datas.{key}.")
+        blocks: list[tuple[str, Mapping[str, Any] | None, type]] = [
+            ("codec", codec, Damage),
+            ("stems", stems, Sides),
+            ("train", train, Roots),
+            ("valid", valid, Roots),
+        ]
+        for key, block, kind in blocks:
+            refuse_unknown(block or {}, kind.__annotations__, f"datas.{key}.")
         self.damage: RandomCodec | None = None
         if codec and codec.get("enable"):
             self.damage = random_codec(self.sample_rate, codec.get("options") or {}, "datas.codec.options")
@@ -145,15 +167,16 @@ def random_codec(sample_rate: int, options: Mapping[str, Any], key: str) -> Rand
         raise ConfigError(f"{key}: {error}") from None
 
 
-def roots(key: str, block: Mapping[str, Any], kind: int | None, names: Mapping[str, str]) -> Callable[[], Found[Path]]:
+def roots(key: str, block: Roots, kind: int | None, names: Sides) -> Callable[[], Found[Path]]:
     """What looks for the pairs of `datas.train` or `datas.valid`; raises ConfigError if the block describes none."""
-    folders = [block["dir"]] if isinstance(block.get("dir"), str) else list(block.get("dir") or ())
+    given = block.get("dir") or []
+    folders = [given] if isinstance(given, str) else given
     if not folders:
         raise ConfigError(f"datas.{key} lacks dir: give one folder or a list of them")
     if kind not in (1, 2):
         raise ConfigError(f"datas.dataset_type must be 1 (one folder per song) or 2 (two folders), not {kind!r}")
-    sides = [str(names.get(side, side)) for side in SIDES]
-    endings = [str(block.get(f"{side}_format") or "").lstrip(".") for side in SIDES]
+    sides = [names.get("original", "original"), names.get("codec", "codec")]
+    endings = [(ending or "").lstrip(".") for ending in (block.get("original_format"), block.get("codec_format"))]
     places = [on_disk(f"{key}.dir", folder) for folder in folders]
     if kind == 2:
         return lambda: join([two_folders(root / sides[0], root / sides[1], *endings) for root in places])

@@ -74,6 +74,8 @@ class Apollo(nn.Module):
             "dilations": list(dilations),
         }
         if fill is not None:
+            if set(fill) != {"channels", "dilations"}:
+                raise ValueError(f"fill must hold channels and dilations, and nothing else, not {sorted(fill)}")
             self.config["fill"] = {"channels": fill["channels"], "dilations": list(fill["dilations"])}
         check_options(self.config)
         if feature_dim % (2 * heads):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from apollo.errors import nearest
-from apollo.nn.discriminator import Judgement
+from apollo.nn.discriminator import LONGEST_WINDOW, MOST_WINDOWS, Judgement
 from apollo.nn.similarity import GammatoneSpectrum, similarity
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
@@ -174,11 +174,13 @@ def named_weights(given: Mapping[str, float], terms: Sequence[str]) -> dict[str,
     """The weights of the terms that are not 0, in the order of the terms.
 
     Raises:
-        ValueError: If there is no such term, or every weight is 0.
+        ValueError: If there is no such term, a weight is negative or not finite, or every weight is 0.
     """
-    for name in given:
+    for name, weight in given.items():
         if name not in terms:
             raise ValueError(f"unknown loss {name!r}: {nearest(name, terms)}")
+        if not 0 <= (weight or 0) < math.inf:
+            raise ValueError(f"weights.{name} must be a number from 0, not {weight}")
     weights = {name: float(given[name]) for name in terms if given.get(name)}
     if not weights:
         raise ValueError("every weight is 0: give at least one loss a weight")
@@ -213,6 +215,8 @@ class GeneratorLoss(nn.Module):
         given = weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0)
         self.weights = named_weights(given, self.TERMS)
         self.gammatone = GammatoneSpectrum(sample_rate) if "similarity" in self.weights else None
+        if not 1 <= len(windows) <= MOST_WINDOWS or not all(2 <= size <= LONGEST_WINDOW for size in windows):
+            raise ValueError(f"windows must be 1 to {MOST_WINDOWS} numbers from 2 to {LONGEST_WINDOW}")
         self.windows = tuple(windows)
         for size in self.windows:
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)

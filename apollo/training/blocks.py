@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apollo.errors import ApolloError, ConfigError, nearest, one_line, unknown_keys
-from apollo.training.types import described, fits, parameters_of
+from apollo.training.types import described, misfits, parameters_of
 
 # What configurations call our counterparts: those written for the published training code, and for Lightning.
 COUNTERPARTS = {
@@ -74,20 +75,25 @@ class Spec:
         except ApolloError:
             raise
         except Exception as error:
+            if isinstance(error, TypeError) and "missing" in str(error):
+                lacking = ", ".join(f"{self.name}.{key}" for key in re.findall(r"'(\w+)'", str(error)))
+                raise ConfigError(f"{lacking} is missing: give it a value") from error
             raise ConfigError(f"{self.name} cannot be built: {one_line(error)}") from error
 
     def unknown(self) -> list[str]:
         """Say which arguments it does not take."""
         parameters, open_ended = parameters_of(self.made)
-        return [] if open_ended else unknown_keys(self.arguments, parameters, f"{self.name}.")
+        known = [key for key, hint in parameters.items() if hint is Any or described(hint)]  # no file holds an object
+        return [] if open_ended else unknown_keys(self.arguments, known, f"{self.name}.")
 
     def unfit(self) -> list[str]:
         """Say which arguments are of other kinds than it takes."""
         parameters, _ = parameters_of(self.made)
         return [
-            f"{self.name}.{key} must be {described(parameters[key])}, not {value!r}"
+            told
             for key, value in self.arguments.items()
-            if key in parameters and not fits(value, parameters[key])
+            if key in parameters and described(parameters[key])
+            for told in misfits(value, parameters[key], f"{self.name}.{key}")
         ]
 
     def with_arguments(self, **arguments: Any) -> Spec:
@@ -144,6 +150,6 @@ def taken(name: str, path: str | None) -> set[str] | None:
     return set(parameters_of(made)[0])
 
 
-def run_folder(dir: object = "exps", name: object = "apollo") -> Path:  # noqa: A002 (as configurations call it)
+def run_folder(dir: str = "exps", name: str | float = "apollo") -> Path:  # noqa: A002 (as configurations call it)
     """What the block `exp` stands for."""
-    return Path(str(dir)) / str(name)
+    return Path(dir) / str(name)

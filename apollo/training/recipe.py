@@ -187,12 +187,15 @@ def recipe(held: Mapping[str, Any], yaml: str) -> Recipe:
                 unknown += specs[-1].unknown()
                 faults.told += specs[-1].unfit()
     seed = held.get("seed", 0)
-    if not fits(seed, int):
-        faults.told.append(f"seed must be a whole number, not {seed!r}")
+    if not fits(seed, int) or not 0 <= seed < 1 << 32:
+        faults.told.append(f"seed must be a whole number from 0 to {(1 << 32) - 1}, not {seed!r}")
+    licence = held.get("licence")
+    if not fits(licence, str | None):
+        faults.told.append(f"licence must be text, not {licence!r}")
     if len(unknown) > 2:
         unknown.append("--from-msst converts configurations of other codes")
     faults.told += unknown
     faults.tell()
     named = {each.name: each for each in specs if each.name != "logger"}
     loggers = [each for each in specs if each.name == "logger"]
-    return Recipe(named, loggers, seed, str(held.get("licence", "not stated")), yaml)
+    return Recipe(named, loggers, seed, licence or "not stated", yaml)

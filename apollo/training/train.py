@@ -125,8 +125,6 @@ def check(path: Path, recipe: Recipe) -> None:
             # What Lightning says of this machine is no matter: a run may be meant for another.
             with faults.noted(), silenced("lightning.pytorch"):
                 system = build_system(recipe)
-                with faults.noted():
-                    system.configure_optimizers()
                 callbacks = build_callbacks(recipe, system.generator.sample_rate)
                 build_trainer(recipe, system, callbacks, here=False)
         faults.tell()

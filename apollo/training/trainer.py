@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
+from string import Formatter
 from typing import Any
 
 import torch
@@ -13,8 +15,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import StrategyRegistry
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from apollo.errors import ConfigError, nearest
+from apollo.errors import ConfigError, nearest, one_line
 from apollo.training.recipe import Recipe
 from apollo.training.saving import CSVLogger, WholeCheckpoints
 from apollo.training.system import ApolloSystem
@@ -27,6 +30,7 @@ PRECISIONS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 # Others shard the networks, and a gradient's norm is then not known where it is clipped.
 STRATEGIES = ("auto", *(name for name in StrategyRegistry.available_strategies() if name.startswith("ddp")))
+COUNTS = {"epoch": torch.tensor(0), "step": torch.tensor(0)}
 EVERY_EPOCHS = "check_val_every_n_epoch"
 UNUSED = "_find_unused_parameters_"
 # What only Python can give, and what does not suit two networks.
@@ -51,7 +55,7 @@ def build_trainer(
     no run can use (it names all), or the accelerator is missing.
     """
     settings = recipe["trainer"].arguments
-    if faults := [*faults_of(recipe, system), *faults_of_monitors(callbacks, system)]:
+    if faults := [*faults_of(recipe, system), *faults_of_steps(system), *faults_of_monitors(callbacks, system)]:
         raise ConfigError("; ".join(faults))
     precision = str(settings.get("precision") or 32)
     on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
@@ -76,8 +80,13 @@ def build_trainer(
 
 
 def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
-    """Errors in the block `trainer`, on whatever machine it runs."""
+    """Errors in the block `trainer`, and in what it is to train on, on whatever machine it runs."""
     settings = recipe["trainer"].arguments
+    if (rate := recipe["datas"].arguments.get("sr", 44100)) != system.generator.sample_rate:
+        yield f"model.sr is {system.generator.sample_rate} and datas.sr is {rate}: give both the same sample rate"
+    for key in ("val_check_interval", EVERY_EPOCHS):
+        if (value := settings.get(key)) is not None and value <= 0:
+            yield f"trainer.{key} must be above 0, not {value}"
     for key, reason in REFUSED.items():
         if settings.get(key) is not None:
             yield f"trainer.{key} {reason}"
@@ -99,8 +108,31 @@ def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
         yield f"trainer.val_check_interval={interval} is more than the datas.num_steps={steps} batches of an epoch"
 
 
+def faults_of_steps(system: ApolloSystem) -> Iterator[str]:
+    """What fails when optimisers and schedulers take a step: some values are first used there."""
+    for side, make_optimizer, make_scheduler in zip("gd", system.make_optimizers, system.make_schedulers, strict=False):
+        weight = torch.nn.Parameter(torch.zeros(1))
+        weight.grad = torch.ones(1)
+        block = f"optimizer_{side}"
+        try:
+            optimizer = make_optimizer([weight])
+            scheduler = make_scheduler(optimizer)
+            optimizer.step()
+            block = f"scheduler_{side}"
+            scheduler.step(0.0) if isinstance(scheduler, ReduceLROnPlateau) else scheduler.step()
+        except ConfigError as error:
+            yield str(error)
+            continue
+        except Exception as error:
+            yield f"{block} cannot take a step: {one_line(error)}"
+            continue
+        for rate in (float(group["lr"]) for group in optimizer.param_groups):
+            if not 0 <= rate < math.inf:
+                yield f"optimizer_{side} has a learning rate of {rate} after a step of scheduler_{side}: give others"
+
+
 def faults_of_monitors(callbacks: list[Callback], system: ApolloSystem) -> Iterator[str]:
-    """Metrics that callbacks monitor and that no validation logs."""
+    """Metrics that callbacks monitor or put in names and that no validation logs."""
     known = {f"val_{name}" for name in ("loss", "unprocessed", "lsd", "lsd_unprocessed")}
     if system.visqol:
         known |= {"val_visqol", "val_visqol_unprocessed"}
@@ -109,6 +141,22 @@ def faults_of_monitors(callbacks: list[Callback], system: ApolloSystem) -> Itera
             monitor = callback.monitor if isinstance(callback, kind) else None
             if monitor and monitor not in known and not monitor.startswith(("valid/", "train/")):
                 yield f"{name}.monitor cannot be {monitor!r}: {nearest(monitor, known)}"
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            yield from faults_of_name(callback, known | {"epoch", "step"})
+
+
+def faults_of_name(callback: ModelCheckpoint, known: set[str]) -> Iterator[str]:
+    """What is wrong with `checkpoint.filename`, which holds numbers such as `{val_loss:.4f}`."""
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(callback.filename or "") if field]
+        ModelCheckpoint.format_checkpoint_name(callback, {**dict.fromkeys(fields, torch.tensor(0.0)), **COUNTS})
+    except (ValueError, LookupError) as error:
+        yield f"checkpoint.filename cannot be {callback.filename!r} ({error}): write it as '{{epoch}}-{{val_loss:.4f}}'"
+        return
+    for field in fields:
+        if field not in known and not field.startswith(("valid/", "train/")):
+            yield f"checkpoint.filename cannot hold {field!r}: {nearest(field, known)}"
 
 
 def is_devices(value: list[int] | str | int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
@@ -49,10 +49,13 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # NaN is none
     if isinstance(hint, type) and issubclass(hint, Path):
         return isinstance(value, str)
     kind = origin or hint
+    if is_typeddict(hint):
+        fields = get_type_hints(hint)
+        return isinstance(value, Mapping) and all(fits(value[key], fields[key]) for key in value if key in fields)
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return isinstance(value, Mapping) and all(fits(item, arguments[1]) for item in value.values() if arguments)
     if isinstance(kind, type) and issubclass(kind, Sequence):
@@ -75,7 +78,7 @@ def described(hint: Any) -> str:
     kind = origin or hint
     if isinstance(kind, type) and issubclass(kind, Path):
         return "a path"
-    if isinstance(kind, type) and issubclass(kind, Mapping):
+    if is_typeddict(hint) or (isinstance(kind, type) and issubclass(kind, Mapping)):
         return "a block of keys and values"
     if isinstance(kind, type) and issubclass(kind, Sequence):
         inner = (
@@ -83,3 +86,26 @@ def described(hint: Any) -> str:
         )
         return f"a list{inner}"
     return ""
+
+
+def misfits(value: Any, hint: Any, name: str) -> list[str]:
+    """Say what does not fit a type, each value of a block under its own name."""
+    if fits(value, hint):
+        return []
+    if isinstance(value, Mapping):
+        for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]:
+            inner = items_of(part, value)
+            if inner is not None:
+                return [told for key, item in value.items() for told in misfits(item, inner[key], f"{name}.{key}")]
+    return [f"{name} must be {described(hint)}, not {value!r}"]
+
+
+def items_of(hint: Any, value: Mapping[Any, Any]) -> dict[Any, Any] | None:
+    """The types that the values of a block are to have; `None` where a type asks for no block."""
+    if is_typeddict(hint):
+        fields = get_type_hints(hint)
+        return {key: fields.get(key, Any) for key in value}
+    kind, arguments = get_origin(hint), get_args(hint)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return dict.fromkeys(value, arguments[1])
+    return None

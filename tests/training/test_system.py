@@ -108,7 +108,7 @@ def test_matrix_products_have_the_precision_asked_for_during_the_run_alone(
     monkeypatch.setattr(ApolloSystem, "training_step", watched)
     before = torch.get_float32_matmul_precision()
     for wanted in ("high", "null"):
-        train(config, [f"exp.name={wanted}", f"system.matmul_precision={wanted}", "datas.num_steps=1"])
+        train(config, [f"exp.name=products-{wanted}", f"system.matmul_precision={wanted}", "datas.num_steps=1"])
         assert torch.get_float32_matmul_precision() == before
     assert found == ["high", before]
 
