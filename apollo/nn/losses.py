@@ -33,6 +33,8 @@ class DiscriminatorLoss(nn.Module):
         given = r1 if isinstance(r1, Mapping) else {"weight": r1, "every": 1}
         if set(given) != {"weight", "every"} or int(given["every"]) != given["every"] or given["every"] < 1:
             raise ValueError(f"r1 must be a number, or {{weight, every}} with a whole number of batches, not {r1!r}")
+        if not 0 <= given["weight"] < math.inf:
+            raise ValueError(f"r1 must be a number from 0, not {given['weight']}")
         self.r1 = float(given["weight"])
         self.r1_every = int(given["every"])
 
@@ -187,6 +189,13 @@ def named_weights(given: Mapping[str, float], terms: Sequence[str]) -> dict[str,
     return weights
 
 
+def checked(eps: float) -> float:
+    """What is added to denominators; raises ValueError if it is negative or not finite."""
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be a number from 0, not {eps}")
+    return eps
+
+
 class GeneratorLoss(nn.Module):
     """The generator's loss: a weighted sum of named terms.
 
@@ -211,7 +220,7 @@ class GeneratorLoss(nn.Module):
         sample_rate: int = 44100,
     ) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps = checked(eps)
         given = weights if weights is not None else dict.fromkeys(self.TERMS[:3], 1.0)
         self.weights = named_weights(given, self.TERMS)
         self.gammatone = GammatoneSpectrum(sample_rate) if "similarity" in self.weights else None
@@ -324,7 +333,7 @@ class NegativeSDR(nn.Module):
         if sdr_type not in ("sisdr", "snr", "sdsdr"):
             raise ValueError(f"sdr_type must be 'sisdr', 'snr' or 'sdsdr', not {sdr_type!r}")
         self.sdr_type: SDRKind = sdr_type
-        self.eps = eps
+        self.eps = checked(eps)
 
     def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
         """Compare `(..., samples)` tensors block by block, without a copy of them; a scalar in dB, lower is better."""

@@ -40,7 +40,15 @@ def written(path: Path) -> Iterator[None]:
 
 
 class CSVLogger(loggers.CSVLogger):
-    """Lightning's, but where `metrics.csv` cannot be written, the run ends with one sentence that names it."""
+    """Lightning's, but where `metrics.csv` cannot be written, the run ends with one sentence that names it.
+
+    Raises ValueError if it is to write every 0 steps or fewer.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self._flush_logs_every_n_steps < 1:
+            raise ValueError(f"flush_logs_every_n_steps must be at least 1, not {self._flush_logs_every_n_steps}")
 
     @rank_zero_only
     def save(self) -> None:

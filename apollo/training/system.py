@@ -91,6 +91,8 @@ class ApolloSystem(LightningModule):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
+        if not clip > 0:
+            raise ValueError(f"clip must be above 0, not {clip}: it is the largest norm of a gradient")
         if visqol and find_spec("visqol") is None:
             raise ConfigError(
                 "system.visqol needs visqol-python, which is not installed: in Apollo's source folder, run "
@@ -132,6 +134,19 @@ class ApolloSystem(LightningModule):
     def networks(self) -> list[nn.Module]:
         """The generator and, if there is one, the discriminator."""
         return [network for network in (self.generator, self.discriminator) if network is not None]
+
+    @property
+    def logged(self) -> set[str]:
+        """The names of all numbers that a run logs, but for level biases, whose names the data decide."""
+        terms = [*self.loss_g.weights, "loss"]
+        measured = ["lsd", "visqol"] if self.visqol else ["lsd"]
+        names = {f"val_{name}{side}" for name in measured for side in ("", "_unprocessed")}
+        names |= {"val_loss", "val_unprocessed"} | {f"valid/{term}" for term in terms}
+        names |= {f"train/{term}" for term in terms if term != "loss"} | {"train/loss_g", "train/skipped_steps"}
+        names.add("train/gradient_norm_generator")
+        if self.discriminator is not None and self.loss_d is not None:
+            names |= {"train/loss_d", "train/gradient_norm_discriminator"} | ({"train/r1"} if self.loss_d.r1 else set())
+        return names
 
     def configure_optimizers(self) -> Any:
         """Optimisers and schedulers of all networks."""

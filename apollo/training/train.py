@@ -109,6 +109,11 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
                 "another process of this run has ended or cannot be reached: see its own message, and resume with -m "
                 f"from the newest checkpoint in {recipe.run}"
             ) from error
+        if "Early stopping conditioned on metric" in str(error):
+            monitor = recipe["early_stopping"].arguments.get("monitor")
+            raise ConfigError(
+                f"{path}: early_stopping.monitor={monitor} was not logged by then: monitor val_loss"
+            ) from error
         if not type(error).__module__.startswith("wandb."):
             raise
         raise ConfigError(f"{path}: Weights & Biases failed ({one_line(error)}): set logger=null") from error

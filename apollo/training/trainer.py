@@ -32,6 +32,7 @@ ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 STRATEGIES = ("auto", *(name for name in StrategyRegistry.available_strategies() if name.startswith("ddp")))
 COUNTS = {"epoch": torch.tensor(0), "step": torch.tensor(0)}
 EVERY_EPOCHS = "check_val_every_n_epoch"
+LEVEL_BIAS = re.compile(r"valid/level_bias_[1-9]\d*k")  # of a bitrate, if the music to validate on has it
 UNUSED = "_find_unused_parameters_"
 # What only Python can give, and what does not suit two networks.
 REFUSED = {
@@ -55,7 +56,9 @@ def build_trainer(
     no run can use (it names all), or the accelerator is missing.
     """
     settings = recipe["trainer"].arguments
-    if faults := [*faults_of(recipe, system), *faults_of_steps(system), *faults_of_monitors(callbacks, system)]:
+    validates = settings.get("limit_val_batches") != 0
+    faults = [*faults_of(recipe, system), *faults_of_steps(system), *faults_of_monitors(callbacks, system, validates)]
+    if faults:
         raise ConfigError("; ".join(faults))
     precision = str(settings.get("precision") or 32)
     on_cpu = settings.get("accelerator") == "cpu" or not torch.cuda.is_available()
@@ -87,6 +90,9 @@ def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
     for key in ("val_check_interval", EVERY_EPOCHS):
         if (value := settings.get(key)) is not None and value <= 0:
             yield f"trainer.{key} must be above 0, not {value}"
+    for key, least in (("log_every_n_steps", 0), ("num_sanity_val_steps", -1)):
+        if (value := settings.get(key)) is not None and value < least:
+            yield f"trainer.{key} must be a whole number from {least}, not {value}"
     for key, reason in REFUSED.items():
         if settings.get(key) is not None:
             yield f"trainer.{key} {reason}"
@@ -131,17 +137,19 @@ def faults_of_steps(system: ApolloSystem) -> Iterator[str]:
                 yield f"optimizer_{side} has a learning rate of {rate} after a step of scheduler_{side}: give others"
 
 
-def faults_of_monitors(callbacks: list[Callback], system: ApolloSystem) -> Iterator[str]:
-    """Metrics that callbacks monitor or put in names and that no validation logs."""
-    known = {f"val_{name}" for name in ("loss", "unprocessed", "lsd", "lsd_unprocessed")}
-    if system.visqol:
-        known |= {"val_visqol", "val_visqol_unprocessed"}
+def faults_of_monitors(callbacks: list[Callback], system: ApolloSystem, validates: bool) -> Iterator[str]:
+    """What callbacks cannot work with: most of all, metrics they monitor or put in names that no run logs."""
+    known = system.logged
     for name, kind in (("checkpoint", ModelCheckpoint), ("early_stopping", EarlyStopping)):
         for callback in callbacks:
             monitor = callback.monitor if isinstance(callback, kind) else None
-            if monitor and monitor not in known and not monitor.startswith(("valid/", "train/")):
+            if monitor and monitor not in known and not LEVEL_BIAS.fullmatch(monitor):
                 yield f"{name}.monitor cannot be {monitor!r}: {nearest(monitor, known)}"
+            elif monitor and monitor.startswith("val") and not validates:
+                yield f"{name}.monitor={monitor} needs validation, which trainer.limit_val_batches=0 leaves out"
     for callback in callbacks:
+        if isinstance(callback, EarlyStopping) and callback.patience < 0:
+            yield f"early_stopping.patience must be a whole number from 0, not {callback.patience}"
         if isinstance(callback, ModelCheckpoint):
             yield from faults_of_name(callback, known | {"epoch", "step"})
 
@@ -155,7 +163,7 @@ def faults_of_name(callback: ModelCheckpoint, known: set[str]) -> Iterator[str]:
         yield f"checkpoint.filename cannot be {callback.filename!r} ({error}): write it as '{{epoch}}-{{val_loss:.4f}}'"
         return
     for field in fields:
-        if field not in known and not field.startswith(("valid/", "train/")):
+        if field not in known and not LEVEL_BIAS.fullmatch(field):
             yield f"checkpoint.filename cannot hold {field!r}: {nearest(field, known)}"
 
 

@@ -43,6 +43,8 @@ def test_the_published_configuration_trains_and_ends_in_a_model(
     assert list(run.glob("tensorboard/*/events*"))
     (metrics,) = run.glob("logs/*/metrics.csv")
     rows = list(csv.DictReader(metrics.open()))
+    columns = {name for name in rows[0] if name.startswith(("train/", "val"))}
+    assert columns == build_system(parse(path, overrides)).logged
     for name in ("train/adversarial", "train/feature_matching", "train/magnitude", "train/loss_d", "val_loss"):
         values = [float(row[name]) for row in rows if row[name]]
         assert values, name
