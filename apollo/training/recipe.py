@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from apollo.errors import ApolloError, ConfigError, one_line, unknown_keys
@@ -115,7 +116,7 @@ def parse(path: Path, overrides: Sequence[str] = (), foreign: bool = False) -> R
             held: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             yaml = OmegaConf.to_yaml(config, resolve=True)
         except OmegaConfBaseException as error:
-            raise ConfigError(one_line(error)) from None
+            raise ConfigError(plain(error)) from None
         return recipe(held, yaml)
 
 
@@ -132,7 +133,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
         with parsing(path):
             config = OmegaConf.create(read_yaml(path))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from None
+        raise ConfigError(f"{path} is not valid YAML: {plain(error)}") from None
     assert isinstance(config, DictConfig)
     with naming(path):
         for override in overrides:
@@ -149,7 +150,17 @@ def apply(config: DictConfig, override: str) -> None:
     try:
         config.merge_with_dotlist([override])
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise ConfigError(f"the override {override!r} cannot be applied: {one_line(error)}") from None
+        raise ConfigError(f"the override {override!r} cannot be applied: {plain(error)}") from None
+
+
+def plain(error: Exception) -> str:
+    """What is wrong, in one line and without what OmegaConf adds for those who call it."""
+    text = one_line(error).partition(" full_key:")[0]
+    if missing := re.search(r"Missing mandatory value: (\S+)", text):
+        return f"{missing[1]} has no value: add {missing[1]}=VALUE"
+    if isinstance(error, GrammarParseError):
+        return "'${' begins a reference to another key, as ${exp.dir} is one"
+    return text
 
 
 def ours(config: DictConfig, path: Path) -> DictConfig:
@@ -157,7 +168,7 @@ def ours(config: DictConfig, path: Path) -> DictConfig:
     try:
         held: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(one_line(error)) from None
+        raise ConfigError(plain(error)) from None
     with suppress(ConfigError):
         recipe(held, "")
         return config

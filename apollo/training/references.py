@@ -21,22 +21,22 @@ def check_references(values: Any) -> None:
     """
     sizes: dict[str, int] = {}
 
-    def size(value: Any, above: tuple[str, ...]) -> int:
+    def size(value: Any, name: str, above: tuple[str, ...] = ()) -> int:
         if isinstance(value, dict):
-            total = sum(size(item, above) for item in value.values())
+            total = sum(size(item, f"{name}.{key}".lstrip("."), above) for key, item in value.items())
         elif isinstance(value, list):
-            total = sum(size(item, above) for item in value)
+            total = sum(size(item, f"{name}[{number}]", above) for number, item in enumerate(value))
         elif isinstance(value, str) and "${" in value:
             if "${" in REFERENCE.sub("", value):
                 raise ConfigError(f"{value!r} holds a reference in a reference: refer to one key, as in ${{exp.dir}}")
-            total = len(value) + sum(referred(key, above) for key in REFERENCE.findall(value))
+            total = len(value) + sum(referred(key, name, above) for key in REFERENCE.findall(value))
         else:
             total = len(value) if isinstance(value, str) else 1
         if total > CHARACTERS:
             raise ConfigError("its references stand for more than a configuration may hold")
         return total
 
-    def referred(key: str, above: tuple[str, ...]) -> int:
+    def referred(key: str, name: str, above: tuple[str, ...]) -> int:
         if not KEY.fullmatch(key):
             raise ConfigError(
                 f"${{{key}}} is no reference to another key, as ${{exp.dir}} is: give the value itself, with key=value"
@@ -44,21 +44,35 @@ def check_references(values: Any) -> None:
         if key in above or len(above) >= STEPS:
             raise ConfigError(f"${{{key}}} refers to itself, or to others without end")
         if key not in sizes:
-            sizes[key] = size(chosen(values, key), (*above, key))
+            try:
+                value = chosen(values, key)
+            except LookupError:
+                raise ConfigError(
+                    f"{name} refers to ${{{key}}}, and the configuration has no {key}: give that, or {name}, a value"
+                ) from None
+            sizes[key] = size(value, key, (*above, key))
         return sizes[key]
 
-    size(values, ())
+    size(values, "")
 
 
 def chosen(values: Any, key: str) -> Any:
-    """The value of a dotted key; `None` if there is none."""
-    for part in re.findall(r"\w+", key):
-        if isinstance(values, dict):
-            values = values.get(part, values.get(int(part)) if part.isdecimal() else None)
+    """The value of a dotted key; `None` if a part of it is a reference itself.
+
+    Raises LookupError if there is no such key, and ConfigError if what should hold it is no block.
+    """
+    for part in re.finditer(r"\w+", key):
+        if isinstance(values, str) and "${" in values:
+            return None
+        if isinstance(values, list) and part[0].isdecimal():
+            values = values[int(part[0])]
+        elif isinstance(values, dict):
+            values = values[part[0]] if part[0] in values or not part[0].isdecimal() else values[int(part[0])]
+        elif values is None:
+            raise LookupError(key)
         else:
-            values = (
-                values[int(part)] if isinstance(values, list) and part.isdecimal() and int(part) < len(values) else None
-            )
+            above = key[: part.start() - 1]
+            raise ConfigError(f"{above} must be a block of keys and values, not {values!r}, to have {key}")
     return values
 
 

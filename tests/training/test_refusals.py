@@ -43,7 +43,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("ema.decays=0.9", "ema.decays is not known: did you mean 'decay'"),
         ("ema={decay: much}", "ema.decay must be a number, not 'much'"),
         ("ema=0.999", "ema must be a block of keys and values, not 0.999"),
-        ("ema=${nowhere}", "nowhere"),
+        (
+            "ema=${nowhere}",
+            "ema refers to ${nowhere}, and the configuration has no nowhere: give that, or ema, a value",
+        ),
         ("exp=foo", "exp must be a block of keys and values, not 'foo'"),
         ("trainer=gpu", "trainer must be a block of keys and values, not 'gpu'"),
         ("logger=tensorboard", "logger must be a block of keys and values, not 'tensorboard'"),
@@ -58,9 +61,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("model._target_=apollo.nn.MultiFrequencyDiscriminator", "not allowed there"),
         ("datas._target_=apollo.data.offline.PairsReport", "not allowed there"),
         ("checkpoint._target_=lightning.pytorch.callbacks.LambdaCallback", "not allowed there"),
-        ("exp.dir=???", "exp.dir"),
+        ("exp.dir=???", "exp.dir has no value: add exp.dir=VALUE"),
         ("nonsense", "not key=value"),
-        ("exp.name=${nowhere}", "nowhere"),
+        ("exp.name=${HOME}", "exp.name refers to ${HOME}, and the configuration has no HOME"),
+        ("exp.name=${HOME", "'${' begins a reference to another key"),
+        ("exp=null", "checkpoint.dirpath refers to ${exp.dir}, and the configuration has no exp.dir"),
     ],
 )
 def test_a_wrong_key_is_one_sentence(seed_config: tuple[Path, list[str]], override: str, message: str) -> None:
@@ -69,6 +74,7 @@ def test_a_wrong_key_is_one_sentence(seed_config: tuple[Path, list[str]], overri
         train(path, [*overrides, override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "full_key" not in str(caught.value)
     assert isinstance(caught.value, DataError) or str(caught.value).startswith(f"{path}: ")
     assert not (path.parent / "exps" / "apollo" / "checkpoints").exists()
 
