@@ -93,7 +93,7 @@ def coded(signal: Signal, encoding: Encoding) -> Signal:
     """
     channels, sample_rate = signal.channels, signal.sample_rate
     if channels not in (1, 2):
-        raise ApolloError(f"Codecs take one or two channels, but this waveform has {channels}; code them in pairs.")
+        raise ApolloError(f"Codecs take one or two channels, and this has {channels}: mix it down to stereo first.")
     if sample_rate <= 0:
         raise ApolloError(f"The sample rate is {sample_rate} Hz; give one above 0.")
     coding = _Coding(encoding, coded_rate(encoding.codec, sample_rate, encoding.bitrate, channels), channels)

@@ -67,11 +67,13 @@ def run_evaluation(
         What was found.
 
     Raises:
-        DataError: There is nothing to evaluate, everything failed, or the report cannot be written.
+        DataError: A metric is not known, there is nothing to evaluate, everything failed, or the report cannot be
+            written.
         ModelFileError: A model cannot be loaded.
         StoppedError: Ctrl+C.
     """
     console = console or Console()
+    settings.check()  # before the music is looked through, which can take minutes
     cases = find_cases(root, codecs, bitrates) if damaged is None else pairs_of(root, damaged)
     if shard is not None:
         cases = cases.in_shard(shard)

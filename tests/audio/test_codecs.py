@@ -268,7 +268,7 @@ def test_impossible_request_is_told_with_what_is_possible(music, arguments, says
 @pytest.mark.parametrize(
     ("waveform", "says"),
     [
-        (np.zeros((3, 1_000), np.float32), "one or two channels, but this waveform has 3"),
+        (np.zeros((3, 1_000), np.float32), "one or two channels, and this has 3: mix it down"),
         (np.zeros(1_000, np.float32), r"\(channels, samples\)"),
         (np.full((1, 1_000), np.nan, np.float32), "NaN"),
     ],
