@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
@@ -43,6 +44,7 @@ class MultiFrequencyDiscriminator(nn.Module):
             raise ValueError(f"nch must be 1 to {MOST_CHANNELS}, not {nch}")
         if not 1 <= len(window) <= MOST_WINDOWS or not all(2 <= size <= LONGEST_WINDOW for size in window):
             raise ValueError(f"window must be 1 to {MOST_WINDOWS} numbers from 2 to {LONGEST_WINDOW}")
+        self.windows = tuple(window)
         self.discriminators = nn.ModuleList(SpectrumDiscriminator(nch, size, sample_rate) for size in window)
 
     def forward(self, waveform: Tensor) -> list[Judgement]:
@@ -77,13 +79,7 @@ class SpectrumDiscriminator(nn.Module):
         """Judge `(batch, channels, samples)`."""
         batch, channels, samples = waveform.shape
         with torch.autocast(waveform.device.type, enabled=False):
-            spectrum = torch.stft(
-                waveform.float().view(batch * channels, samples),
-                self.n_fft,
-                self.n_fft // 2,
-                window=self.window,
-                return_complex=True,
-            )
+            spectrum = stft(waveform.float().view(batch * channels, samples), self.window)
         # → (batch, [Re, Im of the first channel, then of the next, …], bins, frames)
         x = torch.view_as_real(spectrum[:, : self.bins]).permute(0, 3, 1, 2)
         x = x.reshape(batch, 2 * channels, *x.shape[2:])
@@ -92,6 +88,16 @@ class SpectrumDiscriminator(nn.Module):
             x = layer(x)
             features.append(x)
         return Judgement(self.discriminator[-1](x), features)
+
+
+def stft(waveform: Tensor, window: Tensor) -> Tensor:
+    """Spectra half a window apart, the ends reflected; `(items, samples)` → complex `(items, bins, frames)`.
+
+    A waveform of half a window or less, which cannot be reflected that far, is followed by silence.
+    """
+    half = len(window) // 2
+    waveform = F.pad(waveform, (0, max(0, half + 1 - waveform.shape[-1])))
+    return torch.stft(waveform, len(window), half, window=window, return_complex=True)
 
 
 def halves(judgements: Sequence[Judgement]) -> tuple[list[Judgement], list[Judgement]]:

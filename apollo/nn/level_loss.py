@@ -129,7 +129,7 @@ class LevelLoss(nn.Module):
     needs_discriminator = False
 
     def forward(self, generator: Apollo, original: Tensor, degraded: Tensor) -> dict[str, Tensor]:
-        """Compute every weighted term for waveforms `(batch, channels, samples)`.
+        """Compute every weighted term for waveforms `(batch, channels, samples)`; those under 160 ms get silence added.
 
         Args:
             generator: A network with a fill, whose levels are judged.
@@ -140,7 +140,9 @@ class LevelLoss(nn.Module):
             The terms under their names, unweighted, and their weighted sum under `loss`.
         """
         assert generator.fill is not None
-        original, degraded = original.flatten(0, 1), degraded.flatten(0, 1)
+        shortest = self.gammatone.n_fft + 2 * EDGE * self.gammatone.hop_length  # one frame is judged
+        missing = max(0, shortest - original.shape[-1])
+        original, degraded = (F.pad(side.flatten(0, 1), (0, missing)) for side in (original, degraded))
         with torch.no_grad():
             there, left = generator.stft(original), generator.stft(degraded)
         predicted = generator.fill.predict(power_of(left))

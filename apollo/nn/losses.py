@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from apollo.errors import nearest
-from apollo.nn.discriminator import LONGEST_WINDOW, MOST_WINDOWS, Judgement
+from apollo.nn.discriminator import LONGEST_WINDOW, MOST_WINDOWS, Judgement, stft
 from apollo.nn.similarity import GammatoneSpectrum, similarity
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
@@ -287,7 +287,7 @@ class GeneratorLoss(nn.Module):
         window, bands = getattr(self, f"window_{size}"), getattr(self, f"bands_{size}")
 
         def spectrum(waveform: Tensor) -> Tensor:
-            return torch.stft(waveform.flatten(0, 1), size, size // 2, window=window, return_complex=True)
+            return stft(waveform.flatten(0, 1), window)
 
         return Spectra(spectrum(estimate), spectrum(reference), lambda: spectrum(degraded), bands, self.eps)
 

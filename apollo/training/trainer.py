@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from apollo.errors import ConfigError, nearest, one_line
+from apollo.nn.losses import SPECTRAL, GeneratorLoss
 from apollo.training.recipe import Recipe
 from apollo.training.saving import CSVLogger, WholeCheckpoints
 from apollo.training.system import ApolloSystem
@@ -87,6 +88,10 @@ def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
     settings = recipe["trainer"].arguments
     if (rate := recipe["datas"].arguments.get("sr", 44100)) != system.generator.sample_rate:
         yield f"model.sr is {system.generator.sample_rate} and datas.sr is {rate}: give both the same sample rate"
+    seconds = recipe["datas"].arguments.get("segments", 3)
+    for name, size in longest_windows(system).items():
+        if size // 2 >= round(seconds * rate):
+            yield f"{name} has {size} samples, twice a crop of datas.segments={seconds} s or more: give shorter ones"
     for key in ("val_check_interval", EVERY_EPOCHS):
         if (value := settings.get(key)) is not None and value <= 0:
             yield f"trainer.{key} must be above 0, not {value}"
@@ -112,6 +117,16 @@ def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
     interval, steps = settings.get("val_check_interval"), recipe["datas"].arguments.get("num_steps")
     if isinstance(interval, int) and steps is not None and interval > steps and settings.get(EVERY_EPOCHS, 1):
         yield f"trainer.val_check_interval={interval} is more than the datas.num_steps={steps} batches of an epoch"
+
+
+def longest_windows(system: ApolloSystem) -> dict[str, int]:
+    """The longest window in use by the key that gives it."""
+    found = {}
+    if isinstance(system.loss_g, GeneratorLoss) and SPECTRAL.keys() & system.loss_g.weights.keys():
+        found["loss_g.windows"] = max(system.loss_g.windows)
+    if system.discriminator is not None:
+        found["discriminator.window"] = max(system.discriminator.windows)
+    return found
 
 
 def faults_of_steps(system: ApolloSystem) -> Iterator[str]:

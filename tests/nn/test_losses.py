@@ -115,6 +115,19 @@ def test_silence_and_identity_give_finite_losses(signal: str) -> None:
     assert NegativeSDR()(waveform, waveform).isfinite()
 
 
+@pytest.mark.parametrize("samples", [1, 31, 32, 700])
+def test_music_shorter_than_a_window_is_judged_as_if_silence_followed(samples: int) -> None:
+    torch.manual_seed(0)
+    original, estimate = torch.randn(2, 1, 2, samples)
+    judge = MultiFrequencyDiscriminator(window=[64])
+    loss = GeneratorLoss(weights=dict.fromkeys(GeneratorLoss.TERMS, 1.0), windows=[64, 65536])
+    total = loss(estimate, original, original * 0.9, judge(original), judge(estimate))["loss"]
+    assert total.isfinite()
+    spectral = GeneratorLoss(weights={"magnitude": 1.0}, windows=[65536])
+    longer = (torch.nn.functional.pad(side, (0, 32769 - samples)) for side in (estimate, original, original))
+    assert spectral(estimate, original, original)["loss"] == spectral(*longer)["loss"]
+
+
 @pytest.mark.parametrize("kind", ["sisdr", "snr", "sdsdr"])
 def test_long_waveforms_are_compared_as_a_whole(kind: losses.SDRKind, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = torch.randn(2, 2, 10_000).cumsum(-1)

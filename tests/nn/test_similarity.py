@@ -127,6 +127,12 @@ def test_the_true_levels_of_what_is_lost_sound_better_than_none_and_cost_wavefor
     assert terms(1.0, -3.0)["level"] == pytest.approx(3 * 1.08, abs=0.01)  # too low is a little worse than too high
 
 
+@pytest.mark.parametrize("seconds", [0.001, 0.1])
+def test_levels_of_short_music_are_judged_too(generator: Apollo, seconds: float) -> None:
+    original = noise(1, seconds)[:, None]
+    assert LevelLoss(ALL, RATE)(generator, original, original / 2)["loss"].isfinite()
+
+
 def test_the_wiener_gain_repairs_most(generator: Apollo) -> None:
     original = noise(2, 2.0)
     degraded = original + noise(2, 2.0, seed=1)

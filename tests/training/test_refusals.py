@@ -188,6 +188,8 @@ def test_a_configuration_that_cannot_be_printed_is_named(
         ("loss_g.weights={magnitude: -1}", "weights.magnitude must be a number from 0, not -1"),
         ("loss_g.windows=[]", "windows must be 1 to 32 numbers from 2 to 65536"),
         ("loss_g.windows=[1000000000]", "windows must be 1 to 32 numbers from 2 to 65536"),
+        ("loss_g.windows=[64,20000]", "loss_g.windows has 20000 samples, twice a crop of datas.segments=0.2 s or more"),
+        ("discriminator.window=[20000]", "discriminator.window has 20000 samples"),
         ("optimizer_g.params=[]", "optimizer_g.params is not known"),
         ("optimizer_g.betas=[0.9,0.9,0.9]", "optimizer_g cannot take a step"),
         ("optimizer_g.lr=.inf", "has a learning rate of inf"),
