@@ -169,7 +169,8 @@ class Checkpoints(ModelCheckpoint):
     """
 
     run = ""
-    saved = False
+    saved = False  # since the last epoch or validation ended
+    ever_saved = False  # since this process began to train
     goes_on = False  # from the newest state of the run, and not from an earlier one
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -209,6 +210,7 @@ class Checkpoints(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See whether the run goes on from its newest state."""
         super().on_train_start(trainer, pl_module)
+        self.ever_saved = False
         self.goes_on = bool(self.last_model_path) and _step(self.last_model_path) == trainer.global_step
 
     def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
@@ -255,7 +257,7 @@ class Checkpoints(ModelCheckpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note that a checkpoint is written; Lightning writes the newest beside each of the best."""
-        self.saved = True
+        self.saved = self.ever_saved = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best few, and then the newest; stop if a signal asks for it and epochs are left."""
@@ -272,6 +274,11 @@ class Checkpoints(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
         if not trainer.is_last_batch and not trainer.sanity_checking:
             self.save_newest(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the newest state if the run has saved nothing: what was learnt must not be lost."""
+        if not self.ever_saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.newest(trainer))
 
     def save_newest(self, trainer: Trainer) -> None:
         """Save the newest state, where it is wanted and not saved yet."""

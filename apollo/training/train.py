@@ -224,13 +224,22 @@ def build_callbacks(recipe: Recipe, sample_rate: int) -> list[Callback]:
 
 
 def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:
-    """Write the best checkpoint's generator as `best_model.safetensors`, and the scores of the best few beside it."""
+    """Write the best checkpoint's generator as `best_model.safetensors`, and the scores of the best few beside it.
+
+    Where none was kept as one of the best, the newest state takes its place, and a warning says so.
+    """
     checkpoint = trainer.checkpoint_callback
-    if not trainer.is_global_zero or not isinstance(checkpoint, ModelCheckpoint) or not checkpoint.best_model_path:
+    if not trainer.is_global_zero:
+        return None
+    if not isinstance(checkpoint, ModelCheckpoint) or not (checkpoint.best_model_path or checkpoint.last_model_path):
+        log.warning("no model was written: with trainer.fast_dev_run, without epochs and without checkpoints, none is")
         return None
     scores = {path: float(score) for path, score in checkpoint.best_k_models.items()}
     with written(run / "best_k_models.json"), replacing(run / "best_k_models.json") as temporary:
         temporary.write_text(json.dumps(scores, indent=1))
     target = run / "best_model.safetensors"
-    save_model(load_model(checkpoint.best_model_path), target, licence=licence)
+    if not checkpoint.best_model_path:
+        newest = checkpoint.last_model_path
+        log.warning("%s is of the newest state, %s: the block checkpoint kept none of the best", target.name, newest)
+    save_model(load_model(checkpoint.best_model_path or checkpoint.last_model_path), target, licence=licence)
     return target

@@ -275,6 +275,33 @@ def test_the_last_checkpoint_is_the_last_even_if_others_were_better(config: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("none", ["checkpoint.save_top_k=0", "checkpoint.every_n_epochs=4"])
+def test_a_run_that_keeps_none_of_the_best_ends_in_its_newest_state(
+    config: Path, none: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [
+        f"exp.dir={tmp_path}",
+        "exp.name=newest",
+        none,
+        "checkpoint.save_last=false",
+        "ema=null",
+        "datas.num_workers=0",
+    ]
+    last = tmp_path / "newest" / "checkpoints" / "last.ckpt"
+    for epochs, resume in ((1, None), (2, last)):
+        best = train(config, [*words, f"trainer.max_epochs={epochs}"], resume=resume)
+        assert "best_model.safetensors is of the newest state" in caplog.text
+        assert best is not None
+        newest = torch.load(last, weights_only=True)["state_dict"]
+        for name, value in apollo.load_model(best).state_dict().items():
+            assert torch.equal(value, newest[f"generator.{name}"]), name
+    assert torch.load(last, weights_only=True)["global_step"] == 2 * 2 * 5  # networks, epochs, batches
+    caplog.clear()
+    assert train(config, [f"exp.dir={tmp_path}", "exp.name=dry", "trainer.fast_dev_run=true"]) is None
+    assert "no model was written" in caplog.text
+
+
+@pytest.mark.slow
 def test_a_finished_run_tells_its_best_and_starts_another(config: Path, uninterrupted: dict[str, torch.Tensor]) -> None:
     run = config.parent / "uninterrupted"
     scores = json.loads((run / "best_k_models.json").read_text())
