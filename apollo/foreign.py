@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
@@ -70,6 +71,23 @@ def silenced(library: str) -> Iterator[None]:
             yield
         finally:
             log.setLevel(level)
+
+
+@contextmanager
+def unsaid(library: str, pattern: str) -> Iterator[None]:
+    """Keep from users what the logger of a library, and Python's warnings, say that holds a pattern, while it runs."""
+
+    def is_to_be_said(record: logging.LogRecord) -> bool:
+        return re.search(pattern, record.getMessage()) is None
+
+    log = logging.getLogger(library)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".*(?:{pattern})")
+        log.addFilter(is_to_be_said)
+        try:
+            yield
+        finally:
+            log.removeFilter(is_to_be_said)
 
 
 def _replaced(text: str, replacement: Callable[[str], str]) -> str:

@@ -150,7 +150,7 @@ class StopOnSignal(Callback):
         if stop:
             checkpoint = trainer.checkpoint_callback
             last = checkpoint.newest(trainer) if isinstance(checkpoint, Checkpoints) else self.last
-            trainer.save_checkpoint(last)
+            trainer.save_checkpoint(last, weights_only=False)
             raise StoppedError(
                 f"stopped after {trainer.fit_loop.total_batch_idx + 1} batches, which are saved: resume with -m {last}",
                 128 + (self.received or signal.SIGTERM),
@@ -278,12 +278,12 @@ class Checkpoints(ModelCheckpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the newest state if the run has saved nothing: what was learnt must not be lost."""
         if not self.ever_saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.newest(trainer))
+            trainer.save_checkpoint(self.newest(trainer), weights_only=False)
 
     def save_newest(self, trainer: Trainer) -> None:
         """Save the newest state, where it is wanted and not saved yet."""
         if self.save_last and not self.saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.newest(trainer))
+            trainer.save_checkpoint(self.newest(trainer), weights_only=False)
 
 
 def _step(path: str | Path) -> int | None:

@@ -18,7 +18,7 @@ from apollo.atomic import alone, replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
-from apollo.foreign import silenced
+from apollo.foreign import silenced, unsaid
 from apollo.nn.memory import keep_freed_memory
 from apollo.storage import Place, Url, at_hand, inside, place
 from apollo.training.blocks import Spec
@@ -34,6 +34,9 @@ from apollo.training.types import parameters_of
 from apollo.training.weights_and_biases import begin, finish
 
 log = logging.getLogger(__name__)
+
+# Lightning advertises packages of its makers, and PyTorch tells Lightning what to write otherwise.
+NOT_FOR_USERS = r"\[lit(logger|models)\]|isinstance\(treespec"
 
 
 def train(
@@ -65,7 +68,11 @@ def train(
     recipe = parse(config_path, overrides, foreign)
     exp = recipe["exp"].arguments
     runs = place(str(exp.get("dir", ".")))
-    with ExitStack() as stack, telling(config_path, recipe):
+    with (
+        ExitStack() as stack,
+        telling(config_path, recipe),
+        unsaid("lightning.pytorch.utilities.rank_zero", NOT_FOR_USERS),
+    ):
         if not isinstance(runs, Url):
             return fit(recipe, stack.enter_context(at_hand(resume)) if resume is not None else None, init)
         folder, mirror = stack.enter_context(mirrored(runs, str(exp.get("name", "apollo")), resume))

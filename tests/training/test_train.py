@@ -312,4 +312,6 @@ def test_a_log_file_gets_a_line_every_so_many_batches(
         assert all(any(f" {name} " in line for line in told) for name in names)
     assert "\r" not in text
     assert "it/s" not in text
+    for other in ("litlogger", "litmodels", "deprecated", "weights_only"):  # what Lightning and PyTorch would say
+        assert other not in text
     assert text.count("`Trainer.fit` stopped") <= 1
