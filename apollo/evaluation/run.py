@@ -73,7 +73,10 @@ def run_evaluation(
         StoppedError: Ctrl+C.
     """
     console = console or Console()
-    settings.check()  # before the music is looked through, which can take minutes
+    # Before the music is looked through, which can take minutes.
+    settings.check()
+    for model in settings.models:
+        settings.restorer(model)
     cases = find_cases(root, codecs, bitrates) if damaged is None else pairs_of(root, damaged)
     if shard is not None:
         cases = cases.in_shard(shard)

@@ -66,9 +66,17 @@ def test_a_report_that_cannot_be_written_is_known_before_the_work(folder: Path, 
         run_evaluation(folder, Settings(), output=tmp_path / "file", console=console())
 
 
-def test_a_metric_that_is_not_known_is_refused_before_the_music_is_looked_through() -> None:
-    with pytest.raises(DataError, match="There is no metric 'sdrr'; did you mean 'sdr'"):
-        run_evaluation(Path("nowhere"), Settings(metrics=("sdrr",)), console=console())
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(metrics=("sdrr",)), "There is no metric 'sdrr'; did you mean 'sdr'"),
+        (Settings(["defalt"]), "defalt"),
+        (Settings([TINY_MODEL], device="cudda"), "cudda"),
+    ],
+)
+def test_what_is_not_known_is_refused_before_the_music_is_looked_through(settings: Settings, message: str) -> None:
+    with pytest.raises(ApolloError, match=message):
+        run_evaluation(Path("nowhere"), settings, console=console())
 
 
 def test_ctrl_c_says_what_is_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
