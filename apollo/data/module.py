@@ -195,6 +195,13 @@ def on_disk(key: str, folder: str) -> Path:
     return found
 
 
+def peaks(given: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest peak of crops; raises ConfigError unless there are one or two, in this order."""
+    if not 1 <= len(given) <= 2 or given[0] > given[-1]:
+        raise ConfigError(f"datas.peak must be the lowest and the highest peak in dBFS, not {given}")
+    return float(given[0]), float(given[-1])
+
+
 def hold_out(tracks: Sequence[Track]) -> tuple[list[Track], list[Track]]:
     """Keep every twentieth track apart, from the first; raises ConfigError if there is one track only."""
     if len(tracks) < 2:
@@ -228,8 +235,10 @@ class StemDataModule(CropModule):
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        self.levels = (float(peak[0]), float(peak[-1]))
+        self.levels = peaks(peak)
         self.damage = random_codec(self.sample_rate, codec or {}, "datas.codec")
+        if not 0 <= mono <= 1:
+            raise ConfigError(f"datas.mono must be a number from 0 to 1, not {mono}")
         self.mono = mono
         refuse_unknown(mixing or {}, list(signature(Mixing).parameters), "datas.mixing.")
         try:
@@ -272,7 +281,7 @@ class ShardDataModule(CropModule):
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        self.levels = (float(peak[0]), float(peak[-1]))
+        self.levels = peaks(peak)
         self.train_dir, self.valid_dir, self.valid_crops = place(train_dir), place(valid_dir), valid_crops
         self.streams = isinstance(self.train_dir, Url) or isinstance(self.valid_dir, Url)
         self.open()

@@ -23,7 +23,8 @@ COUNTERPARTS = {
     "look2hear.losses.MultiSrcNegSDR": "apollo.nn.losses.NegativeSDR",
     "look2hear.system.audio_litmodule.AudioLightningModule": "apollo.training.system.ApolloSystem",
     "lightning.pytorch.callbacks.ModelCheckpoint": "apollo.training.saving.Checkpoints",
-    "lightning.pytorch.loggers.CSVLogger": "apollo.training.saving.CSVLogger",
+    "lightning.pytorch.loggers.CSVLogger": "apollo.training.loggers.CSVLogger",
+    "lightning.pytorch.loggers.TensorBoardLogger": "apollo.training.loggers.TensorBoardLogger",
 }
 
 
@@ -37,7 +38,10 @@ SCHEDULERS = _of(
     "StepLR ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR ExponentialLR LinearLR MultiStepLR "
     "OneCycleLR PolynomialLR ReduceLROnPlateau",
 )
-LOGGERS = _of("lightning.pytorch.loggers", "TensorBoardLogger CometLogger MLFlowLogger NeptuneLogger WandbLogger")
+LOGGERS = [
+    *_of("apollo.training.loggers", "TensorBoardLogger CSVLogger"),
+    *_of("lightning.pytorch.loggers", "CometLogger MLFlowLogger NeptuneLogger WandbLogger"),
+]
 # What the `_target_` of each block may be. Nothing else is ever imported or called.
 TARGETS = {
     "datas": _of("apollo.data", "DataModule ShardDataModule StemDataModule StemStoreDataModule"),
@@ -53,7 +57,7 @@ TARGETS = {
     "system": ["apollo.training.system.ApolloSystem"],
     "early_stopping": ["lightning.pytorch.callbacks.EarlyStopping"],
     "checkpoint": ["apollo.training.saving.Checkpoints"],
-    "logger": [*LOGGERS, "apollo.training.saving.CSVLogger"],
+    "logger": LOGGERS,
     "trainer": ["lightning.pytorch.Trainer"],
 }
 # What blocks stand for that name no class.

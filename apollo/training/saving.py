@@ -13,10 +13,9 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, loggers
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_only
 
 from apollo.atomic import replacing
 from apollo.checkpoints.reading import read_file
@@ -37,24 +36,6 @@ def written(path: Path) -> Iterator[None]:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror or error}): make room there, or set exp.dir to another folder"
         ) from error
-
-
-class CSVLogger(loggers.CSVLogger):
-    """Lightning's, but where `metrics.csv` cannot be written, the run ends with one sentence that names it.
-
-    Raises ValueError if it is to write every 0 steps or fewer.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        if self._flush_logs_every_n_steps < 1:
-            raise ValueError(f"flush_logs_every_n_steps must be at least 1, not {self._flush_logs_every_n_steps}")
-
-    @rank_zero_only
-    def save(self) -> None:
-        """Write what has been logged since the last time."""
-        with written(Path(self.log_dir) / "metrics.csv"):
-            super().save()
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -239,7 +239,7 @@ def export_best(trainer: Trainer, run: Path, licence: str) -> Path | None:
     if not trainer.is_global_zero:
         return None
     if not isinstance(checkpoint, ModelCheckpoint) or not (checkpoint.best_model_path or checkpoint.last_model_path):
-        log.warning("no model was written: with trainer.fast_dev_run, without epochs and without checkpoints, none is")
+        log.warning("no model was written: trainer.fast_dev_run, and runs without a batch or checkpoints, write none")
         return None
     scores = {path: float(score) for path, score in checkpoint.best_k_models.items()}
     with written(run / "best_k_models.json"), replacing(run / "best_k_models.json") as temporary:

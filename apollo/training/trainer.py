@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.strategies import StrategyRegistry
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from apollo.errors import ConfigError, nearest, one_line
 from apollo.nn.losses import SPECTRAL, GeneratorLoss
+from apollo.training.loggers import CSVLogger, TensorBoardLogger
 from apollo.training.recipe import Recipe
-from apollo.training.saving import CSVLogger, WholeCheckpoints
+from apollo.training.saving import WholeCheckpoints
 from apollo.training.system import ApolloSystem
 from apollo.training.weights_and_biases import PATIENCE
 

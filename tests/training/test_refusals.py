@@ -12,6 +12,7 @@ from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem
 from apollo.training.train import check, train
 
+TENSORBOARD = "logger={{_target_: lightning.pytorch.loggers.TensorBoardLogger, save_dir: logs, {}}}"
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -106,6 +107,8 @@ def test_a_wrong_key_of_the_data_is_told_before_they_are_read(
         ("datas.mixing.max_stems=two", "datas.mixing.max_stems must be a whole number from 1, not 'two'"),
         ("datas.mixing.dull_probability=2", "datas.mixing.dull_probability must be a number from 0 to 1, not 2"),
         ("datas.mixing.speed=fast", "datas.mixing.speed must be a number from 1 to 4, not 'fast'"),
+        ("datas.mono=5", "datas.mono must be a number from 0 to 1, not 5"),
+        ("datas.peak=[]", "datas.peak must be the lowest and the highest peak in dBFS, not []"),
         ("datas.mixing.gain=3", "datas.mixing.gain must be the lowest and the highest gain in dB, not 3"),
         ("datas.codec.bitrates=64000", "datas.codec.bitrates is not known: did you mean 'bitrate'"),
     ],
@@ -166,6 +169,8 @@ def test_a_configuration_that_cannot_be_printed_is_named(
             "logger={_target_: lightning.pytorch.loggers.CSVLogger, save_dir: logs, flush_logs_every_n_steps: 0}",
             "flush",
         ),
+        (TENSORBOARD.format("max_que: 3"), "logger.max_que is not known: did you mean 'max_queue'"),
+        (TENSORBOARD.format("flush_secs: often"), "logger.flush_secs must be a number, not 'often'"),
         ("trainer.log_every_n_steps=-1", "trainer.log_every_n_steps must be a whole number from 0, not -1"),
         ("system.clip=0", "clip must be above 0, not 0"),
         ("loss_d.r1=-1", "r1 must be a number from 0, not -1"),
