@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def begun(logger: WandbLogger, spec: Spec) -> WandbLogger:
         if is_offline(spec):
             raise
         reason = one_line(error).rstrip(".")
-    wandb.teardown()  # or the next beginning would be another try of the first
+    # Or the next beginning would be another try of the first. Without a network, it now and then never ends.
+    ending = threading.Thread(target=wandb.teardown, daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
     instead: WandbLogger = spec.with_arguments(offline=True, log_model=False).build()
     folder = Path(str(instead.experiment.dir)).parent
     log.warning(

@@ -97,6 +97,16 @@ def test_weights_and_biases_that_is_not_installed_is_done_without(
     assert "pip install wandb" in caplog.text
 
 
+# Now and then, the service of Weights & Biases does not end.
+ENDLESS_TEARDOWN = """
+import runpy, time, wandb
+from apollo.training import weights_and_biases
+end, weights_and_biases.PATIENCE = wandb.teardown, 3
+wandb.teardown = lambda: (end(), time.sleep(3600))
+runpy.run_module("apollo", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("there", "reason"),
@@ -118,7 +128,7 @@ def test_without_a_key_or_a_network_weights_and_biases_go_on_offline(
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_MODE": "online"}
     short = ["logger.offline=false", "trainer.max_epochs=1", "logger.settings.init_timeout=3"]
     environment = {**os.environ, **home, **there}
-    result = run_fork("-m", "apollo", "train", "-c", path, *overrides, *short, env=environment)
+    result = run_fork("-c", ENDLESS_TEARDOWN, "train", "-c", path, *overrides, *short, env=environment)
     assert result.returncode == 0, result.stderr
     (told,) = (line for line in result.stderr.splitlines() if "Weights & Biases cannot be used" in line)
     assert reason in told
