@@ -44,11 +44,6 @@ RATE = 44100
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """A process more than there are cores: some tests wait, for browsers, clusters and servers."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have the most slow tests, so that none of them is left to one process at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
