@@ -53,8 +53,28 @@ class _Outcome:
     failures: list[Failure] = field(default_factory=list)
 
 
+def prepare(settings: Settings) -> dict[str, str]:
+    """Check what is compared, load its models, and give each a mark, which only the same weights have.
+
+    What an earlier evaluation in this process has loaded or listed is forgotten: it may have changed since.
+
+    Raises:
+        DataError: A metric is not known, or two systems have one name.
+        ModelFileError: A model cannot be loaded.
+    """
+    settings.check()
+    for remembered in (restorer_of, objects_in):
+        remembered.cache_clear()
+    return {model: mark_of_model(settings.restorer(model)) for model in settings.models}
+
+
 def evaluate(
-    cases: Cases, settings: Settings | None = None, *, kept: Path | None = None, progress: Progress | None = None
+    cases: Cases,
+    settings: Settings | None = None,
+    *,
+    kept: Path | None = None,
+    progress: Progress | None = None,
+    marks: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Score every case unprocessed, restored by every model, and as it is in every folder of restorations.
 
@@ -67,6 +87,7 @@ def evaluate(
         kept: A file that keeps every score as soon as it is known. What is in it already, of the same files, weights
             and conditions, is not scored again.
         progress: Called with (done, total, piece) as cases get done.
+        marks: From `prepare`, where that was called already, such as before the cases were looked for.
 
     Returns:
         Scores, failures and averages.
@@ -77,11 +98,8 @@ def evaluate(
     """
     began = time.monotonic()
     settings = settings or Settings()
-    settings.check()
-    for remembered in (restorer_of, objects_in):
-        remembered.cache_clear()  # What it is of may have changed since the last evaluation in this process.
     # A bad model is one error now rather than one a piece later.
-    marks = {UNPROCESSED: "", **{model: mark_of_model(settings.restorer(model)) for model in settings.models}}
+    marks = {UNPROCESSED: "", **(prepare(settings) if marks is None else marks)}
     failures = [Failure(name, cases.conditions[0], "", reason) for name, reason in cases.problems]
     book = Scorebook(kept)
     with book.ledger:

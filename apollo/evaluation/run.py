@@ -20,7 +20,7 @@ from apollo.atomic import alone
 from apollo.errors import DataError, StoppedError
 from apollo.evaluation.cases import find_cases, pairs_of
 from apollo.evaluation.clips import cut_clips
-from apollo.evaluation.evaluate import evaluate
+from apollo.evaluation.evaluate import evaluate, prepare
 from apollo.evaluation.report import REPORTS, Grids, tables, write_reports
 from apollo.evaluation.report.sentences import cautions, grouped
 from apollo.evaluation.results import Evaluation
@@ -73,10 +73,7 @@ def run_evaluation(
         StoppedError: Ctrl+C.
     """
     console = console or Console()
-    # Before the music is looked through, which can take minutes.
-    settings.check()
-    for model in settings.models:
-        settings.restorer(model)
+    marks = prepare(settings)  # before the music is looked through, which can take minutes
     cases = find_cases(root, codecs, bitrates) if damaged is None else pairs_of(root, damaged)
     if shard is not None:
         cases = cases.in_shard(shard)
@@ -117,7 +114,7 @@ def run_evaluation(
                     keep()
                 bar.update(task, completed=now, total=total, description=piece[-30:])
 
-            result = evaluate(cases, settings, kept=kept, progress=show)
+            result = evaluate(cases, settings, kept=kept, progress=show, marks=marks)
             result.made = provenance(command)
             grids = Grids.of(result)
             console.print(tables(result, grids))
