@@ -192,7 +192,8 @@ class Checkpoints(ModelCheckpoint):
         """See whether the run goes on from its newest state."""
         super().on_train_start(trainer, pl_module)
         self.ever_saved = False
-        self.goes_on = bool(self.last_model_path) and _step(self.last_model_path) == trainer.global_step
+        resumed, newest = trainer.ckpt_path, self.last_model_path
+        self.goes_on = resumed is not None and newest != "" and Path(resumed).samefile(newest)
 
     def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
         """As Lightning, but what a killed run wrote after its newest state is written again, not beside it."""
