@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,15 @@ def plan(
                 f"{output} is not named like a file in the format {file_format}: leave out one of the two"
             )
         return [Task(found[0], output, track)]
+    failing = [
+        Task(path, (output or path.parent) / f"{path.name}{RESTORED}{suffix}", track, str(error))
+        for path, error in problems.items()
+    ]
+    return [*named(places, suffix, track), *failing]
+
+
+def named(places: Mapping[Place, Place], suffix: str, track: int | None) -> list[Task]:
+    """Name the result of each source in the folder that it goes to, each differently."""
     names = Counter((place, source.stem.casefold()) for source, place in places.items())
     tasks: dict[str, Task] = {}
     for source, place in places.items():
@@ -93,11 +102,7 @@ def plan(
             number += 1
             target = place / f"{name}-{number}{RESTORED}{suffix}"
         tasks[str(target).casefold()] = Task(source, target, track)
-    failing = [
-        Task(path, (output or path.parent) / f"{path.name}{RESTORED}{suffix}", track, str(error))
-        for path, error in problems.items()
-    ]
-    return [*tasks.values(), *failing]
+    return list(tasks.values())
 
 
 def likely_seconds(source: Place) -> float:
