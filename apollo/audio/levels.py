@@ -24,9 +24,7 @@ _PART = 1 << 13  # samples that are made denser at once: larger arrays are given
 _FULL_SCALE = 0.999
 _RUN = 3  # neighbouring samples at full scale that make a clipped peak
 _QUIET = 1e-4  # root mean square of a tenth of a second that counts as silent
-_RANGED = (
-    3.4  # seconds with five blocks of 3 s, of which one is a tenth; of fewer, FFmpeg gives 20 LU, which is its gate
-)
+_RANGED = 3.4  # seconds with five blocks of 3 s: of fewer, FFmpeg gives the 20 LU of its gate for their range
 _ABSOLUTE_GATE = -70.0  # LUFS: what is softer does not count (BS.1770-4, annex 1)
 
 
