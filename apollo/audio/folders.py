@@ -1,14 +1,15 @@
-"""The audio files in a folder."""
+"""The audio files in folders, and what patterns stand for."""
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apollo.errors import some_of
-from apollo.storage import Url, Where
+from apollo.errors import AudioFileError, some_of
+from apollo.storage import Place, Url, Where
 
 log = logging.getLogger(__name__)
 
@@ -57,3 +58,37 @@ def audio_files(root: Where, others: Callable[[Where], None] = lambda path: None
     if links:
         log.warning("links to folders are not followed: name what they lead to (%s)", some_of(sorted(links), 3))
     return sorted(found, key=lambda place: place.parts)
+
+
+def matches(path: Place, wanted: Callable[[Place], bool] = lambda match: True) -> list[Place]:
+    """What matches a pattern such as `*.mp3` and is wanted, sorted; or the path itself if it is there or is no pattern.
+
+    Raises:
+        AudioFileError: If nothing does.
+    """
+    try:
+        if not glob.has_magic(str(path)) or path.exists():
+            return [path]
+    except OSError:  # a name too long
+        return [path]
+    found = [match for match in _matching(path) if wanted(match)]
+    if not found:
+        raise AudioFileError(f"nothing matches {path}: check the pattern")
+    return found
+
+
+def _matching(path: Place) -> Sequence[Place]:
+    if isinstance(path, Url):
+        return path.matches()
+    # A folder that is there is meant, even if it is called "Album [2020]".
+    known = next(folder for folder in path.parents if is_folder(folder))
+    pattern = Path(glob.escape(str(known)), path.relative_to(known))
+    return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207  Path.glob is relative
+
+
+def is_folder(path: Place) -> bool:
+    """Tell whether a path is a folder; if the system refuses to say, opening it will tell why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

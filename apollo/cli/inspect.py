@@ -30,7 +30,7 @@ LONGEST = 200  # letters of a tag
 
 def inspect(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Audio files, and folders of them, or their URLs.")
+        list[str], typer.Argument(metavar="FILE", help="Audio files, folders of them, patterns, or their URLs.")
     ],
     json_file: Json = None,
     as_table: Annotated[bool, typer.Option("--table", help="Print one line per file instead.")] = False,
@@ -50,12 +50,14 @@ def inspect(
         require("eval", "matplotlib")
         if not overwrite:
             refuse_existing(plot)
+    from apollo.audio.folders import matches
+
     files: list[Place] = []
     others: list[Place] = []
     failed = 0
     for name in inputs:
         try:
-            files += list(expand(place(name), others.append))
+            files += [file for path in matches(place(name)) for file in expand(path, others.append)]
         except ApolloError as error:
             failed += 1
             complain(error)
@@ -129,13 +131,9 @@ def in_csv(path: Place, cells: Sequence[str]) -> str:
 
 def expand(path: Place, others: Callable[[Place], None]) -> Iterator[Place]:
     """The files that a path stands for: itself, or the audio files in a folder at any depth."""
-    from apollo.audio import audio_files
+    from apollo.audio.folders import audio_files, is_folder
 
-    try:
-        is_folder = path.is_dir()
-    except OSError:
-        is_folder = False  # opening it will say what is wrong
-    if not is_folder:
+    if not is_folder(path):
         yield path
         return
     files = audio_files(path, others)

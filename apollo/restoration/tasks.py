@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from apollo.audio import SUFFIXES, audio_files
-from apollo.audio.folders import LOSSLESS
+from apollo.audio.folders import LOSSLESS, is_folder, matches
 from apollo.errors import ApolloError, AudioFileError
 from apollo.restoration.output import check_format
 from apollo.storage import Place, Url, inside
@@ -62,7 +61,7 @@ def plan(
     problems: dict[Place, AudioFileError] = {}
     for path in inputs:
         try:
-            found += matches(path)
+            found += matches(path, lambda match: not match.stem.endswith(RESTORED) or match.is_dir())
         except AudioFileError as error:
             problems[path] = error
     found = without_results(found)
@@ -124,29 +123,6 @@ def without_results(inputs: Sequence[Place]) -> list[Place]:
     ]
 
 
-def matches(path: Place) -> list[Place]:
-    """Give what matches a pattern, or the path itself if it is not a pattern."""
-    try:
-        if not glob.has_magic(str(path)) or path.exists():
-            return [path]
-    except OSError:  # a name too long
-        return [path]
-    found: list[Place] = [match for match in matching(path) if not match.stem.endswith(RESTORED) or match.is_dir()]
-    if not found:
-        raise AudioFileError(f"nothing matches {path}: check the pattern")
-    return found
-
-
-def matching(path: Place) -> Sequence[Place]:
-    """Give everything that matches a pattern."""
-    if isinstance(path, Url):
-        return path.matches()
-    # A folder that is there is meant, even if it is called "Album [2020]".
-    known = next(folder for folder in path.parents if is_folder(folder))
-    pattern = Path(glob.escape(str(known)), path.relative_to(known))
-    return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207  Path.glob is relative
-
-
 def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place, Path]]:
     """Give the files that a path stands for, each with its folder below that path."""
     if not is_folder(path):
@@ -159,11 +135,3 @@ def expand(path: Place, others: Callable[[Place], None]) -> Iterator[tuple[Place
             yield file, inside(file, path).parent
     if results:
         raise AudioFileError(f"{path} contains no audio files other than restored ones: give another folder")
-
-
-def is_folder(path: Place) -> bool:
-    """Tell whether a path is a folder; if the system refuses to say, opening it will tell why."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False

@@ -75,6 +75,13 @@ def test_folder_is_looked_through_and_a_bad_file_does_not_end_it(run, folder):
     assert verdicts[2] == "nothing to restore: it is silent"
 
 
+def test_patterns_stand_for_what_matches_them(run, folder):
+    told = run(folder / "*l*.mp3", folder / "silent.wav").stdout
+    assert [line for line in told.splitlines() if line.startswith("/")] == [
+        str(folder / "lossy.mp3"), str(folder / "silent.wav")
+    ]  # fmt: skip
+
+
 def test_no_line_is_wider_than_80_columns_or_steers_the_terminal(run, folder):
     from rich.cells import cell_len
 
@@ -121,6 +128,7 @@ def test_picture_is_drawn(run, folder, tmp_path):
         (["lossy.mp3", "whole.flac", "--plot", "a.png"], "--plot draws one picture of one file, but 2 are given"),
         (["lossy.mp3", "--plot", "missing/a.png"], "cannot be written"),
         (["below/nothing"], "does not exist"),
+        (["*.ogg"], "nothing matches *.ogg: check the pattern"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(run, folder, monkeypatch, arguments, says):
