@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ SETTINGS: dict[str, Any] = {
 
 MODEL, DEVICE = "APOLLO_MODEL", "APOLLO_DEVICE"  # environment variables with the user's own defaults
 
+PATIENCE = 60.0  # seconds between the lines that stand for a bar in a log file
 LONGEST = 4000  # characters of a line; a name may be a megabyte
 
 
@@ -102,15 +104,33 @@ def show_traceback(error: BaseException) -> None:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for work that is counted, with the time left; give it how many are done, of how many, and a name."""
+    """A bar for work that is counted, with the time left; give it how many are done, of how many, and a name.
+
+    In a log file it is a line every minute.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
     from apollo.cli.screen import bars, words
 
     columns = (words("what"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), words("name"))
+    began = told = time.monotonic()
+    before: int | None = None  # how many an earlier run had finished
+
+    def in_lines(done: int, total: int, name: str) -> None:
+        nonlocal told, before
+        before = done if before is None else before
+        now = time.monotonic()
+        if before < done < total and now >= told + PATIENCE:
+            told = now
+            left = (now - began) * (total - done) / (done - before)
+            note(f"{what}: {done} of {total}, {clock(left)} left", error=True)
+
     with bars(*columns, visible=not MANNER.quiet) as bar:
         row = bar.add_task("", total=None, what=shown(what), name="")
-        yield lambda done, total, name: bar.update(row, completed=done, total=total, name=shown(name))
+        if bar.disable:
+            yield in_lines
+        else:
+            yield lambda done, total, name: bar.update(row, completed=done, total=total, name=shown(name))
 
 
 @dataclass

@@ -19,6 +19,7 @@ from rich.text import Text
 from apollo.audio import write
 from apollo.checkpoints import save_model
 from apollo.cli.screen import Screen
+from apollo.cli.terminal import counting
 from apollo.nn import Apollo
 
 HOSTILE = "{task.x}{0}[bold red]:heart:\x1b]0;pwned\x07\x9b2J\u202e"
@@ -35,6 +36,17 @@ def test_whatever_is_printed_steers_nothing() -> None:
     shown = screen.file.getvalue()
     assert re.sub(r"\x1b\[[\d;]*m|\n", "", shown).isprintable()
     assert "[bold red]:heart:\\x1b]0;pwned" in shown
+
+
+def test_a_log_file_gets_a_line_every_minute(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    now = 0.0
+    monkeypatch.setattr("apollo.cli.terminal.time.monotonic", lambda: now)
+    with counting("Preparing") as progress:
+        for done in range(10, 21):  # half was finished before
+            progress(done, 20, "a name")
+            now += 30
+    told, left = capsys.readouterr().err.splitlines(), {12: "4:00", 14: "3:00", 16: "2:00", 18: "1:00"}
+    assert told == [f"Preparing: {done} of 20, {time} left" for done, time in left.items()]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
