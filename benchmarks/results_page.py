@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from apollo.cli.terminal import counting
 from apollo.evaluation.results import NOISE, SHELF, UNPROCESSED, Evaluation
 from apollo.evaluation.run import run_evaluation
 from apollo.evaluation.systems import Settings
@@ -66,6 +67,7 @@ def main() -> None:
         codecs=tuple(arguments.codecs),
         output=arguments.report,
         command=command,
+        counting=counting,
     )
     groups = {
         "Dense masters": part(result, dense=True),

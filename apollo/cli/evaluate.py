@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from apollo.cli.options import Device, Models, Share, Workers
-from apollo.cli.terminal import MANNER, parse, parse_bitrates, require, usual_model
+from apollo.cli.terminal import MANNER, counting, parse, parse_bitrates, require, usual_model
 from apollo.errors import ApolloError, nearest
 from apollo.storage import Place, place
 
@@ -116,6 +116,7 @@ def evaluate(
         shard=share,
         command=shlex.join(["apollo", *sys.argv[1:]]),
         console=Screen(),
+        counting=counting,
         quiet=MANNER.quiet,
     )
     if result.failures:

@@ -6,14 +6,13 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from apollo import __version__
 from apollo.atomic import alone
@@ -29,8 +28,11 @@ from apollo.evaluation.systems import Settings
 from apollo.machine import describe
 from apollo.shards import Shard
 from apollo.storage import Place, Url
+from apollo.work import Progress
 
 BITRATES = (24, 32, 48, 64, 96, 128)
+
+Counting = Callable[[str], AbstractContextManager[Progress]]  # what is counted, to what shows how much is done
 
 
 def run_evaluation(
@@ -44,9 +46,10 @@ def run_evaluation(
     shard: Shard | None = None,
     command: str = "",
     console: Console | None = None,
+    counting: Counting = lambda what: nullcontext(lambda done, total, name: None),
     quiet: bool = False,
 ) -> Evaluation:
-    """Evaluate a folder with a progress bar, print tables, and write the report where asked.
+    """Evaluate a folder, print tables, and write the report where asked.
 
     Args:
         root: As `find_cases` takes it.
@@ -61,6 +64,7 @@ def run_evaluation(
             a score, so that there is one report a share.
         command: What was typed, for the report.
         console: Where to print; the terminal by default.
+        counting: Shows how much is done, as `apollo.cli.terminal.counting` does.
         quiet: Whether to print tables, warnings and failures alone.
 
     Returns:
@@ -88,14 +92,6 @@ def run_evaluation(
         tell(f"{cases.source}: {cases.summary}, {cases.layout}")
     for warning in cases.warnings:
         tell(f"Warning: {warning}", "yellow")
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    bars = Progress(*columns, console=console, transient=True, disable=quiet)
     done = 0
     try:
         with ExitStack() as stack:
@@ -104,23 +100,22 @@ def run_evaluation(
                 stack.enter_context(alone(output))
             if output is not None:
                 kept, keep = stack.enter_context(kept_in(output))
-            bar = stack.enter_context(bars)
-            task = bar.add_task("Loading", total=None)
+            with counting("Evaluating") as progress:
 
-            def show(now: int, total: int, piece: str) -> None:
-                nonlocal done
-                done = now
-                if kept is not None:
-                    keep()
-                bar.update(task, completed=now, total=total, description=piece[-30:])
+                def show(now: int, total: int, piece: str) -> None:
+                    nonlocal done
+                    done = now
+                    if kept is not None:
+                        keep()
+                    progress(now, total, piece[-30:])
 
-            result = evaluate(cases, settings, kept=kept, progress=show, marks=marks)
+                result = evaluate(cases, settings, kept=kept, progress=show, marks=marks)
             result.made = provenance(command)
             grids = Grids.of(result)
             console.print(tables(result, grids))
             if output is not None:
-                bar.update(task, description="Report")
-                written = write_reports(result, cut_clips(result.ranked, cases, settings), output, grids)
+                with counting("Writing the report"):
+                    written = write_reports(result, cut_clips(result.ranked, cases, settings), output, grids)
     except KeyboardInterrupt:
         scores = f"; the scores of {done} of {len(cases.cases)} cases are kept: run the same command to continue"
         raise StoppedError(f"stopped{scores if output else ''}", code=130) from None
