@@ -50,10 +50,12 @@ def check_checkpoint(system: ApolloSystem, path: Path) -> None:
     there = {name: getattr(tensor, "shape", None) for name, tensor in content["state_dict"].items()}
     different = sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
     if different:
+        network = different[0].partition(".")[0]
         raise ConfigError(
-            f"{path} is the checkpoint of a run with other networks, which differ in {different[0]}: resume with "
+            f"{path} is the checkpoint of a run with other networks, which differ in {network}: resume with "
             f"that run's own configuration, or start a new one from its generator with --init-from {path}"
         )
+    refuse_other_learning(path, content.get("learning"), system)
     if broken := not_finite({key: content[key] for key in content if key not in ("callbacks", "random")}):
         raise ModelFileError(
             f"{path} holds NaN or infinity in {broken}: resume from an earlier checkpoint, or start a new run from a "
@@ -158,4 +160,22 @@ def refuse_other_sizes(path: Path | str, there: Mapping[str, Any], system: Apoll
     if different:
         raise ConfigError(
             f"{path} is a model of other sizes: {', '.join(different)}; change model in the configuration"
+        )
+
+
+def refuse_other_learning(path: Path, there: Any, system: ApolloSystem) -> None:
+    """Raise ConfigError, which names the values, if a run cannot go on with the optimisers and schedules wanted.
+
+    Those of a checkpoint would be used, or a mixture of both. The oldest checkpoints state none.
+    """
+    stated = there if isinstance(there, dict) else {}
+    different = [
+        f"{key} is {stated.get(key, 'not stated')} there and {system.learning.get(key, 'not stated')} here"
+        for key in sorted(stated.keys() | system.learning.keys(), key=str)
+        if stated.get(key) != system.learning.get(key)
+    ]
+    if stated and different:
+        raise ConfigError(
+            f"{path} is of a run that learns otherwise: {', '.join(different)}; a run goes on as it began: resume with "
+            f"the same values, or start a new one from its weights with --init-from {path}"
         )

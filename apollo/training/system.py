@@ -119,6 +119,7 @@ class ApolloSystem(LightningModule):
         self.matmul_precision = matmul_precision
         self.skip_limit = skip_limit
         self.visqol = visqol
+        self.learning: dict[str, Any] = {}  # the values of the blocks of optimisers and schedulers, by their keys
         self.begun = False  # whether a step of this process has begun
         self.fill = 0.0 if train == "repair" else 1.0
         for name, parameter in generator.named_parameters():
@@ -166,8 +167,9 @@ class ApolloSystem(LightningModule):
             torch.set_float32_matmul_precision(self.precision_before)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the network's sizes, so that the file alone says how to build it, and the random state."""
+        """Add the network's sizes, so that the file alone says how to build it, how it learns, and the random state."""
         checkpoint["config"] = self.generator.config
+        checkpoint["learning"] = self.learning
         checkpoint["skipped"] = self.skipped
         checkpoint["random"] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
@@ -293,7 +295,8 @@ class ApolloSystem(LightningModule):
         if self.skipped_in_a_row[trained] >= self.skip_limit:
             raise TrainingError(
                 f"the gradient of the {trained} was not finite {self.skip_limit} steps in a row, in epoch "
-                f"{self.current_epoch}: resume from the last checkpoint with a lower learning rate, or precision 32"
+                f"{self.current_epoch}: resume with trainer.precision=32, or start a new run with a lower "
+                "learning rate and --init-from the last checkpoint"
             )
         for parameter in parameters:  # an optimiser leaves out what has no gradient
             parameter.grad = None
@@ -324,7 +327,8 @@ class ApolloSystem(LightningModule):
             item = number * self.trainer.world_size + self.trainer.global_rank
             raise TrainingError(
                 f"validation item {item}, counted from 0, is restored to numbers that are not finite, in epoch "
-                f"{self.current_epoch}: resume from the last checkpoint with a lower learning rate, or precision 32"
+                f"{self.current_epoch}: resume with trainer.precision=32, or start a new run with a lower "
+                "learning rate and --init-from the last checkpoint"
             )
         rate = self.generator.sample_rate
         scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}

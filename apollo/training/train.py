@@ -202,6 +202,9 @@ def build_system(recipe: Recipe) -> ApolloSystem:
     faults.tell()
     # Lightning leaves accumulation to those who optimise by hand, and refuses its own key.
     system: ApolloSystem = recipe["system"].build(**parts, accumulate=settings.get("accumulate_grad_batches", 1))
+    for name in (f"{kind}_{side}" for kind in ("optimizer", "scheduler") for side in sides):
+        values = {"_target_": recipe[name].made.__name__, **recipe[name].arguments}
+        system.learning |= {f"{name}.{key}": value for key, value in values.items()}
     return system
 
 

@@ -78,9 +78,12 @@ def test_what_is_no_run_to_go_on_with_is_told_before_music_is_read(config: Path,
         ("model.feature_dim=32", "feature_dim is 16 there and 32 here"),
         ("discriminator.window=[64,128]", "differ in discriminator"),
         ("loss_g.weights={magnitude: 1}", "differ in discriminator"),
+        ("optimizer_g.lr=0.5", "learns otherwise: optimizer_g.lr is 0.001 there and 0.5 here; a run goes on as it"),
+        ("optimizer_g._target_=torch.optim.SGD", "optimizer_g._target_ is AdamW there and SGD here"),
+        ("scheduler_d.gamma=0.5", "scheduler_d.gamma is not stated there and 0.5 here"),
     ],
 )
-def test_a_run_of_other_networks_is_not_gone_on_with(config: Path, run: Path, override: str, message: str) -> None:
+def test_other_networks_or_rates_are_not_gone_on_with(config: Path, run: Path, override: str, message: str) -> None:
     with pytest.raises(ApolloError) as caught:
         train(config, [NO_MUSIC, override], resume=run / "checkpoints" / "last.ckpt")
     assert message in str(caught.value)
