@@ -18,7 +18,7 @@ RECIPE = """
 exp: {{dir: "{folder}", name: run}}
 datas: {{_target_: apollo.data.DataModule, original_dir: "{folder}/music", valid_dir: "{folder}/valid",
   segments: {seconds}, valid_original: original.wav, valid_codec: codec.wav, codec: {{enable: true}},
-  num_steps: {steps}, batch_size: 2, num_workers: 2}}
+  num_steps: {steps}, batch_size: 2, num_workers: {workers}}}
 model: {{_target_: apollo.nn.Apollo, win: {win}, feature_dim: {width}, layer: {blocks}, output: residual}}
 discriminator: {{_target_: apollo.nn.MultiFrequencyDiscriminator, window: [64, 512]}}
 optimizer_g: {{_target_: torch.optim.AdamW, lr: 0.001}}
@@ -34,7 +34,7 @@ checkpoint: {{_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: "$
 trainer: {{_target_: lightning.pytorch.Trainer, max_epochs: 2, accelerator: {accelerator}, devices: 1,
   enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1, precision: {precision}}}
 """
-LARGE = {"seconds": 0.5, "steps": 4, "win": 20, "width": 32, "blocks": 2}
+LARGE = {"seconds": 0.5, "steps": 4, "win": 20, "width": 32, "blocks": 2, "workers": 2}
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def resumed(part: Part, precision: str) -> tuple[float, float]:
         write(folder / "valid" / "song" / "original.wav", song[:, :valid], 44100)
         write(folder / "valid" / "song" / "codec.wav", degrade(song[:, :valid], 44100, bitrate=32000), 44100)
         accelerator = "cpu" if part.device.type == "cpu" else "cuda"
-        size = {"seconds": 0.1, "steps": 2, "win": 100, "width": 16, "blocks": 1} if part.small else LARGE
+        size = {"seconds": 0.1, "steps": 2, "win": 100, "width": 16, "blocks": 1, "workers": 0} if part.small else LARGE
         recipe = RECIPE.format(folder=folder.as_posix(), accelerator=accelerator, precision=precision, **size)
         (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
 
