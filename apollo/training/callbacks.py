@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import callbacks as lightning
 from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
@@ -96,6 +97,14 @@ class Clips(Callback):
                     sample_rate=[self.sample_rate] * len(clips),
                     caption=list(clips),
                 )
+
+
+class EarlyStopping(lightning.EarlyStopping):
+    """Lightning's, but a run that goes on has the patience of its configuration and not of its checkpoint."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what was counted."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
 
 def averaging(decay: float, warmup: bool = False) -> WeightAveraging:

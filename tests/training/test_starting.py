@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
+from apollo.training.blocks import spec
 from apollo.training.recipe import parse
 from apollo.training.starting import start_from
 from apollo.training.train import build_system, train
@@ -89,6 +90,14 @@ def test_other_networks_or_rates_are_not_gone_on_with(config: Path, run: Path, o
     assert message in str(caught.value)
     assert "last.ckpt" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_goes_on_has_the_patience_of_its_configuration() -> None:
+    block = {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val_loss"}
+    before, now = (spec({**block, "patience": patience}, "early_stopping").build() for patience in (3, 7))
+    before.wait_count = 3
+    now.load_state_dict(before.state_dict())
+    assert (now.wait_count, now.patience) == (3, 7)
 
 
 def test_a_checkpoint_of_another_code_is_not_gone_on_with(config: Path, run: Path, tmp_path: Path) -> None:
