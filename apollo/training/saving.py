@@ -152,6 +152,7 @@ class Checkpoints(ModelCheckpoint):
     run = ""
     saved = False  # since the last epoch or validation ended
     ever_saved = False  # since this process began to train
+    told = ""  # of where the newest state goes
     goes_on = False  # from the newest state of the run, and not from an earlier one
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -179,6 +180,9 @@ class Checkpoints(ModelCheckpoint):
             if isinstance(score, float) and (path := self._own(name)):
                 self.best_k_models[path] = torch.tensor(score)
         worst, best = (max, min) if self.mode == "min" else (min, max)
+        # Lightning removes one for each that it adds: of more than are wanted, it would keep every one.
+        while len(self.best_k_models) > self.save_top_k >= 0:
+            del self.best_k_models[worst(self.best_k_models, key=self.best_k_models.__getitem__)]
         if self.best_k_models:
             self.kth_best_model_path = worst(self.best_k_models, key=self.best_k_models.__getitem__)
             self.kth_value = self.best_k_models[self.kth_best_model_path]
@@ -238,8 +242,12 @@ class Checkpoints(ModelCheckpoint):
         return Path(path)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note that a checkpoint is written; Lightning writes the newest beside each of the best."""
+        """Note that a checkpoint is written, and tell once where the newest goes, if not to where all look for it."""
         self.saved = self.ever_saved = True
+        newest = self.last_model_path  # Lightning writes it beside each of the best
+        if newest != self.told and Path(newest).stem != self.CHECKPOINT_NAME_LAST and trainer.is_global_zero:
+            log.warning("the newest state goes to %s, beside that of another run or of a later step", newest)
+            self.told = newest
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best few, and then the newest; stop if a signal asks for it and epochs are left."""

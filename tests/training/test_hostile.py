@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from apollo.atomic import alone
 from apollo.errors import ApolloError, ModelFileError
+from apollo.training.saving import Checkpoints
 from apollo.training.train import train
 
 
@@ -82,6 +84,31 @@ def test_a_run_that_goes_on_keeps_its_own_best_few_only(config: Path) -> None:
         names = sorted(path.name for path in (config.parent / "few" / "checkpoints").iterdir())
         assert len(names) == 2
         assert names[-1] == "last.ckpt"
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [(-1, "abc"), (2, "ab"), (0, "")])
+def test_a_run_that_goes_on_with_fewer_of_the_best_counts_the_others_no_more(
+    tmp_path: Path, wanted: int, kept: str
+) -> None:
+    before, now = (Checkpoints(tmp_path, save_top_k=k, monitor="val_loss", filename="{epoch}") for k in (3, wanted))
+    before.run = "ours"
+    before.best_k_models = {str(tmp_path / f"{name}.ckpt"): torch.tensor(ord(name)) for name in "bac"}
+    for path in before.best_k_models:
+        torch.save({"callbacks": {before.state_key: before.state_dict()}}, path)
+    now.load_state_dict(before.state_dict())
+    assert "".join(sorted(Path(path).stem for path in now.best_k_models)) == kept
+    assert Path(now.best_model_path).stem == kept[:1]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_it_is_told_once_where_the_newest_state_goes_if_not_to_its_usual_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    checkpoints, trainer = Checkpoints(), Mock(is_global_zero=True)
+    for name in ("", "run/last.ckpt", "run/last-v1.ckpt", "run/last-v1.ckpt"):
+        checkpoints.last_model_path = name
+        checkpoints.on_save_checkpoint(trainer, Mock(), {})
+    assert caplog.text.count("the newest state goes to run/last-v1.ckpt") == len(caplog.records) == 1
 
 
 BROKEN: dict[str, dict[str, Any]] = {
