@@ -27,10 +27,10 @@ def refuse_to_overwrite(run: Path, last: Path, resume: Path | None) -> None:
     others, so before any of them writes.
     """
     own = resume is not None and any(folder.resolve() in resume.resolve().parents for folder in (run, last.parent))
-    if last.exists() and not own:
-        raise ConfigError(
-            f"the run {run} exists already: resume it with -m {last}, or name the new one with exp.name=NAME"
-        )
+    resumable = last.exists()
+    if (resumable or (run / "best_model.safetensors").exists()) and not own:
+        way = f"resume it with -m {last}, or " if resumable else ""
+        raise ConfigError(f"the run {run} exists already: {way}name the new one with exp.name=NAME")
 
 
 def check_checkpoint(system: ApolloSystem, path: Path) -> None:

@@ -12,7 +12,7 @@ from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
 from apollo.training.blocks import spec
 from apollo.training.recipe import parse
-from apollo.training.starting import start_from
+from apollo.training.starting import refuse_to_overwrite, start_from
 from apollo.training.train import build_system, train
 from apollo.training.trainer import build_trainer
 
@@ -44,6 +44,13 @@ def test_a_new_run_does_not_write_over_another(config: Path, run: Path, from_mod
         caught.value
     )
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_new_run_does_not_write_over_the_model_of_one_without_checkpoints(tmp_path: Path) -> None:
+    refuse_to_overwrite(tmp_path, tmp_path / "last.ckpt", None)
+    (tmp_path / "best_model.safetensors").touch()
+    with pytest.raises(ConfigError, match="exists already: name the new one"):
+        refuse_to_overwrite(tmp_path, tmp_path / "last.ckpt", None)
 
 
 def test_a_run_that_goes_on_does_not_write_over_another(config: Path, run: Path, tmp_path: Path) -> None:
