@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -126,6 +127,13 @@ def discard_unfinished() -> None:
             else:
                 temporary.unlink(missing_ok=True)
     _claims.clear()  # else the end of a block could remove a mark that another process has made since
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a folder, at any depth; no other may be at work in it."""
+    for half in folder.rglob(".*.part"):
+        if re.fullmatch(r"\.[0-9a-f]{8}\.part", half.name):
+            half.unlink()
 
 
 @contextmanager

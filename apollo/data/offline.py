@@ -13,7 +13,6 @@ do and ends where one that nothing interrupted would have ended.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 
-from apollo.atomic import replacing
+from apollo.atomic import clear_unfinished, replacing
 from apollo.audio import AudioReader, AudioWriter
 from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
@@ -162,9 +161,7 @@ def _names(root: Path, paths: Sequence[Path]) -> dict[str, str]:
 def _resume(target: Path) -> dict[str, Pair]:
     """Take over what is finished, by the path of its damaged side, and clear away what is not."""
     pairs = {pair.codec.path: pair for pair in read_manifest(target / MANIFEST)}
-    for half in target.rglob(".*.part"):
-        if re.fullmatch(r"\.[0-9a-f]{8}\.part", half.name):
-            half.unlink()
+    clear_unfinished(target)
     write_manifest(target, pairs.values())
     return pairs
 

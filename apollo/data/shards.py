@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch.utils.data import Dataset
 
-from apollo.atomic import replacing
+from apollo.atomic import clear_unfinished, replacing
 from apollo.data.crops import Crop, Crops, bitrate_of, on_one_level
 from apollo.data.folders import side_by_side
 from apollo.errors import DataError
@@ -92,6 +92,7 @@ def prepare(
     with resumable(target, "shards", MANIFEST):
         if manifest.exists():
             refuse_other_recipe(target, read_manifest(target), contents)
+        clear_unfinished(target)
         jobs = [_Job(crops, numbers, target / f"{n:05d}{SUFFIX}") for n, numbers in enumerate(contents.shards)]
         missing = [job for job in jobs if not finished(job, contents)]
         with replacing(manifest) as temporary:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from apollo.atomic import replacing
+from apollo.atomic import clear_unfinished, replacing
 from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import Waveform, as_stereo
@@ -150,9 +150,7 @@ def _resume(target: Path, settings: dict[str, Any], plan: list[StoreFile]) -> li
         raise DataError(f"{target} was started with other settings ({different}): use those, or give another folder")
     if [(file.name, file.sources) for file in earlier] != [(file.name, file.sources) for file in plan]:
         raise DataError(f"{target} was started with other songs than the corpus holds now: give another folder")
-    for folder in (target, *{(target / file.name).parent for file in plan}):
-        for half in folder.glob(".*.part"):
-            half.unlink()
+    clear_unfinished(target)
     return [_take_over(target, old, new) for old, new in zip(earlier, plan, strict=True)]
 
 

@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from apollo.atomic import alone, replacing
+from apollo.atomic import alone, clear_unfinished, replacing
 from apollo.checkpoints import load_model, save_model
 from apollo.data.loading import CropModule
 from apollo.errors import ApolloError, ConfigError, TrainingError, one_line
@@ -168,6 +168,7 @@ def fit(
             with written(run):
                 run.mkdir(parents=True, exist_ok=True)
             stack.enter_context(alone(run))
+            clear_unfinished(run)
             with written(run / "config.yaml"), replacing(run / "config.yaml") as temporary:
                 temporary.write_text(recipe.yaml, encoding="utf-8")
             trainer.loggers = begin(trainer.loggers, recipe.loggers)

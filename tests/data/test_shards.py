@@ -88,8 +88,7 @@ def test_an_interrupted_run_is_gone_on_with_to_the_same_files(spoil: str, folder
     elif spoil == "cut":
         second.write_bytes(second.read_bytes()[:-10])
     else:
-        second.rename(folder / ".0000.part")
-        whole[".0000.part"] = whole["00001.safetensors"]
+        second.rename(folder / ".0123abcd.part")
     with pytest.raises(DataError, match="run 'apollo data prepare' again"):
         Shards(folder, RATE)
     calls: list[tuple[int, int, str]] = []

@@ -61,7 +61,10 @@ def test_a_run_that_goes_on_does_not_write_over_another(config: Path, run: Path,
     with pytest.raises(ConfigError, match="exists already: resume it with -m"):
         train(config, [*other, NO_MUSIC], resume=run / "checkpoints" / "last.ckpt")
     assert {path: path.read_bytes() for path in last.parents[1].rglob("*") if path.is_file()} == before
+    half = last.with_name(".0123abcd.part")  # as a killed run leaves it
+    half.touch()
     train(config, ["exp.name=other", "trainer.max_epochs=3"], resume=last)
+    assert not half.exists()
 
 
 def test_what_is_no_run_to_go_on_with_is_told_before_music_is_read(config: Path, run: Path, tmp_path: Path) -> None:
