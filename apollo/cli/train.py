@@ -56,4 +56,4 @@ def train(
     resume = place(checkpoint) if checkpoint is not None else None
     best = fit(path, overrides or [], resume, init_from, foreign=config is None)
     if best is not None:
-        say(f"The best model is {best}. Restore a song with it:", f"  apollo restore SONG.mp3 -m {best}")
+        say(f"The model is {best}. Restore a song with it:", f"  apollo restore SONG.mp3 -m {best}")

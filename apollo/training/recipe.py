@@ -144,12 +144,17 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
 def apply(config: DictConfig, override: str) -> None:
     """Put the value of a `key=value` into a configuration; raises ConfigError if it is malformed, or does not fit."""
-    key, separator, _ = override.partition("=")
-    if not separator or not key:
+    key, separator, value = override.partition("=")
+    if not separator or not re.fullmatch(r"[^\s.\[\]]+(\.[^\s.\[\]]+)*", key):
         raise ConfigError(f"the override {override!r} is not key=value, such as datas.batch_size=4")
     try:
         config.merge_with_dotlist([override])
-    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+    except YAMLError:
+        raise ConfigError(
+            f"the override {override!r} has a value that is not YAML: put quotes around it that the shell leaves "
+            f"""there, as in "{key}='{value}'\""""
+        ) from None
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ConfigError(f"the override {override!r} cannot be applied: {plain(error)}") from None
 
 

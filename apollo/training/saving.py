@@ -34,7 +34,8 @@ def written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(
-            f"{path} cannot be written ({error.strerror or error}): make room there, or set exp.dir to another folder"
+            f"{path} cannot be written ({error.strerror or error}): check its permissions and free space, or set "
+            "exp.dir to another folder"
         ) from error
 
 

@@ -38,6 +38,7 @@ LEVEL_BIAS = re.compile(r"valid/level_bias_[1-9]\d*k")  # of a bitrate, if the m
 UNUSED = "_find_unused_parameters_"
 # What only Python can give, and what does not suit two networks.
 REFUSED = {
+    "barebones": "is for measuring speed and keeps nothing that is learnt: leave it out",
     "callbacks": "is not for a file: checkpoint, early_stopping and ema are blocks of their own",
     "plugins": "is not for a file: leave it out",
     "gradient_clip_val": "is not for two networks: system.clip is the largest norm of a gradient",
@@ -100,7 +101,8 @@ def faults_of(recipe: Recipe, system: ApolloSystem) -> Iterator[str]:
         if (value := settings.get(key)) is not None and value < least:
             yield f"trainer.{key} must be a whole number from {least}, not {value}"
     for key, reason in REFUSED.items():
-        if settings.get(key) is not None:
+        value = settings.get(key)
+        if value is not None and value is not False:
             yield f"trainer.{key} {reason}"
     if not isinstance(settings.get("logger", True), bool | None):
         yield "trainer.logger must be true or false: the block logger names loggers"

@@ -147,7 +147,7 @@ def test_run_in_a_bucket_that_is_killed_goes_on_to_the_same_weights(
     last = "s3://music/exps/run/checkpoints/last.ckpt"
     code, said, errors = run(*command, "datas.num_workers=1", "-m", last)
     assert code == 0, errors
-    assert "The best model is s3://music/exps/run/best_model.safetensors" in said
+    assert "The model is s3://music/exps/run/best_model.safetensors" in said
     assert b"s3://music/exps/" in store.get("music", "exps/run/config.yaml")
     best = tmp_path / "best.safetensors"
     best.write_bytes(store.get("music", "exps/run/best_model.safetensors"))

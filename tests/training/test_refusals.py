@@ -37,6 +37,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("trainer.max_epochs=many", "trainer.max_epochs must be a whole number or null, not 'many'"),
         ("optimizer_g.betas=0.9", "optimizer_g.betas must be a list"),
         ("datas.codec.options.bitrates=64000", "datas.codec.options.bitrates is not known: did you mean 'bitrate'"),
+        ("[]=3", "the override '[]=3' is not key=value"),
+        ("exp..name=x", "is not key=value"),
+        ("datas.batch_size = 4", "is not key=value"),
+        ("checkpoint.filename={epoch}-{step}", """as in "checkpoint.filename='{epoch}-{step}'\""""),
         ("datas.codec.options.bitrate=fast", "bitrate must be 'random' or a whole number"),
         ("datas.original_dir=nowhere", "no folder nowhere"),
         ("trainr.max_epochs=3", "trainr is not known: did you mean 'trainer'"),
@@ -152,6 +156,7 @@ def test_a_configuration_that_cannot_be_printed_is_named(
         ("trainer.devices=[0,0]", "trainer.devices must be"),
         ("trainer.devices=all", "trainer.devices must be .* not 'all'"),
         ("trainer.num_nodes=0", "trainer.num_nodes must be a whole number from 1, not 0"),
+        ("trainer.barebones=true", "trainer.barebones is for measuring speed"),
         ("trainer.callbacks=[]", "trainer.callbacks is not for a file: checkpoint, early_stopping and ema are blocks"),
         ("trainer.plugins=[]", "trainer.plugins is not for a file"),
         ("trainer.logger=tensorboard", "the block logger names loggers"),
@@ -279,7 +284,7 @@ def test_a_file_that_cannot_be_written_is_named(
     # A process of its own, with a worker: it must come to its end whatever has failed on the way out.
     result = run_fork("-m", "apollo", "train", "-c", path, *overrides, logger, "datas.num_workers=1")
     assert result.returncode == 1
-    assert "metrics.csv cannot be written (No space left on device): make room" in result.stderr.splitlines()[-1]
+    assert "metrics.csv cannot be written (No space left on device): check its perm" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     for number, name in enumerate(("config.yaml", "clips/0/spectrograms.png", "best_k_models.json")):
         (tmp_path / "exps" / str(number) / name).mkdir(parents=True)  # a folder, where the file should go
