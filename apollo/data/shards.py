@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch.utils.data import Dataset
 
 from apollo.atomic import clear_unfinished, replacing
@@ -134,7 +134,7 @@ def write_shard(job: _Job) -> None:
             sides[side][row] = np.rint(waveform[0] * FULL_SCALE).astype(np.int16)
         degradations.append(channel.degradation.as_dict())
     with replacing(job.path) as temporary:
-        save_file(sides, temporary, {"degradations": json.dumps(degradations)})
+        temporary.write_bytes(save(sides, {"degradations": json.dumps(degradations)}))  # OSError as other files
 
 
 def read_manifest(folder: Place) -> Contents:

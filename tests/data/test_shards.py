@@ -98,6 +98,18 @@ def test_an_interrupted_run_is_gone_on_with_to_the_same_files(spoil: str, folder
     assert files(folder) == whole
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(stems: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="needs a limit to the size of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"cannot be written \(File too large\).*finished shards are kept"):
+            prepare(make_crops(stems), tmp_path / "out", COUNT, RATE, {"seed": 3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(files(tmp_path / "out")) == ["shards.json"]
+
+
 def test_several_processes_make_the_same_files(made: Path, stems: Path, tmp_path: Path) -> None:
     prepare(make_crops(stems), tmp_path / "here", 2 * COUNT, RATE, {"seed": 3}, workers=2)
     there = files(tmp_path / "here")
