@@ -101,6 +101,7 @@ class StopOnSignal(Callback):
     def __init__(self, last: Path) -> None:
         self.last = last
         self.received: int | None = None
+        self.interrupt = signal.getsignal(signal.SIGINT)  # before Lightning changes it
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals from Lightning, which would end the run without saving."""
@@ -113,7 +114,7 @@ class StopOnSignal(Callback):
         self.received = number
         log.warning("finishing the current step and saving; a second signal ends the run at once")
         for other in stop_signals():
-            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(other, self.interrupt if other == signal.SIGINT else signal.SIG_DFL)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

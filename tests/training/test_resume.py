@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from PIL import Image
 import apollo
 from apollo.errors import ConfigError, StoppedError
 from apollo.training.recipe import parse
-from apollo.training.saving import StopOnSignal
+from apollo.training.saving import StopOnSignal, signals_given_back
 from apollo.training.starting import going_on
 from apollo.training.train import build_system, train
 
@@ -262,6 +263,19 @@ main()
     assert "Traceback" not in result.stderr
     assert last.read_bytes() == before
     assert not list(run.rglob(".*.part"))
+
+
+def test_a_second_ctrl_c_is_answered_as_before_the_run() -> None:
+    answered: list[int] = []
+    with signals_given_back():
+        signal.signal(signal.SIGINT, lambda number, frame: answered.append(number))
+        stop = StopOnSignal(Path("last.ckpt"))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as Lightning does what it likes with it
+        stop.on_train_start(Mock(), Mock())
+        signal.raise_signal(signal.SIGINT)
+        assert (stop.received, answered) == (signal.SIGINT, [])
+        signal.raise_signal(signal.SIGINT)
+    assert answered == [signal.SIGINT]
 
 
 @pytest.mark.slow
