@@ -52,8 +52,8 @@ def run(command: Callable[[], object]) -> NoReturn:
             code = error.code
         except ApolloError as error:
             code = tell(error)
-        except Exception as error:
-            code = tell(error, sentence(error))
+        except Exception as error:  # an import that a signal cuts short may fail in any way
+            code = tell(error, "stopped before the end" if STOPPED.signal else sentence(error))
         except BaseException as error:  # Ctrl-C, or Lightning's way to leave after one
             code = getattr(error, "code", 1)
             if STOPPED.signal:

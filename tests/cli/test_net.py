@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import typer
 
 from apollo.cli import app, main
+from apollo.cli.net import run
 from apollo.cli.terminal import MANNER, MODEL
 
 ROOT = Path(__file__).parents[2]
@@ -201,6 +203,17 @@ def test_a_fault_in_a_thread_is_one_sentence(
     code, errors = leave(["models"], monkeypatch, capsys)
     assert code == 0
     assert re.fullmatch(r"Warning: [^\n]*No space left on device[^\n]*\n", errors)
+
+
+def test_what_a_signal_makes_fail_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    def cut_short() -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RecursionError
+
+    with pytest.raises(SystemExit) as left:
+        run(cut_short)
+    assert (left.value.code, capsys.readouterr().err) == (130, "Error: stopped before the end\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals to a process")
