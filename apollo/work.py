@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from apollo.atomic import alone, discard_unfinished
-from apollo.errors import DataError, stop_signals
+from apollo.errors import DataError, StoppedError, stop_signals
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -78,8 +78,8 @@ def resumable(target: Path, finished: str, manifest: str = "") -> Iterator[None]
     """Claim the folder that a run makes, and say in one sentence why the run ended early, and that it can go on.
 
     The folder is made if need be. Raises ApolloError if another run is at work in it, and DataError if it holds
-    anything but lacks the manifest of an earlier run, a process was killed, or it cannot be written; the parts named
-    in `finished` are kept.
+    anything but lacks the manifest of an earlier run, a process was killed, or it cannot be written, and StoppedError
+    after Ctrl-C; the parts named in `finished` are kept.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -90,6 +90,10 @@ def resumable(target: Path, finished: str, manifest: str = "") -> Iterator[None]
                     f"{target} contains {foreign} but no {manifest} from Apollo: give an empty folder for {finished}"
                 )
             yield
+    except KeyboardInterrupt:
+        raise StoppedError(
+            f"stopped: finished {finished} in {target} are kept; run the same command again to continue", code=130
+        ) from None
     except BrokenProcessPool:
         raise DataError(
             f"a process that worked on {target} was killed, perhaps for lack of memory or disk quota: run again with "

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from apollo.errors import DataError
+from apollo.errors import DataError, StoppedError
 from apollo.work import Ledger, entries_of, resumable, run
 
 # Two jobs that last until a file is there; what each gives is printed.
@@ -123,3 +123,10 @@ time.sleep(3600)
 """
     # It comes to an end when the worker no longer holds the output.
     assert run_python("-c", script).returncode == -signal.SIGKILL
+
+
+def test_who_stops_a_job_is_told_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError) as stopped, resumable(tmp_path / "out", "shards"):
+        raise KeyboardInterrupt
+    kept = f"finished shards in {tmp_path / 'out'} are kept"
+    assert str(stopped.value) == f"stopped: {kept}; run the same command again to continue"
