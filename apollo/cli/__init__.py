@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that the terminal's encoding lacks must not end the work
             stream.reconfigure(errors="replace")
+    gc.set_threshold(20_000)  # to look through all that is imported so often takes a tenth of a short command
     run(lambda: app(args=everywhere_first(sys.argv[1:]), prog_name="apollo", standalone_mode=False))
 
 
