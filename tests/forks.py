@@ -6,6 +6,7 @@ fork of it can do whatever a new process can. A fork belongs to who gave the ord
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -71,4 +72,5 @@ if __name__ == "__main__":
     for module in ("apollo.cli.restore", "apollo.evaluation.run", "apollo.training.train", "torch.utils.tensorboard"):
         importlib.import_module(module)
     os.fsync = lambda file: None  # as in conftest.py
+    gc.freeze()
     run(*next_order(socket.socket(fileno=int(sys.argv[1]))))
