@@ -186,7 +186,11 @@ def prepare(
         data = settings["datas"].build(seed=seed)
     held_out = data.validation.dataset if isinstance(data.validation, Subset) else None
     if not isinstance(data.training, Crops) or not isinstance(held_out, Crops):
-        raise ConfigError(f"{config}: datas makes no crops that can be kept: use apollo.data.StemDataModule")
+        what = "trains" if held_out else "validates"
+        raise ConfigError(
+            f"{config}: datas {what} on files as they are, and crops are kept of music that is damaged on the fly: use "
+            "apollo.data.StemDataModule, or DataModule without valid_dir"
+        )
     of_loading = ("num_steps", "batch_size", "num_workers", "pin_memory", "valid_crops")
     recipe = {key: value for key, value in block.items() if key not in of_loading}
     for name, source, count in (

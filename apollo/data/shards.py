@@ -108,8 +108,8 @@ def refuse_other_recipe(target: Path, there: Contents, wanted: Contents) -> None
     different = [key for key in (before.keys() | now.keys()) - {"crops", "recipe"} if before.get(key) != now.get(key)]
     if different:
         raise DataError(
-            f"{target} contains crops made with other settings ({', '.join(sorted(different))} differ): give another "
-            "folder, or remove it"
+            f"{target} contains crops made with other settings ({', '.join(sorted(different))} "
+            f"differ{'s' * (len(different) == 1)}): give another folder, or remove it"
         )
     if wanted.crops < there.crops:
         raise DataError(f"{target} was made for {there.crops} crops: ask for at least as many, or give another folder")
@@ -150,7 +150,7 @@ def read_manifest(folder: Place) -> Contents:
     except (OSError, ValueError, TypeError, RecursionError):
         good = False
     if not good:
-        raise DataError(f"{path} does not say what the folder holds: make it again with 'apollo data prepare'")
+        raise DataError(f"{path} is damaged: remove its folder, and make that again with 'apollo data prepare'")
     return contents
 
 
@@ -216,7 +216,12 @@ class Shards(Dataset[Crop]):
         self.shards = side_by_side(lambda name: Shard.open(name, self.samples), sorted(names, key=str))
         self.bitrates = [bitrate for shard in self.shards for bitrate in shard.bitrates]
         self.places = [(shard, row) for shard in self.shards for row in range(len(shard.bitrates))]
-        if len(self.places) != contents.crops:
+        if len(self.places) > contents.crops:
+            raise DataError(
+                f"{folder} holds {len(self.places)} crops, and {contents.crops} in its {MANIFEST}: remove the files "
+                "that come from elsewhere"
+            )
+        if len(self.places) < contents.crops:
             raise DataError(
                 f"{folder} holds {len(self.places)} of {contents.crops} crops: run 'apollo data prepare' again, it "
                 "makes what is missing"

@@ -110,6 +110,12 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(stems: Path, tmp_pa
     assert list(files(tmp_path / "out")) == ["shards.json"]
 
 
+def test_shards_from_elsewhere_are_told(folder: Path) -> None:
+    shutil.copy(folder / "00000.safetensors", folder / "00003.safetensors")
+    with pytest.raises(DataError, match=r"holds 7 crops, and 5 in its shards.json: remove the files that come from"):
+        Shards(folder, RATE)
+
+
 def test_several_processes_make_the_same_files(made: Path, stems: Path, tmp_path: Path) -> None:
     prepare(make_crops(stems), tmp_path / "here", 2 * COUNT, RATE, {"seed": 3}, workers=2)
     there = files(tmp_path / "here")
