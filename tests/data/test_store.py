@@ -268,6 +268,14 @@ def test_what_is_no_corpus_is_named(songs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("where", [".", "store", ".."])
+def test_a_store_is_not_made_among_the_songs(songs: Path, where: str) -> None:
+    before = contents(songs)
+    with pytest.raises(DataError, match="must not contain each other"):
+        build(songs, songs / where)
+    assert contents(songs) == before
+
+
 def test_a_full_disk_is_one_sentence(songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
