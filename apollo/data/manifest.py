@@ -62,13 +62,6 @@ def is_inside(folder: Path, path: str) -> bool:
         return False
 
 
-def refuse_overlap(target: Path, source: Path) -> None:
-    """Raise DataError if what is made would lie among what it is made of, or around it."""
-    inside, outside = target.resolve(), source.resolve()
-    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
-        raise DataError(f"{target} and {source} must not contain each other: give a folder elsewhere for the result")
-
-
 def refuse_outside(folder: Path, paths: Iterable[str]) -> None:
     """Raise DataError if a link leads what is to be written or removed out of its folder."""
     for path in paths:

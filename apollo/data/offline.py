@@ -29,7 +29,7 @@ from apollo.audio.libsndfile import open_soundfile
 from apollo.audio.signal import Signal
 from apollo.data.degradation import Degradation, RandomCodec, degraded
 from apollo.data.folders import Problem, files_of
-from apollo.data.manifest import MANIFEST, Pair, Written, read_manifest, refuse_outside, refuse_overlap, write_manifest
+from apollo.data.manifest import MANIFEST, Pair, Written, read_manifest, refuse_outside, write_manifest
 from apollo.errors import ApolloError, ConfigError, DataError, unexpected
 from apollo.work import Ledger, Progress, resumable, run
 
@@ -99,7 +99,9 @@ def degrade_folder(
     paths = files_of(source)
     if not paths:
         raise DataError(f"{source} holds no audio files: give a folder of music")
-    refuse_overlap(target, source)
+    inside, outside = target.resolve(), source.resolve()
+    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
+        raise DataError(f"{target} and {source} must not contain each other: give a folder elsewhere for the pairs")
     with resumable(target, "pairs", MANIFEST):
         pairs = _resume(target)
         jobs = []

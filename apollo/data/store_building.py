@@ -21,7 +21,7 @@ from apollo.audio import AudioReader, Resampler
 from apollo.data.activity import HOP_SECONDS, active_segments, block_powers, hops
 from apollo.data.folders import Waveform, as_stereo
 from apollo.data.hdf5 import stored
-from apollo.data.manifest import refuse_outside, refuse_overlap
+from apollo.data.manifest import refuse_outside
 from apollo.data.stem_corpus import Corpus, find_stems
 from apollo.data.store import SUFFIX, SampleType, write_segments
 from apollo.errors import ApolloError, AudioFileError, DataError, unexpected
@@ -97,7 +97,9 @@ def build_store(
     plan = plan_store(corpus, source, include_test)
     if target.is_file():
         raise DataError(f"{target} is a file: give a folder for the store")
-    refuse_overlap(target, source)
+    songs = source.resolve()
+    if target.resolve() == songs or (corpus == "folders" and target.resolve().is_relative_to(songs)):
+        raise DataError(f"{target} lies among the songs of {source}: give a folder elsewhere for the store")
     with resumable(target, "files"):
         refuse_outside(target, [file.name for file in plan])
         plan = _resume(target, settings, plan)

@@ -268,10 +268,10 @@ def test_what_is_no_corpus_is_named(songs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("where", [".", "store", ".."])
+@pytest.mark.parametrize("where", [".", "store"])
 def test_a_store_is_not_made_among_the_songs(songs: Path, where: str) -> None:
     before = contents(songs)
-    with pytest.raises(DataError, match="must not contain each other"):
+    with pytest.raises(DataError, match="lies among the songs"):
         build(songs, songs / where)
     assert contents(songs) == before
 
