@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
-from apollo.errors import ConfigError
+from apollo.errors import ConfigError, one_line
 from apollo.regular import refuse_special
 
 # A configuration has a few kilobytes, a hundred values, and blocks in blocks three deep.
@@ -54,8 +54,11 @@ def parsing(path: Path) -> Iterator[None]:
         yield
     except RecursionError:
         raise ConfigError(f"{path} is not valid YAML: its blocks are nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text in UTF-8: save it as that, or give a YAML file") from None
     except (yaml.YAMLError, ValueError, AttributeError) as error:  # AttributeError: a !!timestamp without a date
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}") from None
+        reason = one_line(error).replace(' in "<unicode string>", ', " at ")
+        raise ConfigError(f"{path} is not valid YAML: {reason[:400]}") from None
 
 
 def measure(node: Node | None, sizes: dict[Node, int], above: tuple[Node, ...]) -> int:
