@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from apollo.cli.options import Overrides
 from apollo.cli.terminal import MANNER, require, say, show_log
+from apollo.foreign import silenced
 from apollo.storage import here, place
 
 
@@ -51,9 +53,14 @@ def train(
         return
     from apollo.training.train import train as fit
 
-    if not MANNER.quiet:
-        show_log(logging.INFO)
-    resume = place(checkpoint) if checkpoint is not None else None
-    best = fit(path, overrides or [], resume, init_from, foreign=config is None)
+    words = overrides or []
+    with ExitStack() as stack:
+        if MANNER.quiet:
+            words = ["trainer.enable_progress_bar=false", "trainer.enable_model_summary=false", *words]
+            stack.enter_context(silenced("lightning.pytorch"))
+        else:
+            show_log(logging.INFO)
+        resume = place(checkpoint) if checkpoint is not None else None
+        best = fit(path, words, resume, init_from, foreign=config is None)
     if best is not None:
         say(f"The model is {best}. Restore a song with it:", f"  apollo restore SONG.mp3 -m {best}")

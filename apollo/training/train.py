@@ -35,8 +35,9 @@ from apollo.training.weights_and_biases import begin, finish
 
 log = logging.getLogger(__name__)
 
-# Lightning advertises packages of its makers, and PyTorch tells Lightning what to write otherwise.
-NOT_FOR_USERS = r"\[lit(logger|models)\]|isinstance\(treespec"
+# Lightning advertises packages of its makers, and warns of checkpoints, which runs never overwrite; PyTorch tells
+# Lightning what to write otherwise.
+NOT_FOR_USERS = r"\[lit(logger|models)\]|isinstance\(treespec|Checkpoint directory .* exists and is not empty"
 
 
 def train(

@@ -1,4 +1,5 @@
 import csv
+import logging
 import os
 import runpy
 import subprocess
@@ -15,6 +16,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 import apollo
 from apollo.errors import ConfigError, TrainingError
+from apollo.training import train as training
 from apollo.training import trainer as assemble
 from apollo.training.blocks import spec
 from apollo.training.recipe import parse
@@ -300,6 +302,19 @@ def test_the_published_command_is_the_same(
     assert "feature_dim: 16" in printed[0]
     assert "${" not in printed[0]
     assert printed[0] == printed[1] == printed[2]
+
+
+def test_a_quiet_run_shows_no_bar_no_table_and_no_notes_of_lightning(
+    command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def fit(path: Path, overrides: list[str], *rest: object, **more: object) -> None:
+        told.extend([*overrides, logging.getLogger("lightning.pytorch.trainer").getEffectiveLevel()])
+
+    monkeypatch.setattr(training, "train", fit)
+    assert command("--quiet", "-c", "run.yaml", "seed=1") == (0, "", "")
+    assert told == ["trainer.enable_progress_bar=false", "trainer.enable_model_summary=false", "seed=1", logging.ERROR]
 
 
 @pytest.mark.slow
