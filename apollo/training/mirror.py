@@ -82,7 +82,7 @@ def mirrored(folder: Url, name: str, resume: Place | None) -> Iterator[tuple[Pat
             mirror.fetch()
         try:
             yield here, mirror
-        except ApolloError:
+        except Exception:  # a full disk, or a bug: what the run has made is kept all the same
             finish(mirror)
             raise
         finish(mirror)

@@ -187,6 +187,15 @@ def test_store_that_is_lost_does_not_take_the_run_along(
         assert store.keys("music") == ["exps/run/a", "exps/run/b"]
         (mirror.folder / "a").unlink()
     assert store.keys("music") == ["exps/run/b"]
+
+    def run_that_fails() -> None:
+        with mirrored(url, "failed", None) as (_, mirror):  # type: ignore[arg-type]
+            (mirror.folder / "c").write_bytes(b"3")
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run_that_fails()
+    assert "exps/failed/c" in store.keys("music")
     (tmp_path / "model").write_bytes(b"3")
 
     def run_that_ends_with_the_store() -> None:
