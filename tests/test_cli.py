@@ -99,7 +99,9 @@ def test_a_model_is_loaded_without_the_compiler() -> None:
 def test_every_verb_has_an_example_in_its_help(verb: str, here: Run) -> None:
     group, *_ = verb.split()
     assert group in here("--help").stdout
-    assert re.search(rf"Examples?: apollo {verb}\b", here(*verb.split(), "--help").stdout)
+    told = here(*verb.split(), "--help").stdout
+    assert re.search(rf"Examples?: apollo {verb}\b", told)
+    assert not re.search(r"<(str|int|float|Path)>|<list\[", told)  # types of Python
 
 
 def test_version(run_python: Callable[..., Any]) -> None:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import typer
+from typer.core import TyperArgument
 
 from apollo.errors import ApolloError, stop_signals
 from apollo.foreign import shown
@@ -31,6 +32,9 @@ SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+# Help tells what an argument is; of its type in Python, which new versions of Typer put beside it, no user knows.
+TyperArgument.display_type_rich = lambda self, ctx: None  # type: ignore[method-assign]
 
 MODEL, DEVICE = "APOLLO_MODEL", "APOLLO_DEVICE"  # environment variables with the user's own defaults
 
