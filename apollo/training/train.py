@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -65,7 +66,7 @@ def train(
     if resume is not None and init is not None:
         raise ConfigError("-m resumes a run and --init-from starts a new one: give one of them")
     if isinstance(resume, Path) and not resume.is_file():
-        raise ConfigError(f"there is no checkpoint {resume} to resume from")
+        raise ConfigError(f"there is no checkpoint file {resume}: give one, such as exps/NAME/checkpoints/last.ckpt")
     recipe = parse(config_path, overrides, foreign)
     exp = recipe["exp"].arguments
     runs = place(str(exp.get("dir", ".")))
@@ -101,7 +102,7 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
     except MisconfigurationException as error:
         raise ConfigError(f"{path}: {one_line(error)}") from error
     except OSError as error:
-        place = error.filename or f"a file in {recipe.run}"
+        place = f"a file in {recipe.run}" if error.filename is None else os.fsdecode(error.filename)
         raise TrainingError(
             f"{place} cannot be read or written ({error.strerror or one_line(error)}): fix that, and resume with -m "
             "from the newest checkpoint, or start again"

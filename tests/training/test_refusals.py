@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from apollo.errors import ApolloError, ConfigError, DataError, TrainingError
 from apollo.training.recipe import parse
 from apollo.training.system import ApolloSystem
-from apollo.training.train import check, train
+from apollo.training.train import check, telling, train
 
 TENSORBOARD = "logger={{_target_: lightning.pytorch.loggers.TensorBoardLogger, save_dir: logs, {}}}"
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -327,6 +328,15 @@ def test_a_process_that_has_lost_the_others_says_so(
     monkeypatch.setattr(ApolloSystem, "training_step", lose)
     with pytest.raises(TrainingError, match="another process of this run has ended"):
         train(path, overrides)
+
+
+@pytest.mark.parametrize(("name", "told"), [(b"a/events", "a/events cannot be"), (None, "a file in runs/b cannot be")])
+def test_a_file_that_a_library_cannot_write_is_named(name: bytes | None, told: str) -> None:
+    with (
+        pytest.raises(TrainingError, match=rf"^{told} read or written \(No space left\)"),
+        telling(Path(), Mock(run="runs/b")),
+    ):
+        raise OSError(28, "No space left", name)
 
 
 def test_a_missing_checkpoint_is_told_before_anything_is_written(
