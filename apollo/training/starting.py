@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -168,14 +169,21 @@ def refuse_other_learning(path: Path, there: Any, system: ApolloSystem) -> None:
 
     Those of a checkpoint would be used, or a mixture of both. The oldest checkpoints state none.
     """
-    stated = there if isinstance(there, dict) else {}
+    stated, own = there if isinstance(there, dict) else {}, system.learning
+    none = "not stated"
     different = [
-        f"{key} is {stated.get(key, 'not stated')} there and {system.learning.get(key, 'not stated')} here"
-        for key in sorted(stated.keys() | system.learning.keys(), key=str)
-        if stated.get(key) != system.learning.get(key)
+        f"{key} is {shorten(str(stated.get(key, none)), 80)} there and {own.get(key, none)} here"
+        for key in sorted(stated.keys() | own.keys(), key=str)
+        if not alike(stated.get(key), own.get(key))
     ]
     if stated and different:
         raise ConfigError(
             f"{path} is of a run that learns otherwise: {', '.join(different)}; a run goes on as it began: resume with "
             f"the same values, or start a new one from its weights with --init-from {path}"
         )
+
+
+def alike(there: Any, here: Any) -> bool:
+    """Whether a value of a checkpoint, which may be anything, is one of a configuration."""
+    numbers = isinstance(there, (int, float)) and isinstance(here, (int, float))
+    return there == here if numbers else str(there) == str(here)

@@ -102,7 +102,8 @@ def telling(path: Path, recipe: Recipe) -> Iterator[None]:
     except MisconfigurationException as error:
         raise ConfigError(f"{path}: {one_line(error)}") from error
     except OSError as error:
-        place = f"a file in {recipe.run}" if error.filename is None else os.fsdecode(error.filename)
+        name = error.filename
+        place = os.fsdecode(name) if isinstance(name, bytes) else name or f"a file in {recipe.run}"
         raise TrainingError(
             f"{place} cannot be read or written ({error.strerror or one_line(error)}): fix that, and resume with -m "
             "from the newest checkpoint, or start again"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from apollo.atomic import alone
-from apollo.errors import ApolloError, ModelFileError
+from apollo.errors import ApolloError, ConfigError, ModelFileError
 from apollo.training.saving import Checkpoints
 from apollo.training.train import train
 
@@ -138,6 +138,17 @@ def test_a_broken_checkpoint_is_told_in_one_sentence(
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (config.parent / "broken" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("value", [torch.ones(2, 2), [torch.ones(2)], {"a": 1}, "x" * 9, None, math.nan])
+def test_whatever_a_checkpoint_says_it_learnt_by_is_told(
+    config: Path, checkpoint: dict[str, Any], tmp_path: Path, value: object
+) -> None:
+    path = tmp_path / "broken.ckpt"
+    torch.save({**checkpoint, "learning": {**checkpoint["learning"], "optimizer_g.lr": value, 3: value}}, path)
+    with pytest.raises(ConfigError, match=r"learns otherwise: .*optimizer_g\.lr is ") as caught:
+        train(config, ["exp.name=broken", "trainer.max_epochs=2"], resume=path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
