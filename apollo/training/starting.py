@@ -113,13 +113,18 @@ def lost_another(error: Exception) -> bool:
     return isinstance(error, kind) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
+def is_of_signal(error: BaseException | None) -> bool:
+    """Whether an error arose while Ctrl-C, or another signal to stop, was dealt with."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or is_of_signal(error.__context__))
+
+
 @contextmanager
 def going_on(path: Path | None, system: ApolloSystem) -> Iterator[None]:
     """Turn errors before a resumed run's first step into a ModelFileError: its checkpoint is to blame."""
     try:
         yield
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
-        foreign = isinstance(error, torch.OutOfMemoryError) or "DataLoader worker" in str(error)
+        foreign = isinstance(error, torch.OutOfMemoryError) or "DataLoader worker" in str(error) or is_of_signal(error)
         if path is None or system.begun or foreign or lost_another(error):
             raise
         reason = one_line(error)[:200]

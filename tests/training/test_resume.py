@@ -339,6 +339,17 @@ def test_a_finished_run_tells_its_best_and_starts_another(config: Path, uninterr
         train(config, ["model.feature_dim=32"], init=run / "best_model.safetensors")
 
 
+def test_a_signal_while_a_run_resumes_does_not_blame_its_checkpoint() -> None:
+    def stop() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("Please call `iter(combined_loader)` first.")  # noqa: B904 (as Lightning does)
+
+    with pytest.raises(RuntimeError, match="combined_loader"), going_on(Path("last.ckpt"), Mock(begun=False)):
+        stop()
+
+
 def test_a_process_that_cannot_reach_another_does_not_blame_its_checkpoint(config: Path) -> None:
     system = build_system(parse(config, []))
     with socket.socket() as closed:
