@@ -154,7 +154,7 @@ _copies: dict[Path, Url] = {}  # what the temporary files of this process hold
 
 
 def place(text: str) -> Place:
-    """Give the place that a user has named by a path or a URL.
+    """Give the place that a user has named by a path or a URL; `~/` is the home folder where the shell has left it.
 
     Raises ApolloError if the kind of URL is unknown, it may hold a secret, or nothing is named.
     """
@@ -162,7 +162,7 @@ def place(text: str) -> Place:
         raise ApolloError("an empty name stands for no file: give a path, or . for the current folder")
     found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", text, re.DOTALL)
     if found is None:
-        return Path(text)
+        return Path(at_home(text))
     scheme, path = found[1].lower(), found[2]
     if scheme not in EXTRAS:
         known = ", ".join(f"{name}://" for name in EXTRAS)
@@ -181,6 +181,11 @@ def place(text: str) -> Place:
     if not path:
         raise ApolloError(f"{scheme}:// names no place: give it as {scheme}://bucket/folder")
     return Url(scheme, path)
+
+
+def at_home(text: str) -> str:
+    """A path with the home folder for a `~/` at its beginning, which shells leave in `key=~/music`."""
+    return os.path.expanduser(text) if text.startswith("~/") else text  # noqa: PTH111  which fails without a home
 
 
 def here(text: str) -> Path:

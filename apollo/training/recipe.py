@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from apollo.errors import ApolloError, ConfigError, one_line, unknown_keys
 from apollo.regular import refuse_special
+from apollo.storage import at_home
 from apollo.training.blocks import PLAIN, TARGETS, Spec, block, spec, taken
 from apollo.training.converting import converted
 from apollo.training.references import check_references, with_references
@@ -117,7 +118,16 @@ def parse(path: Path, overrides: Sequence[str] = (), foreign: bool = False) -> R
             yaml = OmegaConf.to_yaml(config, resolve=True)
         except OmegaConfBaseException as error:
             raise ConfigError(plain(error)) from None
-        return recipe(held, yaml)
+        return recipe(from_home(held), yaml)
+
+
+def from_home(value: Any) -> Any:
+    """Values with the home folder for the `~/` of paths."""
+    if isinstance(value, dict):
+        return {key: from_home(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [from_home(part) for part in value]
+    return at_home(value) if isinstance(value, str) else value
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from apollo.checkpoints import load_model
 from apollo.errors import ApolloError, ConfigError, DataError, ModelFileError
+from apollo.storage import place
 from apollo.training.blocks import spec
 from apollo.training.recipe import parse
 from apollo.training.starting import refuse_to_overwrite, start_from
@@ -31,6 +32,16 @@ def run(config: Path) -> Path:
     """A run that has ended."""
     train(config)
     return config.parent / "run"
+
+
+def test_paths_may_begin_in_the_home_folder(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("USERPROFILE", "/home/me")
+    recipe = parse(config, ["datas.train_dir=~/music", "exp.dir=~/exps", "exp.name=a~/b"])
+    assert recipe["datas"].arguments["train_dir"] == "/home/me/music"
+    assert recipe["checkpoint"].arguments["dirpath"] == "/home/me/exps/a~/b/checkpoints"
+    assert place("~/music/*.mp3") == Path("/home/me/music/*.mp3")
+    assert place("~me.mp3") == Path("~me.mp3")
 
 
 @pytest.mark.parametrize("from_model", [False, True])
