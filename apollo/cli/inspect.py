@@ -52,12 +52,19 @@ def inspect(
             refuse_existing(plot)
     from apollo.audio.folders import matches
 
+    named: list[Place] = []
     files: list[Place] = []
     others: list[Place] = []
     failed = 0
     for name in inputs:
         try:
-            files += [file for path in matches(place(name)) for file in expand(path, others.append)]
+            named += matches(place(name))
+        except ApolloError as error:
+            failed += 1
+            complain(error)
+    for path in named:
+        try:
+            files += expand(path, others.append)
         except ApolloError as error:
             failed += 1
             complain(error)
@@ -129,17 +136,14 @@ def in_csv(path: Place, cells: Sequence[str]) -> str:
     return line.getvalue()
 
 
-def expand(path: Place, others: Callable[[Place], None]) -> Iterator[Place]:
+def expand(path: Place, others: Callable[[Place], None]) -> list[Place]:
     """The files that a path stands for: itself, or the audio files in a folder at any depth."""
     from apollo.audio.folders import audio_files, is_folder
 
-    if not is_folder(path):
-        yield path
-        return
-    files = audio_files(path, others)
+    files = audio_files(path, others) if is_folder(path) else [path]
     if not files:
         raise ApolloError(f"{path} contains no audio files: give another folder")
-    yield from files
+    return files
 
 
 def look_at(path: Path, track: int | None) -> Inspection:

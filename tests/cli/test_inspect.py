@@ -82,6 +82,19 @@ def test_patterns_stand_for_what_matches_them(run, folder):
     ]  # fmt: skip
 
 
+def test_an_empty_folder_among_what_matches_hides_nothing(run, tmp_path):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    for name in "ac":
+        write(tmp_path / name / "song.wav", np.zeros((1, RATE)), RATE)
+    result = run("--csv", tmp_path / "?")
+    assert [line.split(",")[0] for line in result.stdout.splitlines()[1:]] == [
+        str(tmp_path / name / "song.wav") for name in "ac"
+    ]
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert f"{tmp_path / 'b'} contains no audio files" in result.stderr
+
+
 def test_no_line_is_wider_than_80_columns_or_steers_the_terminal(run, folder):
     from rich.cells import cell_len
 
