@@ -40,7 +40,7 @@ os.environ["PYTHONFAULTHANDLER"] = "1"
 os.fsync = lambda file: None
 # Typer builds all verbs anew whenever the command is called, which takes longer than most of what tests ask of it.
 typer.main.get_command = functools.cache(typer.main.get_command)
-# What is imported and collected stays to the end: to look through it for garbage took a third of the time of all tests.
+# What is imported and collected stays to the end: to look through it for garbage took a quarter of all tests' time.
 gc.disable()
 
 RATE = 44100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,15 +76,11 @@ class Recipe:
     def moved(self, before: str, after: str) -> Recipe:
         """The same with everything that lies below one folder below another; its `yaml` stays as it is."""
 
-        def there(value: Any) -> Any:
-            if isinstance(value, str) and value.startswith(before):
-                return after + value.removeprefix(before)
-            if isinstance(value, Mapping):
-                return {key: there(item) for key, item in value.items()}
-            return [there(item) for item in value] if isinstance(value, list) else value
+        def there(text: str) -> str:
+            return after + text.removeprefix(before) if text.startswith(before) else text
 
-        specs = {name: replace(spec, arguments=there(spec.arguments)) for name, spec in self.specs.items()}
-        loggers = [replace(spec, arguments=there(spec.arguments)) for spec in self.loggers]
+        specs = {name: replace(spec, arguments=in_texts(there, spec.arguments)) for name, spec in self.specs.items()}
+        loggers = [replace(spec, arguments=in_texts(there, spec.arguments)) for spec in self.loggers]
         return replace(self, specs=specs, loggers=loggers)
 
 
@@ -118,16 +114,16 @@ def parse(path: Path, overrides: Sequence[str] = (), foreign: bool = False) -> R
             yaml = OmegaConf.to_yaml(config, resolve=True)
         except OmegaConfBaseException as error:
             raise ConfigError(plain(error)) from None
-        return recipe(from_home(held), yaml)
+        return recipe(in_texts(at_home, held), yaml)
 
 
-def from_home(value: Any) -> Any:
-    """Values with the home folder for the `~/` of paths."""
-    if isinstance(value, dict):
-        return {key: from_home(part) for key, part in value.items()}
+def in_texts(change: Callable[[str], str], value: Any) -> Any:
+    """A value with every text in it changed."""
+    if isinstance(value, Mapping):
+        return {key: in_texts(change, part) for key, part in value.items()}
     if isinstance(value, list):
-        return [from_home(part) for part in value]
-    return at_home(value) if isinstance(value, str) else value
+        return [in_texts(change, part) for part in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:

@@ -24,6 +24,10 @@ from apollo.nn.losses import DiscriminatorLoss, GeneratorLoss, NegativeSDR, r1_p
 from apollo.training.means import Means
 
 CHUNK_SECONDS = 10  # validated at a time
+ADVICE = (  # where numbers are not finite
+    "resume from the last checkpoint with trainer.precision=32, or start a new run from it with --init-from and a "
+    "lower learning rate"
+)
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -295,8 +299,7 @@ class ApolloSystem(LightningModule):
         if self.skipped_in_a_row[trained] >= self.skip_limit:
             raise TrainingError(
                 f"the gradient of the {trained} was not finite {self.skip_limit} steps in a row, in epoch "
-                f"{self.current_epoch}: resume from the last checkpoint with trainer.precision=32, or start "
-                "a new run from it with --init-from and a lower learning rate"
+                f"{self.current_epoch}: {ADVICE}"
             )
         for parameter in parameters:  # an optimiser leaves out what has no gradient
             parameter.grad = None
@@ -327,8 +330,7 @@ class ApolloSystem(LightningModule):
             item = number * self.trainer.world_size + self.trainer.global_rank
             raise TrainingError(
                 f"validation item {item}, counted from 0, is restored to numbers that are not finite, in epoch "
-                f"{self.current_epoch}: resume from the last checkpoint with trainer.precision=32, or start "
-                "a new run from it with --init-from and a lower learning rate"
+                f"{self.current_epoch}: {ADVICE}"
             )
         rate = self.generator.sample_rate
         scores = {"val_loss": self.metrics(estimate, original), "val_unprocessed": self.metrics(degraded, original)}
